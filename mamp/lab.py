@@ -1,0 +1,70 @@
+"""Colour: RGB frames to normalised CIE Lab, and the information bottleneck of Sec. 3.1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Linear sRGB to CIE XYZ under D65 (IEC 61966-2-1), each row divided by the white point.
+_RGB_TO_XYZ = (
+    (0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754),
+)
+_THRESHOLD = 0.008856  # below it CIE replaces the cube root by a line
+_SLOPE, _OFFSET = 7.787, 16.0 / 116.0
+
+A, B = 1, 2  # the two colour channels of Lab; channel 0 is the lightness
+
+
+def _linear_light() -> Tensor:
+    value = torch.arange(256, dtype=torch.float32) / 255
+    return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+_LINEAR_LIGHT = _linear_light()  # 256 values: a look-up is ten times cheaper than the power
+
+
+def rgb_to_lab(frames: Tensor) -> Tensor:
+    """Converts RGB frames to normalised CIE Lab (Sec. 4, implementation details).
+
+    Args:
+        frames: RGB (..., H, W, 3) uint8 [0, 255], on any device.
+
+    Returns:
+        Lab (..., 3, H, W) float32: (L - 50) / 50 [-1, 1], a / 127 and b / 127 [about -1, 1].
+
+    Raises:
+        ValueError: The frames are not uint8 with three channels last.
+    """
+    if frames.dtype != torch.uint8 or frames.ndim < 3 or frames.shape[-1] != 3:
+        raise ValueError(f"frames must be uint8 (..., H, W, 3), not {frames.dtype} {tuple(frames.shape)}")
+    linear = _LINEAR_LIGHT.to(frames.device)[frames.long()]
+    xyz = linear @ torch.tensor(_RGB_TO_XYZ, device=frames.device).T
+    f = torch.where(xyz > _THRESHOLD, xyz.clamp(min=_THRESHOLD).pow(1 / 3), _SLOPE * xyz + _OFFSET)
+    x, y, z = f.unbind(-1)
+    lightness = (116 * y - 16 - 50) / 50
+    return torch.stack((lightness, 500 * (x - y) / 127, 200 * (y - z) / 127), dim=-3)
+
+
+def drop_ab_channel(lab: Tensor, channel: int) -> tuple[Tensor, Tensor]:
+    """Takes one colour channel out of Lab frames: the bottleneck g of Sec. 3.1.
+
+    The lightness is never dropped: without it there is too little left to match by.
+
+    Args:
+        lab: Lab (..., 3, H, W) float.
+        channel: ``A`` or ``B``, the same for a pair of frames.
+
+    Returns:
+        The frames with that channel set to zero (..., 3, H, W), and the channel itself (..., 1, H, W): the target.
+
+    Raises:
+        ValueError: The channel is not a colour channel.
+    """
+    if channel not in (A, B):
+        raise ValueError(f"channel must be {A} (a) or {B} (b), not {channel}")
+    target = lab[..., channel : channel + 1, :, :].clone()
+    bottleneck = lab.clone()
+    bottleneck[..., channel, :, :] = 0
+    return bottleneck, target
