@@ -1,0 +1,109 @@
+"""Motion (Sec. 3.2): optical flow from the query to a reference, and warping by it.
+
+The flow is the displacement of every pixel of the query to the reference, (2, H, W), x then y, in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamp.encoder import STRIDE, resolve_weights
+
+Frame = NDArray[np.uint8]
+Flow = NDArray[np.float32]
+FlowFunction = Callable[..., Flow]
+
+RAFT_WEIGHTS = "LibreYOLO/LibreRAFTl-flow-sintel"
+RAFT_FILENAME = "LibreRAFTl-flow-sintel.pt"
+NEAR_ITERATIONS, FAR_ITERATIONS, FAR_AGE = 2, 5, 15  # Sec. 4: more iterations for a reference further away
+
+
+def dis_flow(query: Frame, reference: Frame) -> Flow:
+    """Dense inverse search (Kroeger et al., ECCV 2016): no weights, tens of milliseconds a pair on a CPU.
+
+    Args:
+        query: RGB (H, W, 3) uint8.
+        reference: RGB (H, W, 3) uint8, the same size.
+
+    Returns:
+        Flow (2, H, W) float32 [pixels], x then y, from the query to the reference.
+    """
+    height, width = query.shape[:2]
+    if min(height, width) < _SMALLEST_SIDE:
+        # The coarsest level of the search would be empty: OpenCV stops the process there.
+        return np.zeros((2, height, width), np.float32)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (query, reference)]
+    flow = search.calc(grey[0], grey[1], np.zeros((height, width, 2), np.float32))
+    return np.ascontiguousarray(flow.transpose(2, 0, 1), dtype=np.float32)
+
+
+_SMALLEST_SIDE = 16  # [pixels]
+
+
+def raft_flow(
+    weights: str | Path = RAFT_WEIGHTS, *, iterations: int | None = None, device: str | torch.device = "cpu"
+) -> FlowFunction:
+    """The paper's flow: RAFT with its published weights (Sec. 4).
+
+    Args:
+        weights: A file, or a Hugging Face Hub id; ``id:filename`` names the file in it.
+        iterations: Refinement steps; ``None`` for the paper's 2, and 5 for a reference more than 15 frames away.
+        device: Where it runs.
+
+    Returns:
+        A function of (query, reference, age = 1) -> flow, in the form of ``dis_flow``. ``age`` is the distance of the two
+        frames [frames].
+
+    Raises:
+        RaftError: The file is not RAFT's weights.
+        WeightsError: The file cannot be found or fetched.
+    """
+    from mamp.raft import load_raft
+
+    model = load_raft(resolve_weights(weights, default_filename=RAFT_FILENAME)).to(device).eval()
+
+    @torch.inference_mode()
+    def flow(query: Frame, reference: Frame, age: int = 1) -> Flow:
+        pair = [torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() for frame in (query, reference)]
+        steps = iterations or (FAR_ITERATIONS if age > FAR_AGE else NEAR_ITERATIONS)
+        displacement: Any = model(*pair, iterations=steps)[0].float().cpu().numpy()
+        return np.asarray(displacement, dtype=np.float32)
+
+    return flow
+
+
+def to_cell_units(flow: Tensor) -> Tensor:
+    """Takes flow (..., 2, H, W) [pixels] at the pixel of each cell: (..., 2, h, w) [cells]."""
+    return flow[..., ::STRIDE, ::STRIDE] / STRIDE
+
+
+def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Lays references over the query: each cell fetches what its flow points at, linearly interpolated (Sec. 3.2).
+
+    The authors' code rounds the flow to whole cells; here it keeps its fraction.
+
+    Args:
+        reference: Keys or Values (N, C, h, w) float.
+        flow: Displacement from the query to each reference (N, 2, h, w) [cells], x then y.
+
+    Returns:
+        The warped references (N, C, h, w), and where they came from inside the frame (N, h, w) bool. Outside it the
+        warped reference is zero.
+    """
+    h, w = reference.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij")
+    x, y = x + flow[:, 0], y + flow[:, 1]  # (N, h, w)
+    inside = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
+    grid = torch.stack((2 * x / max(w - 1, 1) - 1, 2 * y / max(h - 1, 1) - 1), dim=-1)
+    warped = F.grid_sample(reference, grid.to(reference.dtype), padding_mode="zeros", align_corners=True)
+    return warped * inside[:, None], inside
