@@ -1,0 +1,70 @@
+"""Matching equals its definition."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from mamp.matching import propagate, reconstruct
+
+
+def by_definition(
+    query: Tensor, keys: Tensor, values: Tensor, radius: int, top_k: int | None, inside: Tensor | None = None
+) -> Tensor:
+    """Eq. 1 and 2, cell by cell."""
+    C, h, w = query.shape
+    scores = torch.zeros(values.shape[1], h, w)
+    for y in range(h):
+        for x in range(w):
+            top, left = max(0, y - radius), max(0, x - radius)
+            window = (slice(None), slice(None), slice(top, y + radius + 1), slice(left, x + radius + 1))
+            similarity = torch.einsum("c,nchw->nhw", query[:, y, x], keys[window]).flatten() / C**0.5
+            carried = values[window].transpose(0, 1).flatten(1)
+            if inside is not None:
+                may = inside[:, window[2], window[3]].flatten()
+                similarity, carried = similarity[may], carried[:, may]
+            best, index = similarity.topk(min(top_k or len(similarity), len(similarity)))
+            scores[:, y, x] = carried[:, index] @ best.softmax(dim=0)
+    return scores
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 9, 36])
+@pytest.mark.parametrize("muted", [False, True])
+@pytest.mark.parametrize(("h", "w"), [(11, 13), (8, 16), (3, 20)])
+def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, w: int) -> None:
+    torch.manual_seed(h)
+    query, keys, values = torch.randn(5, h, w), torch.randn(3, 5, h, w), torch.rand(3, 4, h, w)
+    inside = torch.rand(3, h, w) > 0.3 if muted else None
+    expected = by_definition(query, keys, values, 3, top_k, inside)
+    torch.testing.assert_close(propagate(query, keys, values, inside=inside, radius=3, top_k=top_k), expected)
+
+
+def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    query, keys, values = torch.randn(8, 30, 40), torch.randn(2, 8, 30, 40), torch.rand(2, 2, 30, 40)
+    whole = propagate(query, keys, values, radius=5)
+    monkeypatch.setattr("mamp.matching._BLOCK", 1)
+    torch.testing.assert_close(propagate(query, keys, values, radius=5), whole)
+
+
+def test_nothing_is_voted_where_no_reference_may_vote() -> None:
+    query, keys, values = torch.randn(4, 9, 9), torch.randn(2, 4, 9, 9), torch.ones(2, 3, 9, 9)
+    inside = torch.zeros(2, 9, 9, dtype=torch.bool)
+    inside[:, :2, :2] = True
+    scores = propagate(query, keys, values, inside=inside, radius=1, top_k=9)
+    assert torch.allclose(scores[:, :3, :3], torch.ones(3, 3, 3))
+    # Where all are muted the vote is of cells without meaning; it must be a mean of values, not a number without bound.
+    assert scores.min() >= 0 and scores.max() <= 1 + 1e-6
+
+
+def test_sizes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        propagate(torch.zeros(4, 5, 5), torch.zeros(1, 4, 5, 6), torch.zeros(1, 2, 5, 5))
+
+
+def test_training_rebuilds_by_the_same_equations() -> None:
+    torch.manual_seed(0)
+    query, reference, target = torch.randn(2, 6, 9, 10), torch.randn(2, 6, 9, 10), torch.rand(2, 1, 9, 10)
+    rebuilt = reconstruct(query, reference, target, radius=2)
+    for index in range(2):
+        expected = by_definition(query[index], reference[index, None], target[index, None], 2, None)
+        torch.testing.assert_close(rebuilt[index], expected)
