@@ -1,0 +1,226 @@
+"""Follows objects through frames: the border between images, which users know, and tensors, which the model knows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamp.alignment import pad_to_stride, to_cells, to_pixels
+from mamp.encoder import EncoderFunction
+from mamp.flow import FlowFunction, dis_flow, to_cell_units, warp
+from mamp.lab import rgb_to_lab
+from mamp.matching import propagate
+from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank
+
+Frame = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+
+_LABELS_AT_ONCE = 8  # channels of full-size scores held at a time
+
+
+class MaskTracker:
+    """Propagates masks from frame to frame with a memory of earlier ones (Sec. 3.2, Fig. 2).
+
+    The defaults are the paper's. Each row of its ablations is one keyword: ``flow=None`` (Table 5), ``top_k=None``, 1 or 9
+    (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
+
+    Args:
+        encoder: Lab (B, 3, H, W) -> features (B, C, H / 4, W / 4); see ``load_encoder``.
+        radius: Of the window in which a cell is matched [cells of 4 pixels].
+        top_k: Number of matches that vote; ``None`` for all.
+        long_term: Numbers of the frames that stay in the memory.
+        short_term: Ages of the other frames in the memory, in frames.
+        flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
+            frames lie between the two. ``None`` matches without motion.
+        device: Where it runs; the encoder's device, else the CPU.
+
+    Raises:
+        ValueError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderFunction,
+        *,
+        radius: int = 12,
+        top_k: int | None = 36,
+        long_term: Sequence[int] = LONG_TERM,
+        short_term: Sequence[int] = SHORT_TERM,
+        flow: FlowFunction | None = dis_flow,
+        device: str | torch.device | None = None,
+    ) -> None:
+        if radius < 0:
+            raise ValueError(f"radius must be 0 or more, not {radius}")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
+        if any(frame < 0 for frame in long_term) or any(age < 1 for age in short_term):
+            raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
+        self.encoder = encoder
+        self.radius = radius
+        self.top_k = top_k
+        self.flow = flow
+        self.device = torch.device(device or _device_of(encoder))
+        self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
+        self._long_term, self._short_term = tuple(long_term), tuple(short_term)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything: the next frame is a first one."""
+        self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
+        self._labels: list[int] = [0]
+        self._size: tuple[int, int] | None = None
+        self._t = 0
+
+    @torch.inference_mode()
+    def step(self, frame: Frame, mask: Mask | None = None, *, size: tuple[int, int] | None = None) -> Mask:
+        """Takes the next frame and says where the objects are.
+
+        Args:
+            frame: RGB (H, W, 3) uint8, the size of the frames before it.
+            mask: Label map (H, W) uint8, 0 = background. Needed with the first frame. With a later one it adds or
+                corrects objects: where it names an object, it wins.
+            size: The (H, W) at which the answer is wanted, if not the frame's. The scores are interpolated, so edges
+                come out smoother than those of an enlarged mask.
+
+        Returns:
+            Label map (H, W) uint8.
+
+        Raises:
+            ValueError: The frame or the mask has another size or type than it should, or the first mask is missing or
+                names no object.
+        """
+        self._check(frame, mask)
+        wanted = size or frame.shape[:2]
+        key = self._encode(frame)
+        if self._t == 0:
+            assert mask is not None
+            at_frame = mask
+            answer = _resize(mask, wanted)
+        else:
+            scores = self._match(frame, key)
+            at_frame = self._decide(scores, frame.shape[:2], frame.shape[:2])
+            answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, wanted, frame.shape[:2])
+            if mask is not None:
+                at_frame = np.where(mask > 0, mask, at_frame)
+                given = _resize(mask, wanted)
+                answer = np.where(given > 0, given, answer)
+        if mask is not None:
+            self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
+        value = to_cells(torch.from_numpy(np.ascontiguousarray(at_frame))).to(self.device)
+        self._bank.add(self._t, Memory(image=frame, key=key, value=value), given=mask is not None)
+        self._t += 1
+        return answer
+
+    def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
+        """Follows objects through a whole clip.
+
+        Frames before the first given mask are held until it comes, and tracked backwards from it; for a long clip give a
+        mask early, or use ``segment_video``, which reads the file backwards instead.
+
+        Args:
+            frames: RGB (H, W, 3) uint8 each.
+            masks: Label maps (H, W) uint8 by frame number, at least one; see ``step``.
+
+        Yields:
+            A label map (H, W) uint8 for each frame, in order.
+
+        Raises:
+            ValueError: No mask is given, one is for a frame that does not exist, or as ``step`` says.
+        """
+        if not masks:
+            raise ValueError("give a mask for at least one frame")
+        first = min(masks)
+        waiting: list[Frame] = []
+        self.reset()
+        t = -1
+        for t, frame in enumerate(frames):
+            if t < first:
+                waiting.append(frame)
+                continue
+            if t == first and waiting:
+                yield from self._backwards([*waiting, frame], masks[first])
+                waiting.clear()
+                self.reset()
+            yield self.step(frame, masks.get(t))
+        beyond = sorted(number for number in masks if number > t or number < 0)
+        if beyond:
+            raise ValueError(f"a mask is given for frame {beyond[0]}, but the clip has frames 0 to {t}")
+
+    def _backwards(self, frames: list[Frame], mask: Mask) -> list[Mask]:
+        """Masks of all frames but the last, whose mask is given."""
+        answers = [self.step(frame, mask if age == 0 else None) for age, frame in enumerate(reversed(frames))]
+        return answers[:0:-1]
+
+    def _check(self, frame: Frame, mask: Mask | None) -> None:
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(f"a frame must be RGB uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
+        if self._size is not None and frame.shape[:2] != self._size:
+            raise ValueError(f"the frame is {_by(frame.shape)}, but the frames before it are {_by(self._size)}")
+        if mask is not None and (mask.dtype != np.uint8 or mask.shape != frame.shape[:2]):
+            raise ValueError(f"the mask is {mask.dtype} {_by(mask.shape)}, but must be uint8 {_by(frame.shape)}")
+        if self._t == 0 and (mask is None or not mask.any()):
+            raise ValueError("the first frame needs a mask that names at least one object")
+        self._size = (frame.shape[0], frame.shape[1])
+
+    def _encode(self, frame: Frame) -> Tensor:
+        lab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device))
+        return self.encoder(pad_to_stride(lab)[None])[0].float()  # (C, h, w)
+
+    def _match(self, frame: Frame, query: Tensor) -> Tensor:
+        """Scores of the labels (K, h, w), K = len(self._labels)."""
+        references = self._bank.references(self._t)
+        keys = torch.stack([memory.key for memory in references.values()])  # (N, C, h, w)
+        labels = torch.tensor(self._labels, device=self.device)
+        maps = torch.stack([memory.value for memory in references.values()])  # (N, h, w)
+        values = (maps[:, None] == labels[:, None, None]).to(keys.dtype)  # (N, K, h, w)
+        inside = None
+        if self.flow is not None:
+            flow = torch.stack([self._flow_to(frame, t, memory) for t, memory in references.items()])  # (N, 2, h, w)
+            carried, inside = warp(torch.cat((keys, values), dim=1), flow)
+            keys, values = carried.split((keys.shape[1], values.shape[1]), dim=1)
+        return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
+
+    def _flow_to(self, frame: Frame, t: int, memory: Memory) -> Tensor:
+        """Displacement of the query to a reference (2, h, w) [cells]."""
+        assert self.flow is not None
+        age = {"age": self._t - t} if self._flow_takes_age else {}
+        flow = torch.from_numpy(self.flow(frame, memory.image, **age)).to(self.device)
+        return to_cell_units(flow)
+
+    def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Mask:
+        """The label with the highest score at every pixel (H, W), a few labels at a time."""
+        best: Tensor | None = None
+        for start in range(0, len(self._labels), _LABELS_AT_ONCE):
+            part = to_pixels(scores[start : start + _LABELS_AT_ONCE], size, processed)
+            score, index = part.max(dim=0)
+            label = torch.tensor(self._labels[start : start + _LABELS_AT_ONCE], device=scores.device)[index]
+            if best is None:
+                best, answer = score, label
+            else:
+                answer = torch.where(score > best, label, answer)
+                best = torch.maximum(score, best)
+        decided: Mask = answer.to(torch.uint8).cpu().numpy()
+        return decided
+
+
+def _device_of(encoder: EncoderFunction) -> torch.device:
+    if isinstance(encoder, torch.nn.Module):
+        return next(encoder.parameters()).device
+    return torch.device("cpu")
+
+
+def _resize(mask: Mask, size: tuple[int, ...]) -> Mask:
+    """The nearest pixel's label: a label map has no values between labels."""
+    rows = (np.arange(size[0]) * 2 + 1) * mask.shape[0] // (2 * size[0])
+    columns = (np.arange(size[1]) * 2 + 1) * mask.shape[1] // (2 * size[1])
+    return mask[rows[:, None], columns]
+
+
+def _by(shape: Sequence[int]) -> str:
+    """A size as people say it: width x height."""
+    return "x".join(str(side) for side in reversed(shape[:2]))
