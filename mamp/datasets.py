@@ -1,0 +1,164 @@
+"""Data: pairs of frames to train on, and sequences with masks to measure on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mamp.flow import dis_flow
+
+Frame = NDArray[np.uint8]
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+_THUMBNAIL = (32, 18)  # (W, H) at which frames are compared for shot cuts
+_CUT = 25.0  # mean difference of two thumbnails, of 255, from which on it may be a cut ...
+_CUT_RATIO = 3.0  # ... if it is also this much larger than is usual around it
+
+
+class FramePairs(Dataset[dict[str, Tensor]]):
+    """Pairs of frames close in time, from any folder of videos or of frame folders (Sec. 3.1: the training data).
+
+    Item ``i`` is a function of ``seed`` and ``i`` alone, so a resumed run sees what an unbroken one would. One item is
+    several pairs from one short window of one clip: decoding is what costs, cropping is nearly free.
+
+    Args:
+        root: Folder that is searched through.
+        length: Number of items.
+        crop: Side of the square frames [pixels], a multiple of 4.
+        pairs: Pairs an item.
+        max_gap: The longest time between the two frames of a pair [s].
+        max_scale: The largest side of the square that is cut out and shrunk to ``crop``, as a multiple of it [>= 1].
+        motion: Whether items hold the optical flow between the two frames as well.
+        seed: Of everything random.
+
+    Raises:
+        FileNotFoundError: There is no clip under ``root``.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        length: int,
+        crop: int = 256,
+        pairs: int = 1,
+        max_gap: float = 0.4,
+        max_scale: float = 2.0,
+        motion: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.clips = find_clips(Path(root))
+        if not self.clips:
+            raise FileNotFoundError(f"there is no video and no folder of frames in {root}")
+        self.length, self.crop, self.pairs = length, crop, pairs
+        self.max_gap, self.max_scale, self.motion, self.seed = max_gap, max_scale, motion, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """The pairs of one window.
+
+        Returns:
+            ``frames``: RGB (pairs, 2, crop, crop, 3) uint8; with ``motion`` also ``flow`` (pairs, 2, 2, crop, crop)
+            float32 [pixels], of the first frame to the second and back.
+        """
+        rng = np.random.default_rng((self.seed, index))
+        while True:
+            clip = self.clips[rng.integers(len(self.clips))]
+            frames, fps = read_window(clip, start=float(rng.random()), seconds=3 * self.max_gap)
+            shots = [shot for shot in split_shots(frames) if len(shot) > 1]
+            if shots:
+                pairs = [self._pair(shots, fps, rng) for _ in range(self.pairs)]
+                item = {"frames": torch.from_numpy(np.stack(pairs))}
+                if self.motion:
+                    flows = [(dis_flow(first, second), dis_flow(second, first)) for first, second in pairs]
+                    item["flow"] = torch.from_numpy(np.array(flows))
+                return item
+
+    def _pair(self, shots: list[list[Frame]], fps: float, rng: np.random.Generator) -> Frame:
+        shot = shots[rng.integers(len(shots))]
+        gap = int(rng.integers(1, 1 + min(len(shot) - 1, max(1, round(self.max_gap * fps)))))
+        first = int(rng.integers(len(shot) - gap))
+        pair = np.stack((shot[first], shot[first + gap]))
+        if rng.random() < 0.5:
+            pair = pair[:, :, ::-1]
+        return self._crop(pair, rng)
+
+    def _crop(self, pair: Frame, rng: np.random.Generator) -> Frame:
+        """The same square of both frames, at a random place and scale."""
+        shorter = min(pair.shape[1:3])
+        side = round(min(self.crop * float(rng.uniform(1, self.max_scale)), shorter))
+        top, left = (int(rng.integers(length - side + 1)) for length in pair.shape[1:3])
+        square = pair[:, top : top + side, left : left + side]
+        shrink = cv2.INTER_AREA if side >= self.crop else cv2.INTER_LINEAR
+        return np.stack([cv2.resize(frame, (self.crop, self.crop), interpolation=shrink) for frame in square])
+
+
+def find_clips(root: Path) -> list[Path]:
+    """Every video file under a folder, and every folder that holds frames, in the order of their names."""
+    found = {path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES}
+    found |= {path.parent for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES}
+    return sorted(found)
+
+
+def read_window(clip: Path, *, start: float, seconds: float) -> tuple[list[Frame], float]:
+    """Reads some consecutive frames of a clip.
+
+    Args:
+        clip: A video file, or a folder of frames (taken as 12 a second).
+        start: Where, as a share of the clip's length [0, 1); videos go back to the key frame before it.
+        seconds: How long [s].
+
+    Returns:
+        RGB frames (H, W, 3) uint8, and the frames a second. A clip that cannot be read gives no frames.
+    """
+    if clip.is_dir():
+        names = sorted(path for path in clip.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        count = max(2, round(seconds * FOLDER_FPS))
+        first = int(start * max(1, len(names) - count + 1))
+        images = (cv2.imread(str(name)) for name in names[first : first + count])
+        return [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images if image is not None], FOLDER_FPS
+    try:
+        with av.open(str(clip)) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"  # the loader's workers are the threads
+            fps = float(stream.average_rate or FOLDER_FPS)
+            length = float(container.duration or 0) / av.time_base
+            container.seek(int(start * max(0.0, length - seconds) * av.time_base))
+            frames = []
+            for frame in container.decode(stream):
+                frames.append(frame.to_ndarray(format="rgb24"))
+                if len(frames) >= max(2, round(seconds * fps)):
+                    break
+            return frames, fps
+    except (av.FFmpegError, IndexError):
+        return [], FOLDER_FPS
+
+
+FOLDER_FPS = 12.0
+
+
+def split_shots(frames: list[Frame]) -> Iterator[list[Frame]]:
+    """Splits frames where the picture changes at once, so that no pair reaches over a cut."""
+    if not frames:
+        return
+    small = [cv2.resize(frame, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32) for frame in frames]
+    change = [float(np.abs(one - other).mean()) for one, other in zip(small, small[1:], strict=False)]
+    usual = float(np.median(change)) if change else 0.0
+    begin = 0
+    for index, difference in enumerate(change, start=1):
+        if difference > _CUT and difference > _CUT_RATIO * usual:
+            yield frames[begin:index]
+            begin = index
+    yield frames[begin:]
