@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mamp.flow import dis_flow
+from mamp.masks import read_mask
 
 Frame = NDArray[np.uint8]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
+SHIFT = 0.15  # the second square of a pair moves by up to this share of its side
 _THUMBNAIL = (32, 18)  # (W, H) at which frames are compared for shot cuts
 _CUT = 25.0  # mean difference of two thumbnails, of 255, from which on it may be a cut ...
 _CUT_RATIO = 3.0  # ... if it is also this much larger than is usual around it
@@ -96,13 +99,26 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         return self._crop(pair, rng)
 
     def _crop(self, pair: Frame, rng: np.random.Generator) -> Frame:
-        """The same square of both frames, at a random place and scale."""
+        """A square of each frame, at a random place and scale, the second one shifted a little against the first.
+
+        Without the shift a feature could tell where it is from the distance to the border, and matching by place instead
+        of by looks would be rewarded.
+        """
         shorter = min(pair.shape[1:3])
         side = round(min(self.crop * float(rng.uniform(1, self.max_scale)), shorter))
-        top, left = (int(rng.integers(length - side + 1)) for length in pair.shape[1:3])
-        square = pair[:, top : top + side, left : left + side]
+        reach = round(side * SHIFT)
         shrink = cv2.INTER_AREA if side >= self.crop else cv2.INTER_LINEAR
-        return np.stack([cv2.resize(frame, (self.crop, self.crop), interpolation=shrink) for frame in square])
+        room = [length - side for length in pair.shape[1:3]]
+        top, left = (int(rng.integers(free + 1)) for free in room)
+        squares = []
+        for frame in pair:
+            square = frame[top : top + side, left : left + side]
+            squares.append(cv2.resize(square, (self.crop, self.crop), interpolation=shrink))
+            top, left = (
+                int(np.clip(corner + rng.integers(-reach, reach + 1), 0, free))
+                for corner, free in zip((top, left), room, strict=True)
+            )
+        return np.stack(squares)
 
 
 def find_clips(root: Path) -> list[Path]:
@@ -154,7 +170,7 @@ def split_shots(frames: list[Frame]) -> Iterator[list[Frame]]:
     if not frames:
         return
     small = [cv2.resize(frame, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32) for frame in frames]
-    change = [float(np.abs(one - other).mean()) for one, other in zip(small, small[1:], strict=False)]
+    change = [float(np.abs(one - other).mean()) for one, other in itertools.pairwise(small)]
     usual = float(np.median(change)) if change else 0.0
     begin = 0
     for index, difference in enumerate(change, start=1):
@@ -162,3 +178,52 @@ def split_shots(frames: list[Frame]) -> Iterator[list[Frame]]:
             yield frames[begin:index]
             begin = index
     yield frames[begin:]
+
+
+class VosSequence:
+    """Frames and masks of one sequence in the folders of DAVIS.
+
+    Args:
+        frames: Folder of frames.
+        masks: Folder of masks of the same names; not every frame needs one, the first does.
+    """
+
+    def __init__(self, frames: Path, masks: Path) -> None:
+        self.name = frames.name
+        self._frames = sorted(path for path in frames.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        self._masks = masks
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def frame_name(self, index: int) -> str:
+        """The name of a frame, without suffix."""
+        return self._frames[index].stem
+
+    def frame(self, index: int) -> Frame:
+        """RGB (H, W, 3) uint8."""
+        image = cv2.imread(str(self._frames[index]))
+        if image is None:
+            raise ValueError(f"the frame {self._frames[index].name} of {self.name} cannot be read")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def mask(self, index: int) -> NDArray[np.uint8] | None:
+        """Label map (H, W) uint8, or ``None`` where there is no mask."""
+        path = self._masks / f"{self.frame_name(index)}.png"
+        return read_mask(path) if path.exists() else None
+
+
+def find_sequences(root: Path, *, split: str = "val", resolution: str = "480p") -> list[VosSequence]:
+    """The sequences of a DAVIS folder, in the order of its list; without a list, every folder with frames and masks.
+
+    Raises:
+        FileNotFoundError: The folder has no ``JPEGImages``.
+    """
+    frames, masks = root / "JPEGImages", root / "Annotations"
+    if not frames.is_dir():
+        raise FileNotFoundError(f"{root.name} has no folder JPEGImages")
+    if (frames / resolution).is_dir():
+        frames, masks = frames / resolution, masks / resolution
+    lists = sorted(root.glob(f"ImageSets/*/{split}.txt"))
+    names = lists[-1].read_text().split() if lists else sorted(path.name for path in frames.iterdir())
+    return [VosSequence(frames / name, masks / name) for name in names if any((masks / name).glob("*.png"))]

@@ -151,7 +151,9 @@ def load_encoder(
         return PatchEncoder()
     path = resolve_weights(source or SHIPPED_WEIGHTS, filename=filename)
     if sha256 is not None and file_sha256(path) != sha256.lower():
-        raise WeightsError(f"{path.name} does not have the SHA-256 that was asked for: the file is damaged or another one.")
+        raise WeightsError(
+            f"{path.name} does not have the SHA-256 that was asked for: the file is damaged or another one."
+        )
     state, temperature = _read_state(path)
     encoder = Encoder(temperature)
     missing = {key: value for key, value in encoder.state_dict().items() if key.endswith("num_batches_tracked")}
@@ -165,7 +167,9 @@ def load_encoder(
     return fused.to(device or "cpu", memory_format=torch.channels_last).requires_grad_(False)
 
 
-def resolve_weights(source: str | Path, *, filename: str | None = None, default_filename: str = "mamp.safetensors") -> Path:
+def resolve_weights(
+    source: str | Path, *, filename: str | None = None, default_filename: str = "mamp.safetensors"
+) -> Path:
     """Finds a weights file on the disk, or on the Hugging Face Hub (``user/name`` or ``user/name:file``).
 
     Raises:
@@ -220,7 +224,7 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], float | None]:
             raise WeightsError(f"{path.name} is not a whole safetensors file.") from error
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 (the unpickler raises what a hostile file makes it raise)
+    except Exception as error:
         raise WeightsError(f"{path.name} is not a checkpoint that can be read safely.") from error
     if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get("state_dict"), Mapping):
         checkpoint = checkpoint["state_dict"]

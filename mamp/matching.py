@@ -47,7 +47,9 @@ def propagate(
     C, h, w = query.shape
     N, K = values.shape[:2]
     if keys.shape != (N, C, h, w) or values.shape != (N, K, h, w):
-        raise ValueError(f"query {tuple(query.shape)}, keys {tuple(keys.shape)}, values {tuple(values.shape)} do not fit")
+        raise ValueError(
+            f"query {tuple(query.shape)}, keys {tuple(keys.shape)}, values {tuple(values.shape)} do not fit"
+        )
     side, reach = 2 * radius + 1, _TILE + 2 * radius
     rows, columns = -(-h // _TILE), -(-w // _TILE)
     bottom, right = rows * _TILE - h, columns * _TILE - w

@@ -143,7 +143,9 @@ class Trainer:
     ) -> None:
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         if recipe.batch % (self.world * recipe.pairs_per_window):
-            raise ValueError(f"the batch must be a multiple of {self.world * recipe.pairs_per_window}, not {recipe.batch}")
+            raise ValueError(
+                f"the batch must be a multiple of {self.world * recipe.pairs_per_window}, not {recipe.batch}"
+            )
         self.recipe, self.out, self.device = recipe, out, device
         self.workers, self.autocast = workers, autocast
         self.pairs = FramePairs(
@@ -175,7 +177,9 @@ class Trainer:
             began = time.monotonic()
             for group in self.optimiser.param_groups:
                 group["lr"] = learning_rate(recipe, self.progress.samples)
-            loss = self._loss({name: part.flatten(0, 1).to(self.device, non_blocking=True) for name, part in item.items()})
+            loss = self._loss(
+                {name: part.flatten(0, 1).to(self.device, non_blocking=True) for name, part in item.items()}
+            )
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
@@ -261,7 +265,9 @@ class Trainer:
         """This process's share of the items that are left."""
         windows = self.recipe.batch // self.recipe.pairs_per_window
         first = self.progress.samples // self.recipe.batch * windows
-        own = [index for index in range(first, len(self.pairs)) if index % windows // (windows // self.world) == self.rank]
+        own = [
+            index for index in range(first, len(self.pairs)) if index % windows // (windows // self.world) == self.rank
+        ]
         items: Dataset[dict[str, Tensor]] = Subset(self.pairs, own)
         return DataLoader(
             items,
@@ -277,25 +283,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``python -m mamp train``."""
     paper = Recipe()
     parser.add_argument("data", type=Path, help="folder with videos, or with folders of frames")
-    parser.add_argument("--out", type=Path, default=Path("runs/train"), help="checkpoint and weights go here; resumes from it")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/train"), help="checkpoint and weights go here; resumes from it"
+    )
     parser.add_argument("--samples", type=int, default=paper.samples, help="pairs of frames in all (%(default)s)")
     parser.add_argument("--batch", type=int, default=paper.batch, help="pairs a step over all processes (%(default)s)")
     parser.add_argument("--crop", type=int, default=paper.crop, help="side of the frames in pixels (%(default)s)")
     parser.add_argument("--radius", type=int, default=paper.radius, help="of the window in cells (%(default)s)")
     parser.add_argument("--learning-rate", type=float, default=paper.learning_rate, help="of Adam (%(default)s)")
-    parser.add_argument("--schedule", choices=("paper", "cosine"), default=paper.schedule, help="halvings, or cosine to zero")
-    parser.add_argument("--temperature", type=float, help="unit-length features with this temperature (none: the paper)")
-    parser.add_argument("--start", choices=("random", "patches"), default=paper.start, help="the first weights (%(default)s)")
-    parser.add_argument("--colour-weight", type=float, default=paper.colour_weight, help="of the paper's loss (%(default)s)")
-    parser.add_argument("--motion-weight", type=float, default=paper.motion_weight, help="of the flow's cells (%(default)s)")
-    parser.add_argument("--jitter", type=float, default=paper.jitter, help="of the light between the frames (%(default)s)")
-    parser.add_argument("--max-gap", type=float, default=paper.max_gap, help="seconds between the two frames (%(default)s)")
-    parser.add_argument("--max-scale", type=float, default=paper.max_scale, help="how much larger than the crop (%(default)s)")
-    parser.add_argument("--pairs-per-window", type=int, default=paper.pairs_per_window, help="pairs cut from one decoded window")
+    parser.add_argument(
+        "--schedule", choices=("paper", "cosine"), default=paper.schedule, help="halvings, or cosine to zero"
+    )
+    parser.add_argument(
+        "--temperature", type=float, help="unit-length features with this temperature (none: the paper)"
+    )
+    parser.add_argument(
+        "--start", choices=("random", "patches"), default=paper.start, help="the first weights (%(default)s)"
+    )
+    parser.add_argument(
+        "--colour-weight", type=float, default=paper.colour_weight, help="of the paper's loss (%(default)s)"
+    )
+    parser.add_argument(
+        "--motion-weight", type=float, default=paper.motion_weight, help="of the flow's cells (%(default)s)"
+    )
+    parser.add_argument(
+        "--jitter", type=float, default=paper.jitter, help="of the light between the frames (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-gap", type=float, default=paper.max_gap, help="seconds between the two frames (%(default)s)"
+    )
+    parser.add_argument(
+        "--max-scale", type=float, default=paper.max_scale, help="how much larger than the crop (%(default)s)"
+    )
+    parser.add_argument(
+        "--pairs-per-window", type=int, default=paper.pairs_per_window, help="pairs cut from one decoded window"
+    )
     parser.add_argument("--seed", type=int, default=paper.seed, help="of everything random (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode ahead (%(default)s)")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16", help="of the encoder (%(default)s)")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="bfloat16", help="of the encoder (%(default)s)"
+    )
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="between two checkpoints (%(default)s)")
 
 
@@ -321,7 +349,10 @@ def run(args: argparse.Namespace) -> int:
             smooth = loss.item() if smooth is None else 0.8 * smooth + 0.2 * loss.item()
             rate = (progress.samples - first) / (time.monotonic() - began)
             left = (recipe.samples - progress.samples) / rate
-            _report(trainer.rank, f"{progress.samples:,}/{recipe.samples:,}  loss {smooth:.4f}  {rate:.1f} samples/s  {_clock(left)} left")
+            _report(
+                trainer.rank,
+                f"{progress.samples:,}/{recipe.samples:,}  loss {smooth:.4f}  {rate:.1f} samples/s  {_clock(left)} left",
+            )
         if stop.asked_anywhere(device):
             break
         if time.monotonic() - saved > args.checkpoint_minutes * 60:
@@ -330,7 +361,9 @@ def run(args: argparse.Namespace) -> int:
     trainer.save()
     if trainer.rank == 0:
         path = trainer.export()
-        print(f"{trainer.progress.samples:,} samples in {_clock(trainer.progress.seconds)}: {path} {file_sha256(path)[:12]}")
+        print(
+            f"{trainer.progress.samples:,} samples in {_clock(trainer.progress.seconds)}: {path} {file_sha256(path)[:12]}"
+        )
     if dist.is_initialized():
         dist.destroy_process_group()
     return 128 + stop.number if stop.number else 0

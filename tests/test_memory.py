@@ -8,7 +8,9 @@ from mamp.memory import MAX_GIVEN, Memory, MemoryBank, reference_frames
 
 
 def memory() -> Memory:
-    return Memory(image=np.zeros((4, 4, 3), np.uint8), key=torch.zeros(1, 1, 1), value=torch.zeros(1, 1, dtype=torch.uint8))
+    return Memory(
+        image=np.zeros((4, 4, 3), np.uint8), key=torch.zeros(1, 1, 1), value=torch.zeros(1, 1, dtype=torch.uint8)
+    )
 
 
 @pytest.mark.parametrize(

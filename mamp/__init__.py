@@ -1,0 +1,29 @@
+"""Self-supervised video object segmentation by motion-aware mask propagation."""
+
+from mamp.encoder import PatchEncoder, WeightsError, load_encoder
+from mamp.flow import dis_flow, raft_flow
+from mamp.job import Result, Settings, Update, segment_video
+from mamp.masks import MaskError, read_mask, write_mask
+from mamp.render import OBJECT_COLOURS, overlay
+from mamp.tracker import MaskTracker
+from mamp.video import VideoError, VideoReader
+
+__all__ = [
+    "OBJECT_COLOURS",
+    "MaskError",
+    "MaskTracker",
+    "PatchEncoder",
+    "Result",
+    "Settings",
+    "Update",
+    "VideoError",
+    "VideoReader",
+    "WeightsError",
+    "dis_flow",
+    "load_encoder",
+    "overlay",
+    "raft_flow",
+    "read_mask",
+    "segment_video",
+    "write_mask",
+]

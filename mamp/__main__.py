@@ -1,0 +1,99 @@
+"""The command line: ``python -m mamp {segment,train,evaluate}``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mamp import evaluate, train
+from mamp.encoder import WeightsError
+from mamp.flow import RAFT_WEIGHTS
+from mamp.job import Result, Settings, segment_video
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand; returns the exit code: 2 and one sentence on stderr where the user can mend it."""
+    parser = argparse.ArgumentParser(prog="python -m mamp", description="Follow objects through a video.")
+    commands = parser.add_subparsers(required=True, metavar="{segment,train,evaluate}")
+    segment = commands.add_parser("segment", help="follow objects through a clip")
+    add_arguments(segment)
+    segment.set_defaults(run=run)
+    for name, module, about in (
+        ("train", train, "train the encoder on unlabelled clips"),
+        ("evaluate", evaluate, "measure J and F on sequences with masks"),
+    ):
+        command = commands.add_parser(name, help=about)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, WeightsError) as error:
+        print(f"mamp: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``segment``."""
+    default = Settings()
+    parser.add_argument("clip", type=Path, help="a video file, or a folder of frames")
+    parser.add_argument(
+        "--mask",
+        action="append",
+        required=True,
+        metavar="[FRAME=]FILE",
+        help="mask file, of frame 0 if no number is given",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--short-side", type=int, default=default.short_side, help="pixels; 0: as it is (%(default)s)")
+    add_method_arguments(parser)
+
+
+def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the method itself."""
+    evaluate.add_method_arguments(parser)
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """The settings that the options name."""
+    return Settings(
+        short_side=args.short_side,
+        flow=args.flow,
+        device=args.device,
+        top_k=args.top_k,
+        radius=args.radius,
+        long_term=args.long_term,
+        short_term=args.short_term,
+        weights=args.weights,
+        raft_weights=args.raft_weights or RAFT_WEIGHTS,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Follows objects through a clip, as the command line says."""
+    masks: dict[int, str | Path] = {}
+    for text in args.mask:
+        number, equals, file = text.partition("=")
+        if equals and not number.isdigit():
+            raise ValueError(f"--mask takes FILE or FRAME=FILE, not {text}")
+        masks[int(number) if equals else 0] = Path(file if equals else text)
+    result: Result | None = None
+    with tqdm(unit="frame", disable=None) as bar:
+        updates = segment_video(args.clip, masks, args.out, settings_from(args))
+        for update in updates:
+            bar.total = update.frames_total
+            bar.update(update.done - bar.n)
+            result = update.result or result
+    assert result is not None
+    print(f"{args.clip.name}: {result.frames} frames read, {result.frames} masks and {result.overlay} written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""J and F as the official DAVIS-2017 evaluation defines them (Pont-Tuset et al., arXiv 1704.00675)."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Bool = NDArray[np.bool_]
+
+BOUND = 0.008  # tolerance of contours, as a share of the image's diagonal
+BINS = 4
+
+
+def region_similarity(truth: Bool, result: Bool) -> float:
+    """J: intersection over union of two masks (H, W) bool; 1 if both are empty."""
+    union = np.count_nonzero(truth | result)
+    return np.count_nonzero(truth & result) / union if union else 1.0
+
+
+def contour_accuracy(truth: Bool, result: Bool) -> float:
+    """F: the F-measure of the contours of two masks (H, W) bool, matched within a small disk."""
+    radius = math.ceil(BOUND * math.hypot(*truth.shape))
+    truth_contour, result_contour = contours(truth), contours(result)
+    n_truth, n_result = int(truth_contour.sum()), int(result_contour.sum())
+    if not n_truth or not n_result:
+        return float(n_truth == n_result)
+    step = np.arange(-radius, radius + 1)
+    disk = (step[:, None] ** 2 + step**2 <= radius**2).astype(np.uint8)
+    precision = np.count_nonzero(result_contour & (cv2.dilate(truth_contour, disk) > 0)) / n_result
+    recall = np.count_nonzero(truth_contour & (cv2.dilate(result_contour, disk) > 0)) / n_truth
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def contours(mask: Bool) -> NDArray[np.uint8]:
+    """Pixels (H, W) whose right, lower or lower right neighbour is on the other side of the mask's edge."""
+    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
+    here = padded[:-1, :-1]
+    edge = (here ^ padded[:-1, 1:]) | (here ^ padded[1:, :-1]) | (here ^ padded[1:, 1:])
+    edge[-1, -1] = False
+    return edge.astype(np.uint8)
+
+
+def statistics(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean, recall (share above 0.5) and decay (first quarter less last quarter) of an object's frames (T,)."""
+    # The official tool casts these to uint8, which breaks beyond 256 frames; DAVIS has no sequence of that length.
+    ids = np.round(np.linspace(1, len(values), BINS + 1) + 1e-10).astype(int) - 1
+    quarters = [values[ids[index] : ids[index + 1] + 1] for index in range(BINS)]
+    return float(np.mean(values)), float(np.mean(values > 0.5)), float(np.mean(quarters[0]) - np.mean(quarters[-1]))

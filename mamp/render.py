@@ -1,0 +1,81 @@
+"""Pictures for people: masks laid over frames. Colour is never the only cue: objects have contours and numbers."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.masks import PALETTE
+
+Image = NDArray[np.uint8]
+
+# Okabe and Ito's eight colours, told apart with any colour vision, without their black.
+OBJECT_COLOURS = np.array(
+    [
+        (230, 159, 0),
+        (86, 180, 233),
+        (0, 158, 115),
+        (240, 228, 66),
+        (0, 114, 178),
+        (213, 94, 0),
+        (204, 121, 167),
+        (255, 255, 255),
+    ],
+    np.uint8,
+)
+
+
+def colour_of(label: int) -> tuple[int, int, int]:
+    """The RGB [0, 255] in which an object is shown; objects beyond the eighth take the DAVIS palette."""
+    red, green, blue = OBJECT_COLOURS[label - 1] if label <= len(OBJECT_COLOURS) else PALETTE[label]
+    return int(red), int(green), int(blue)
+
+
+def overlay(frame: Image, mask: Image, *, opacity: float = 0.45, contour: bool = True, numbers: bool = True) -> Image:
+    """Lays objects over a frame.
+
+    Args:
+        frame: RGB (H, W, 3) uint8.
+        mask: Label map (H, W) uint8.
+        opacity: Of the fill [0, 1].
+        contour: Whether each object is outlined.
+        numbers: Whether each object carries its number, at the point furthest inside it.
+
+    Returns:
+        RGB (H, W, 3) uint8.
+    """
+    table = np.zeros((256, 3), np.float32)
+    labels = [int(label) for label in np.unique(mask) if label]
+    for label in labels:
+        table[label] = colour_of(label)
+    picture = frame.copy()
+    inside = mask > 0
+    picture[inside] = ((1 - opacity) * frame[inside] + opacity * table[mask[inside]]).astype(np.uint8)
+    scale = max(1.0, min(frame.shape[:2]) / 480)
+    for label in labels:
+        shape = (mask == label).astype(np.uint8)
+        if contour:
+            outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(picture, outlines, -1, colour_of(label), max(1, round(2 * scale)))
+        if numbers:
+            _draw_number(picture, shape, label, scale)
+    return picture
+
+
+def _draw_number(picture: Image, shape: Image, label: int, scale: float) -> None:
+    depth = cv2.distanceTransform(np.pad(shape, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
+    (width, height), _ = cv2.getTextSize(str(label), cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale, 1)
+    at = (int(x) - width // 2, int(y) + height // 2)
+    for colour, thickness in (((0, 0, 0), 4 * scale), ((255, 255, 255), 1.5 * scale)):
+        cv2.putText(
+            picture,
+            str(label),
+            at,
+            cv2.FONT_HERSHEY_SIMPLEX,
+            0.6 * scale,
+            colour,
+            max(1, round(thickness)),
+            cv2.LINE_AA,
+        )
