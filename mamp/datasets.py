@@ -144,7 +144,8 @@ def read_window(clip: Path, *, start: float, seconds: float) -> tuple[list[Frame
         count = max(2, round(seconds * FOLDER_FPS))
         first = int(start * max(1, len(names) - count + 1))
         images = (cv2.imread(str(name)) for name in names[first : first + count])
-        return [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images if image is not None], FOLDER_FPS
+        rgb = [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images if image is not None]
+        return [np.asarray(image, np.uint8) for image in rgb], FOLDER_FPS
     try:
         with av.open(str(clip)) as container:
             stream = container.streams.video[0]
@@ -154,7 +155,7 @@ def read_window(clip: Path, *, start: float, seconds: float) -> tuple[list[Frame
             container.seek(int(start * max(0.0, length - seconds) * av.time_base))
             frames = []
             for frame in container.decode(stream):
-                frames.append(frame.to_ndarray(format="rgb24"))
+                frames.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 if len(frames) >= max(2, round(seconds * fps)):
                     break
             return frames, fps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import zipfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,7 +22,7 @@ from mamp.masks import MaskError, read_mask, write_mask
 from mamp.memory import LONG_TERM, SHORT_TERM
 from mamp.render import overlay
 from mamp.tracker import MaskTracker
-from mamp.video import VideoReader, VideoWriter
+from mamp.video import Frame, VideoReader, VideoWriter
 
 Image = NDArray[np.uint8]
 
@@ -259,11 +259,11 @@ class _Stages:
     """Seconds by stage."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: dict[str, float] = defaultdict(float)
 
     @property
     def seconds(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in self._seconds.items()}  # type: ignore[call-overload]
+        return {name: round(value, 3) for name, value in self._seconds.items()}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -271,9 +271,9 @@ class _Stages:
         try:
             yield
         finally:
-            self._seconds[name] += time.monotonic() - began  # type: ignore[assignment]
+            self._seconds[name] += time.monotonic() - began
 
-    def timed(self, name: str, items: VideoReader) -> Iterator:  # type: ignore[type-arg]
+    def timed(self, name: str, items: VideoReader) -> Iterator[Frame]:
         source = iter(items)
         while True:
             with self.stage(name):

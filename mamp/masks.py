@@ -94,7 +94,7 @@ def _from_colours(rgb: NDArray[np.uint8], opaque: NDArray[np.bool_], name: str) 
         label[index] = number
         foreign[index] = False
     label[foreign] = 0
-    return label[inverse.reshape(-1)].reshape(rgb.shape[:2]).astype(np.uint8)
+    return np.asarray(label[inverse.reshape(-1)].reshape(rgb.shape[:2]), np.uint8)
 
 
 def write_mask(path: str | Path, mask: Mask) -> None:

@@ -182,7 +182,7 @@ class MaskTracker:
         if self.flow is not None:
             flow = torch.stack([self._flow_to(frame, t, memory) for t, memory in references.items()])  # (N, 2, h, w)
             carried, inside = warp(torch.cat((keys, values), dim=1), flow)
-            keys, values = carried.split((keys.shape[1], values.shape[1]), dim=1)
+            keys, values = carried[:, : keys.shape[1]], carried[:, keys.shape[1] :]
         return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
 
     def _flow_to(self, frame: Frame, t: int, memory: Memory) -> Tensor:
@@ -204,8 +204,7 @@ class MaskTracker:
             else:
                 answer = torch.where(score > best, label, answer)
                 best = torch.maximum(score, best)
-        decided: Mask = answer.to(torch.uint8).cpu().numpy()
-        return decided
+        return np.asarray(answer.to(torch.uint8).cpu().numpy(), np.uint8)
 
 
 def _device_of(encoder: EncoderFunction) -> torch.device:
@@ -218,7 +217,7 @@ def _resize(mask: Mask, size: tuple[int, ...]) -> Mask:
     """The nearest pixel's label: a label map has no values between labels."""
     rows = (np.arange(size[0]) * 2 + 1) * mask.shape[0] // (2 * size[0])
     columns = (np.arange(size[1]) * 2 + 1) * mask.shape[1] // (2 * size[1])
-    return mask[rows[:, None], columns]
+    return np.asarray(mask[rows[:, None], columns], np.uint8)
 
 
 def _by(shape: Sequence[int]) -> str:

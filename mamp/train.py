@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mamp.datasets import FramePairs
-from mamp.encoder import STRIDE, Encoder, ResidualBlock, file_sha256, save_encoder
+from mamp.encoder import STRIDE, Encoder, ResidualBlock, file_sha256, save_encoder, to_channels_last
 from mamp.lab import A, B, drop_ab_channel, rgb_to_lab
 from mamp.losses import colour_loss, motion_loss
 
@@ -95,9 +95,8 @@ def start_as_patches(encoder: Encoder, pairs: Tensor) -> None:
     """
     for module in encoder.modules():
         if isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.left[4].weight)  # type: ignore[arg-type]
-    first = encoder.conv1[0].weight
-    first[:, 1:] *= COLOUR_GAIN
+            nn.init.zeros_(module.left.get_parameter("4.weight"))
+    encoder.conv1.get_parameter("0.weight")[:, 1:] *= COLOUR_GAIN
     temperature, encoder.temperature = encoder.temperature, None
     features = encoder(rgb_to_lab(pairs).flatten(0, 1))
     assert encoder.post_convolution.bias is not None
@@ -162,7 +161,7 @@ class Trainer:
         self.encoder = Encoder(recipe.temperature)
         if recipe.start == "patches":
             start_as_patches(self.encoder, self._some_pairs(1)[0])
-        self.encoder.to(device, memory_format=torch.channels_last)
+        to_channels_last(self.encoder.to(device))
         self.model: nn.Module = self.encoder
         if self.world > 1:
             self.model = DistributedDataParallel(self.encoder, broadcast_buffers=False)
@@ -201,7 +200,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             features = self.model(seen.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         features = features.float().unflatten(0, seen.shape[:2])  # (B, 2, C, h, w)
-        loss = features.new_zeros(())
+        loss: Tensor = features.new_zeros(())
         if recipe.colour_weight:
             loss = loss + recipe.colour_weight * colour_loss(features, target, radius=recipe.radius)
         if recipe.motion_weight:
