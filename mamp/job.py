@@ -308,10 +308,13 @@ def _processing_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _device(settings: Settings) -> str:
-    if settings.device != "auto":
-        return settings.device
+def default_device() -> str:
+    """CUDA where there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device(settings: Settings) -> str:
+    return default_device() if settings.device == "auto" else settings.device
 
 
 def _flow(settings: Settings) -> FlowFunction | None:

@@ -123,3 +123,10 @@ def strokes_to_mask(strokes: NDArray[np.uint8], colours: Sequence[Sequence[int]]
     pixels = strokes[painted][:, :3].astype(np.int32)
     mask[painted] = ((pixels[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1) + 1
     return mask
+
+
+def mask_to_strokes(mask: Mask, colours: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
+    """Paints a mask (H, W) as an image editor's layer, RGBA (H, W, 4) uint8: undoes ``strokes_to_mask``."""
+    table = np.zeros((256, 4), np.uint8)
+    table[1 : len(colours) + 1] = [(*colour, 255) for colour in colours]
+    return np.asarray(table[mask], np.uint8)
