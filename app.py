@@ -108,7 +108,8 @@ def open_example(name: str, visit: Visit) -> tuple[str, Visit, Any, str, Any]:
 
 def editor_value(visit: Visit, strokes: Any) -> Any:
     """The first frame with what is painted on it; the frame comes from the server's copy, whatever the editor lost."""
-    frame = np.asarray(Image.open(Path(visit["folder"]) / "first.png").convert("RGBA"))
+    with Image.open(Path(visit["folder"]) / "first.png") as first:
+        frame = np.asarray(first.convert("RGBA"))
     layers = [strokes if strokes is not None else np.zeros_like(frame)]
     return {"background": frame, "layers": layers, "composite": None}
 
@@ -124,8 +125,9 @@ def run(visit: Visit, painted: Any, size: str, flow: str, features: str) -> Iter
     folder = Path(visit["folder"]) if visit else None
     mask = None
     if folder is not None and painted and painted["layers"]:
-        frame = Image.open(folder / "first.png")
-        if painted["layers"][0].shape[:2] == (frame.height, frame.width):
+        with Image.open(folder / "first.png") as frame:
+            fits = painted["layers"][0].shape[:2] == (frame.height, frame.width)
+        if fits:
             mask = strokes_to_mask(painted["layers"][0], OBJECT_COLOURS.tolist())
     if folder is None or mask is None or not mask.any():
         yield outputs(

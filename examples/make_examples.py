@@ -1,6 +1,7 @@
-"""Makes the example clips: two cut from Debian's opencv-doc (Apache-2.0), one rendered here.
+"""Makes the example clips and their first masks; see README.md beside this file.
 
-Run with the package opencv-doc installed: ``python examples/make_examples.py``. First masks come from GrabCut inside a box.
+Two clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
+package installed: ``python -m examples.make_examples``.
 """
 
 from __future__ import annotations
@@ -20,100 +21,160 @@ from numpy.typing import NDArray
 from mamp import VideoReader, write_mask
 
 HERE = Path(__file__).parent
-DOC = Path("/usr/share/doc/opencv-doc")
+OPENCV = Path("/usr/share/doc/opencv-doc")
+SOUND_RATE = 44_100  # [Hz]
+
 Image = NDArray[np.uint8]
+Box = tuple[int, int, int, int]  # x, y, width, height [pixels]
 
-
-def write(name: str, frames: Iterator[Image], fps: int) -> None:
-    """Writes one clip as H.264."""
-    with av.open(str(HERE / f"{name}.mp4"), "w", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "23", "preset": "slow"})
-        stream.pix_fmt = "yuv420p"
-        for index, frame in enumerate(frames):
-            if index == 0:
-                stream.height, stream.width = frame.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-
-
-def cut(path: Path, start: int, count: int, size: tuple[int, int]) -> Iterator[Image]:
-    """Some frames of a clip, shrunk to (W, H)."""
-    for frame in VideoReader(path):
-        if frame.index >= start + count:
-            return
-        if frame.index >= start:
-            yield np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def boxes_to_mask(frame: Image, boxes: list[tuple[int, int, int, int]]) -> Image:
-    """GrabCut inside each box (x, y, width, height): one object a box."""
-    mask = np.zeros(frame.shape[:2], np.uint8)
-    for label, box in enumerate(boxes, start=1):
-        kind = np.zeros(frame.shape[:2], np.uint8)
-        cv2.grabCut(frame, kind, box, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_RECT)
-        inside = np.isin(kind, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
-        inside = cv2.morphologyEx(inside, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)).astype(np.uint8)
-        mask[(inside > 0) & (mask == 0)] = label
-    return mask
-
-
-def shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iterator[tuple[Image, Image]]:
-    """Three textured shapes crossing a moving textured ground, with their exact masks."""
-    rng = np.random.default_rng(7)
-
-    def texture(low: tuple[int, int, int], high: tuple[int, int, int], grain: int) -> Image:
-        noise = rng.random((2 * height // grain, 2 * width // grain, 3)).astype(np.float32)
-        smooth = np.clip(cv2.resize(noise, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC), 0, 1)
-        return (np.array(low) + smooth * (np.array(high) - np.array(low))).astype(np.uint8)
-
-    ground = texture((40, 60, 40), (130, 150, 110), 12)
-    coats = [
-        texture((180, 60, 20), (255, 150, 60), 6),
-        texture((20, 70, 150), (90, 170, 255), 5),
-        texture((150, 130, 20), (250, 240, 120), 4),
-    ]
-    y, x = np.mgrid[:height, :width]
-    for t in range(frames):
-        shift = round(0.8 * t)
-        frame, mask = ground[20 : 20 + height, shift : shift + width].copy(), np.zeros((height, width), np.uint8)
-        paths = (
-            (70 + 4.2 * t, 90 + 25 * math.sin(t / 9), 44),
-            (340 - 3.6 * t, 150 + 12 * math.cos(t / 7), 38),
-            (200 + 60 * math.sin(t / 14), 190 - 1.2 * t, 26),
-        )
-        for label, ((cx, cy, radius), coat) in enumerate(zip(paths, coats, strict=True), start=1):
-            if label == 2:
-                inside = np.maximum(np.abs(x - cx), np.abs(y - cy)) < radius * 0.8
-            else:
-                inside = (x - cx) ** 2 + (y - cy) ** 2 < radius**2
-            moved = np.roll(coat, (round(cy), round(cx)), axis=(0, 1))[:height, :width]
-            frame[inside], mask[inside] = moved[inside], label
-        yield frame, mask
+STREET_FRAMES, STREET_CROP = range(238, 276), (256, 130, 512, 384)
+STREET_PEOPLE: list[Box] = [(180, 118, 62, 112), (340, 60, 62, 92), (396, 136, 62, 118)]
+CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
 
 
 def main() -> None:
     """Makes all three."""
-    write("street", cut(DOC / "examples/data/vtest.avi", *STREET, (512, 384)), 10)
+    recording = OPENCV / "examples/data/vtest.avi"
+    write_clip("street", [_crop(frame, STREET_CROP) for frame in _frames(recording, STREET_FRAMES)], fps=10)
+    empty_street = np.median([_crop(frame, STREET_CROP) for frame in _frames(recording, range(0, 700, 20))], axis=0)
+    write_mask(HERE / "street.png", people_in_boxes(_decoded("street"), empty_street.astype(np.uint8), STREET_PEOPLE))
+
     with tempfile.TemporaryDirectory() as folder:
-        cup = Path(folder) / "cup.mp4"
-        cup.write_bytes(gzip.decompress((DOC / "opencv4/html/cup.mp4.gz").read_bytes()))
-        write("cup", cut(cup, *CUP, (480, 360)), 27)
-    rendered = list(shapes())
-    write("shapes", (frame for frame, _ in rendered), 25)
-    write_mask(HERE / "shapes.png", rendered[0][1])
-    for name, boxes in BOXES.items():
-        frame = VideoReader(HERE / f"{name}.mp4").frame(0).image
-        mask = boxes_to_mask(frame, boxes)
-        if name == "cup":  # the thumb that lies on the black cup belongs to the hand
-            mask[(mask == 1) & (frame[..., 0].astype(int) - frame[..., 2] > 40)] = 2
-        write_mask(HERE / f"{name}.png", mask)
+        unpacked = Path(folder) / "cup.mp4"
+        unpacked.write_bytes(gzip.decompress((OPENCV / "opencv4/html/cup.mp4.gz").read_bytes()))
+        cup = [_shrink(frame, CUP_SIZE) for frame in _frames(unpacked, CUP_FRAMES)]
+    write_clip("cup", cup, fps=27, quarter_turns=1)
+    write_mask(HERE / "cup.png", cup_and_hand(_decoded("cup")))
+
+    shapes = list(render_shapes())
+    write_clip("shapes", [frame for frame, _ in shapes], fps=25, sound=plucks(len(shapes) / 25))
+    write_mask(HERE / "shapes.png", shapes[0][1])
 
 
-STREET, CUP = (100, 60), (0, 75)  # first frame, number of frames
-BOXES: dict[str, list[tuple[int, int, int, int]]] = {
-    "street": [(230, 132, 26, 54), (391, 99, 24, 59), (327, 95, 35, 53)],
-    "cup": [(226, 90, 88, 202), (265, 125, 214, 100)],
-}
+def write_clip(
+    name: str, frames: list[Image], *, fps: int, quarter_turns: int = 0, sound: NDArray[np.float32] | None = None
+) -> None:
+    """Writes H.264, with AAC where there is sound.
+
+    Args:
+        name: Of the file, without its suffix.
+        frames: RGB (H, W, 3), upright.
+        fps: Frames a second.
+        quarter_turns: By which the picture is stored turned, with a note that players turn it back, as a phone does.
+        sound: Mono samples in [-1, 1] at 44.1 kHz.
+    """
+    with av.open(str(HERE / f"{name}.mp4"), "w", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "23", "preset": "slow"})
+        stream.pix_fmt = "yuv420p"
+        stored = [np.ascontiguousarray(np.rot90(frame, quarter_turns)) for frame in frames]
+        stream.height, stream.width = stored[0].shape[:2]
+        if quarter_turns:
+            stream.set_display_rotation(-90 * quarter_turns)
+        audio = container.add_stream("aac", rate=SOUND_RATE, layout="mono") if sound is not None else None
+        for frame in stored:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+        if audio is not None and sound is not None:
+            for start in range(0, len(sound), 1024):
+                part = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
+                part.sample_rate, part.pts, part.time_base = SOUND_RATE, start, Fraction(1, SOUND_RATE)
+                container.mux(audio.encode(part))
+            container.mux(audio.encode(None))
+
+
+def people_in_boxes(frame: Image, empty_street: Image, boxes: list[Box]) -> Image:
+    """Whatever is not the empty street, by box."""
+    strange = np.abs(frame.astype(int) - empty_street).max(axis=2) > 42
+    mask = np.zeros(frame.shape[:2], np.uint8)
+    for label, (x, y, width, height) in enumerate(boxes, start=1):
+        inside = np.zeros_like(strange)
+        inside[y : y + height, x : x + width] = strange[y : y + height, x : x + width]
+        mask[_largest_part(inside)] = label
+    return mask
+
+
+def cup_and_hand(frame: Image) -> Image:
+    """Cup (1) and hand (2): both are darker than the wall or redder, and the hand is redder than the cup."""
+    smooth = cv2.bilateralFilter(frame, 7, 40, 5).astype(int)
+    redness = smooth[..., 0] - smooth[..., 2]
+    both = _largest_part((smooth.max(axis=2) < 140) | (redness > 45))
+    hand = _largest_part(both & (redness > 17))
+    return np.where(both, np.where(hand, 2, 1), 0).astype(np.uint8)
+
+
+def render_shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iterator[tuple[Image, Image]]:
+    """Three textured shapes that cross over a textured ground that moves as well, with their exact masks."""
+    rng = np.random.default_rng(7)
+
+    def texture(dark: tuple[int, int, int], light: tuple[int, int, int], grain: int) -> Image:
+        mixed = np.zeros((2 * height, 2 * width, 1), np.float32)
+        for octave in range(3):
+            size = (2 * width * 2**octave // grain, 2 * height * 2**octave // grain)
+            noise = rng.random((size[1], size[0])).astype(np.float32)
+            mixed[..., 0] += cv2.resize(noise, (2 * width, 2 * height), interpolation=cv2.INTER_CUBIC) / 2**octave
+        share = np.clip((mixed - 0.4) / 0.95, 0, 1)
+        return (np.array(dark) + share * (np.array(light) - np.array(dark))).astype(np.uint8)
+
+    ground = texture((52, 70, 58), (176, 184, 150), 40)
+    coats = [
+        texture((70, 20, 110), (200, 130, 240), 16),
+        texture((120, 10, 20), (255, 120, 90), 14),
+        texture((190, 140, 20), (255, 250, 170), 12),
+    ]
+    y, x = np.mgrid[:height, :width]
+    for t in range(frames):
+        left = round(0.8 * t)
+        frame = ground[20 : 20 + height, left : left + width].copy()
+        mask = np.zeros((height, width), np.uint8)
+        paths = (
+            (70 + 4.2 * t, 90 + 25 * math.sin(t / 9), 44),
+            (340 - 3.6 * t, 135 + 12 * math.cos(t / 7), 32),
+            (200 + 60 * math.sin(t / 14), 195 - 1.2 * t, 26),
+        )
+        for label, ((centre_x, centre_y, radius), coat) in enumerate(zip(paths, coats, strict=True), start=1):
+            dx, dy = x - round(centre_x), y - round(centre_y)
+            inside = np.maximum(abs(dx), abs(dy)) < radius if label == 2 else dx**2 + dy**2 < radius**2
+            frame[inside] = coat[(dy + height)[inside], (dx + width)[inside]]
+            mask[inside] = label
+        yield frame, mask
+
+
+def plucks(seconds: float) -> NDArray[np.float32]:
+    """A quiet plucked note every 0.4 s."""
+    time = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
+    notes = np.array([262.0, 330.0, 392.0, 523.0, 392.0, 330.0])[(time / 0.4).astype(int) % 6]
+    since = time % 0.4
+    return (0.12 * np.sin(2 * np.pi * notes * since) * np.exp(-8 * since)).astype(np.float32)
+
+
+def _frames(path: Path, numbers: range) -> Iterator[Image]:
+    for frame in VideoReader(path):
+        if frame.index >= numbers.stop:
+            return
+        if frame.index in numbers:
+            yield frame.image
+
+
+def _decoded(name: str) -> Image:
+    """The first frame as users of the clip get it."""
+    return VideoReader(HERE / f"{name}.mp4").frame(0).image
+
+
+def _crop(frame: Image, box: Box) -> Image:
+    x, y, width, height = box
+    return frame[y : y + height, x : x + width]
+
+
+def _shrink(frame: Image, size: tuple[int, int]) -> Image:
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest connected part, without the holes and hairs of a pixel or two."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    _, parts, facts, _ = cv2.connectedComponentsWithStats(closed)
+    return np.asarray(parts == 1 + int(np.argmax(facts[1:, cv2.CC_STAT_AREA])))
+
 
 if __name__ == "__main__":
     main()

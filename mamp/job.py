@@ -6,9 +6,9 @@ import json
 import time
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mamp.encoder import PATCH, SHIPPED_WEIGHTS, EncoderFunction, file_sha256, load_encoder
+from mamp.encoder import PATCH, SHIPPED_WEIGHTS, EncoderFunction, file_sha256, load_encoder, resolve_weights
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
 from mamp.masks import MaskError, read_mask, write_mask
 from mamp.memory import LONG_TERM, SHORT_TERM
@@ -104,15 +104,10 @@ def segment_video(
     with clock.stage("read"):
         reader = VideoReader(clip)
         given = _checked(masks, reader)
-    run = _Run(
-        reader,
-        given,
-        Path(out_dir),
-        settings,
-        clock,
-        encoder or load_encoder(settings.weights, device=_device(settings)),
-    )
-    yield from run.updates(should_stop)
+    with clock.stage("load"):
+        loaded = encoder or load_encoder(settings.weights, device=_device(settings))
+        weights = _weights(settings) if encoder is None else {"weights": "given by the caller", "weights_sha256": None}
+    yield from _Run(reader, given, Path(out_dir), settings, clock, loaded, weights).updates(should_stop)
 
 
 class _Run:
@@ -126,63 +121,94 @@ class _Run:
         settings: Settings,
         clock: _Stages,
         encoder: EncoderFunction,
+        weights: dict[str, str | None],
     ) -> None:
         self.reader, self.given, self.out, self.settings, self.clock = reader, given, out, settings, clock
-        self.encoder = encoder
+        self.encoder, self.weights = encoder, weights
         self.flow = _flow(settings)
         self.size = (reader.info.height, reader.info.width)
         self.processed = _processing_size(self.size, settings.short_side)
         self.masks_dir = out / "masks"
-        self.done = 0
+        self.first, self.total = min(given), reader.count()
+        self.masked: set[int] = set()  # frames whose mask is written
+        self.rendered = 0
+        self.stopped = False
+        self.sound: str | None = None
+        self.error: str | None = None
         self.began = time.monotonic()
         self.shown = 0.0
+        self.preview: Image | None = None
+        self.last: Update | None = None
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
-        self.masks_dir.mkdir(parents=True, exist_ok=True)
-        for old in self.masks_dir.glob("*.png"):
-            old.unlink()
-        first, total = min(self.given), self.reader.count()
-        stopped = False
-        tracker = self._tracker()
-        finished, written, last = 0, 0, first
+        self._clear()
         try:
-            for age, frame in enumerate(self.reader.backwards(first) if first else ()):
-                if stopped := should_stop():
-                    break
-                mask = self._step(tracker, frame.image, self.given[first] if age == 0 else None)
-                if age:  # the frame of the mask itself is the first of the way forwards
-                    write_mask(self._mask_path(frame.index), mask)
-                    self.done += 1
-                    last = frame.index
-                    yield self._update(frame.index, total, frame.image, mask)
-            tracker = self._tracker()
-            with VideoWriter(self.out / "overlay.mp4", self.reader) as video:
-                for frame in self.clock.timed("read", self.reader):
-                    if frame.index < first:
-                        path = self._mask_path(frame.index)
-                        mask = read_mask(path) if path.exists() else np.zeros(self.size, np.uint8)
-                        if not path.exists():
-                            write_mask(path, mask)
-                    elif stopped or (stopped := should_stop()):
-                        break
-                    else:
-                        mask = self._step(tracker, frame.image, self.given.get(frame.index))
-                        with self.clock.stage("write"):
-                            write_mask(self._mask_path(frame.index), mask)
-                        self.done += 1
-                        last = frame.index
-                    with self.clock.stage("render"):
-                        picture = overlay(frame.image, mask)
-                    with self.clock.stage("write"):
-                        video.write(frame, picture)
-                    written += 1
-                    if frame.index >= first:
-                        yield self._update(frame.index, total, frame.image, mask)
-            finished = written
+            yield from self._backwards(should_stop)
+            yield from self._forwards(should_stop)
+        except Exception as error:
+            self.error = str(error) or type(error).__name__
+            raise
         finally:
-            result = self._finish(stopped or finished < total)
-        yield Update(last, self.done, total, self._fps(), 0.0, None, result)
+            # A run that is closed or fails on its way backwards has masks, but no video yet.
+            self.stopped = self.stopped or len(self.masked) < self.total
+            if self.rendered < len(self.masked):
+                self.stopped = True
+                with suppress(ValueError, OSError):
+                    for _ in self._forwards(lambda: True):
+                        pass
+            result = self._finish()
+        assert self.last is not None
+        yield replace(self.last, seconds_left=0.0, preview=self.preview, result=result)
+
+    def _clear(self) -> None:
+        """Takes away the masks of a former run, and never anything else."""
+        self.masks_dir.mkdir(parents=True, exist_ok=True)
+        old = list(self.masks_dir.glob("*.png"))
+        if old and not (self.out / "receipt.json").exists():
+            raise MaskError(f"The folder {self.out.name} holds masks that no run has written; choose another one.")
+        for path in old:
+            path.unlink()
+
+    def _backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+        """Masks of the frames up to the first given one, last first; the video follows on the way forwards."""
+        if self.first == 0:
+            return
+        tracker = self._tracker()
+        for frame in self.clock.timed("read", self.reader.backwards(self.first)):
+            mask = self._step(tracker, frame.image, self.given[self.first] if frame.index == self.first else None)
+            self._write_mask(frame.index, mask)
+            yield self._update(frame.index, frame.image, mask)
+            if should_stop():
+                self.stopped = True
+                return
+
+    def _forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+        """The video, and the masks from the first given one on. Once stopped: the video of the masks there are."""
+        tracker = self._tracker()
+        self.rendered = 0
+        with VideoWriter(self.out / "overlay.mp4", self.reader, self.size) as video:
+            for frame in self.clock.timed("read", self.reader):
+                known = frame.index < self.first or self.stopped
+                if known and frame.index not in self.masked:
+                    if frame.index > self.first:
+                        break
+                    continue
+                if known:
+                    mask = read_mask(self._mask_path(frame.index))
+                else:
+                    mask = self._step(tracker, frame.image, self.given.get(frame.index))
+                    self._write_mask(frame.index, mask)
+                with self.clock.stage("render"):
+                    picture = overlay(frame.image, mask)
+                with self.clock.stage("write"):
+                    video.write(picture, frame.time, frame.duration)
+                self.rendered += 1
+                self.preview = picture
+                yield self._update(frame.index, picture)
+                if not known and should_stop():
+                    self.stopped = True
+        self.sound = video.sound
 
     def _tracker(self) -> MaskTracker:
         settings = self.settings
@@ -198,61 +224,67 @@ class _Run:
     def _step(self, tracker: MaskTracker, image: Image, mask: Image | None) -> Image:
         with self.clock.stage("track"):
             height, width = self.processed
+            small = mask
             if self.processed != self.size:
                 image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
                 if mask is not None:
-                    mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-            return tracker.step(image, mask, size=self.size)
+                    small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+            answer = tracker.step(image, small, size=self.size)
+            return answer if mask is None else np.where(mask > 0, mask, answer)  # as sharp as it was given
 
     def _mask_path(self, index: int) -> Path:
         return self.masks_dir / f"{self.reader.name(index)}.png"
 
-    def _fps(self) -> float:
-        return self.done / max(1e-6, time.monotonic() - self.began)
+    def _write_mask(self, index: int, mask: Image) -> None:
+        with self.clock.stage("write"):
+            write_mask(self._mask_path(index), mask)
+        self.masked.add(index)
 
-    def _update(self, index: int, total: int, image: Image, mask: Image) -> Update:
+    def _update(self, index: int, image: Image, mask: Image | None = None) -> Update:
+        """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
         now = time.monotonic()
-        preview = None
+        shown = None
         if now - self.shown >= _PREVIEW_SECONDS:
-            preview, self.shown = overlay(image, mask), now
-        return Update(index, self.done, total, self._fps(), (total - self.done) / self._fps(), preview)
+            shown, self.shown = image if mask is None else overlay(image, mask), now
+        done = len(self.masked)
+        fps = done / max(1e-6, now - self.began)
+        self.last = Update(index, done, self.total, fps, (self.total - done) / fps, shown)
+        return self.last
 
-    def _finish(self, stopped: bool) -> Result:
-        names = sorted(self.masks_dir.glob("*.png"))
-        archive, receipt = self.out / "masks.zip", self.out / "receipt.json"
+    def _finish(self) -> Result:
+        names = [self._mask_path(index) for index in sorted(self.masked)]
+        archive, receipt, video = self.out / "masks.zip", self.out / "receipt.json", self.out / "overlay.mp4"
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
             for name in names:
                 file.write(name, f"masks/{name.name}")
-        video = self.out / "overlay.mp4"
-        in_video = VideoReader(video).count() if video.exists() and names else 0
-        info, settings = self.reader.info, self.settings
-        receipt.write_text(
-            json.dumps(
-                {
-                    "clip": self.reader.path.name,
-                    "frames_in_clip": self.reader.count(),
-                    "masks_written": len(names),
-                    "frames_in_video": in_video,
-                    "stopped": stopped,
-                    "damage": self.reader.damage,
-                    "size": [info.width, info.height],
-                    "processed_size": list(reversed(self.processed)),
-                    "fps": str(info.fps),
-                    "time_base": str(info.time_base),
-                    "rotation": info.rotation,
-                    "codec": info.codec,
-                    "pixel_format": info.pixel_format,
-                    "audio": info.has_audio,
-                    "masks_given": sorted(self.given),
-                    "settings": asdict(settings),
-                    "weights_sha256": _weights_hash(settings),
-                    "seconds": {**self.clock.seconds, "in_all": round(time.monotonic() - self.began, 3)},
-                },
-                indent=2,
-            )
-            + "\n"
-        )
-        return Result(video, self.masks_dir, archive, receipt, len(names), stopped)
+        info = self.reader.info
+        with self.clock.stage("count"):
+            in_video = VideoReader(video).count() if self.rendered else 0
+        document = {
+            "clip": self.reader.path.name,
+            "end": "failed" if self.error else "stopped" if self.stopped else "complete",
+            "error": self.error,
+            "damage": self.reader.damage,
+            "frames_in_clip": self.total,
+            "frames_decoded": len(self.masked),
+            "masks_written": len(names),
+            "frames_in_video": in_video,
+            "size": [info.width, info.height],
+            "processed_size": list(reversed(self.processed)),
+            "fps": str(info.fps),
+            "time_base": str(info.time_base),
+            "rotation": info.rotation,
+            "codec": info.codec,
+            "pixel_format": info.pixel_format,
+            "audio": self.sound,
+            "masks_given": sorted(self.given),
+            "objects": sorted({int(label) for mask in self.given.values() for label in np.unique(mask) if label}),
+            "settings": asdict(self.settings),
+            **self.weights,
+            "seconds": {**self.clock.seconds, "in_all": round(time.monotonic() - self.began, 3)},
+        }
+        receipt.write_text(json.dumps(document, indent=2) + "\n")
+        return Result(video, self.masks_dir, archive, receipt, len(names), self.stopped)
 
 
 class _Stages:
@@ -273,7 +305,7 @@ class _Stages:
         finally:
             self._seconds[name] += time.monotonic() - began
 
-    def timed(self, name: str, items: VideoReader) -> Iterator[Frame]:
+    def timed(self, name: str, items: Iterable[Frame]) -> Iterator[Frame]:
         source = iter(items)
         while True:
             with self.stage(name):
@@ -323,6 +355,9 @@ def _flow(settings: Settings) -> FlowFunction | None:
     return raft_flow(settings.raft_weights, device=_device(settings)) if settings.flow == "raft" else dis_flow
 
 
-def _weights_hash(settings: Settings) -> str | None:
-    path = Path(settings.weights or SHIPPED_WEIGHTS)
-    return file_sha256(path) if settings.weights != PATCH and path.is_file() else None
+def _weights(settings: Settings) -> dict[str, str | None]:
+    """Which weights, for the receipt."""
+    if settings.weights == PATCH:
+        return {"weights": PATCH, "weights_sha256": None}
+    path = resolve_weights(settings.weights or SHIPPED_WEIGHTS)
+    return {"weights": settings.weights or path.name, "weights_sha256": file_sha256(path)}

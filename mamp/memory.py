@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,14 @@ class MemoryBank:
         """What query ``t`` is matched with, by frame number."""
         wanted = reference_frames(t, long_term=self.long_term, short_term=self.short_term, given=self._given)
         return {frame: self._frames[frame] for frame in wanted if frame in self._frames}
+
+    def all(self) -> dict[int, Memory]:
+        """Everything that is kept, by frame number."""
+        return dict(self._frames)
+
+    def relabel(self, t: int, value: Tensor) -> None:
+        """Changes what a kept frame says of its cells (h, w) uint8."""
+        self._frames[t] = replace(self._frames[t], value=value)
 
     def add(self, t: int, memory: Memory, *, given: bool = False) -> None:
         """Keeps frame ``t``, and lets go of what no later query can ask for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -102,7 +103,7 @@ class MaskTracker:
             at_frame = mask
             answer = _resize(mask, wanted)
         else:
-            scores = self._match(frame, key)
+            scores = self._match(frame, key, self._t, self._bank.references(self._t))
             at_frame = self._decide(scores, frame.shape[:2], frame.shape[:2])
             answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, wanted, frame.shape[:2])
             if mask is not None:
@@ -111,8 +112,10 @@ class MaskTracker:
                 answer = np.where(given > 0, given, answer)
         if mask is not None:
             self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
-        value = to_cells(torch.from_numpy(np.ascontiguousarray(at_frame))).to(self.device)
-        self._bank.add(self._t, Memory(image=frame, key=key, value=value), given=mask is not None)
+        memory = Memory(image=frame, key=key, value=self._value(at_frame))
+        if mask is not None and self._t > 0:
+            self._tell_earlier_frames(replace(memory, value=self._value(mask)))
+        self._bank.add(self._t, memory, given=mask is not None)
         self._t += 1
         return answer
 
@@ -171,24 +174,38 @@ class MaskTracker:
         lab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device))
         return self.encoder(pad_to_stride(lab)[None])[0].float()  # (C, h, w)
 
-    def _match(self, frame: Frame, query: Tensor) -> Tensor:
-        """Scores of the labels (K, h, w), K = len(self._labels)."""
-        references = self._bank.references(self._t)
+    def _tell_earlier_frames(self, given: Memory) -> None:
+        """Carries a given mask back to the frames in memory.
+
+        They were labelled before it was known; all of them together would outvote it at the next frame.
+        """
+        labels = torch.tensor(self._labels, device=self.device)
+        for t, memory in self._bank.all().items():
+            found = labels[self._match(memory.image, memory.key, t, {self._t: given}).argmax(dim=0)]
+            self._bank.relabel(t, torch.where(found > 0, found, memory.value.long()).to(torch.uint8))
+
+    def _value(self, mask: Mask) -> Tensor:
+        return to_cells(torch.from_numpy(np.ascontiguousarray(mask))).to(self.device)
+
+    def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
+        """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
         keys = torch.stack([memory.key for memory in references.values()])  # (N, C, h, w)
         labels = torch.tensor(self._labels, device=self.device)
         maps = torch.stack([memory.value for memory in references.values()])  # (N, h, w)
         values = (maps[:, None] == labels[:, None, None]).to(keys.dtype)  # (N, K, h, w)
         inside = None
         if self.flow is not None:
-            flow = torch.stack([self._flow_to(frame, t, memory) for t, memory in references.items()])  # (N, 2, h, w)
+            flow = torch.stack(
+                [self._flow_to(frame, abs(t - r), memory) for r, memory in references.items()]
+            )  # (N, 2, h, w)
             carried, inside = warp(torch.cat((keys, values), dim=1), flow)
             keys, values = carried[:, : keys.shape[1]], carried[:, keys.shape[1] :]
         return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
 
-    def _flow_to(self, frame: Frame, t: int, memory: Memory) -> Tensor:
+    def _flow_to(self, frame: Frame, distance: int, memory: Memory) -> Tensor:
         """Displacement of the query to a reference (2, h, w) [cells]."""
         assert self.flow is not None
-        age = {"age": self._t - t} if self._flow_takes_age else {}
+        age = {"age": distance} if self._flow_takes_age else {}
         flow = torch.from_numpy(self.flow(frame, memory.image, **age)).to(self.device)
         return to_cell_units(flow)
 

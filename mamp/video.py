@@ -1,198 +1,323 @@
-"""Video in and out, on PyAV: streaming, upright, with the input's time stamps and sound."""
+"""Clips in and out: frames as people see them, with the times at which they are shown, and an mp4 that keeps both."""
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from av.video.frame import VideoFrame
 
-Picture = NDArray[np.uint8]
+from mamp.pictures import RATE, AnimatedPicture, PictureFolder
+from mamp.sound import Sound
+from mamp.sources import RGB, Decoded, MediaFile, Source, VideoError, VideoInfo, open_container
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-FORMATS = "mov,matroska,avi,gif,webp_pipe,mpeg,mpegts,ogg,flv"  # no playlists: they name other files
-FOLDER_FPS = 24
-_AUDIO_IN_MP4 = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
-_REVERSED_BLOCK = 32  # frames held at a time when going backwards
+__all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader", "VideoWriter"]
 
-
-class VideoError(ValueError):
-    """A clip that cannot be read; its text is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a clip is, before its frames are decoded."""
-
-    width: int  # upright [pixels]
-    height: int
-    fps: Fraction  # on average
-    time_base: Fraction  # of the time stamps [s]
-    rotation: int  # that was undone [degrees]
-    codec: str
-    pixel_format: str
-    has_audio: bool
+_BLOCK_BYTES = 256 * 2**20  # of decoded frames held at a time when a clip is read backwards
+_RESTART = Fraction(1)  # [s] a time stamp this far back is a clock that starts again, not a slip
+_RATES = (Fraction(1), Fraction(240))  # [frames/s] that the encoder is told; a file may claim anything
+_COARSEST = 10_000  # [ticks/s]
+_FINEST = 1_000_000  # [ticks/s] a finer time base overflows the 32 bits that an mp4 has for the length of a frame
+_WRITER_TIME_BASE = Fraction(1, 90_000)  # [s] when there is no clip to take one from
+_X264 = {"crf": "18", "preset": "veryfast", "bf": "0", "g": "60"}  # without B-frames an mp4's times are the frames' own
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded frame."""
+    """A frame of a clip.
 
+    Attributes:
+        image: RGB (H, W, 3) uint8, upright.
+        time: When it is shown, from the start of the clip [s].
+        index: Its number, from 0.
+        duration: How long it is shown [s].
+    """
+
+    image: RGB
+    time: Fraction
     index: int
-    image: Picture  # RGB (H, W, 3), upright
-    time: Fraction  # of presentation [s]
-    duration: Fraction | None  # [s], if the file says
+    duration: Fraction
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What one pass over a clip finds out: a few numbers a frame, never pictures."""
+
+    ticks: list[int]
+    pts: list[int | None]
+    durations: list[int]
+    position: dict[int, int]  # of each time stamp; empty if they cannot tell frames apart
 
 
 class VideoReader:
-    """Reads a clip frame by frame, as often as wanted; holds one frame at a time.
+    """Reads a video file (mp4, mov, mkv, webm, avi, gif, webp) or a folder of frames, one frame at a time.
+
+    It can be iterated over any number of times. Frames are counted by decoding them, never taken from the header. Time
+    stamps are those of the file; missing ones and ones that do not go forward are replaced.
 
     Args:
-        path: A video file, or a folder of frames in the order of the numbers in their names.
+        path: File or folder.
+
+    Attributes:
+        info: What the clip is.
 
     Raises:
-        VideoError: There is no such file, or it is no video.
+        FileNotFoundError: There is nothing at ``path``.
+        VideoError: It is no clip, or has no frames.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.damage: str | None = None  # why decoding stopped early, if it did
-        self._count: int | None = None
-        self._images: list[Path] = []
-        if self.path.is_dir():
-            images = (image for image in self.path.iterdir() if image.suffix.lower() in IMAGE_SUFFIXES)
-            self._images = sorted(images, key=_natural)
-            if not self._images:
-                raise VideoError(f"The folder {self.path.name} holds no frames.")
-        elif not self.path.is_file():
-            raise VideoError(f"There is no file {self.path.name}.")
-        first = next(iter(self), None)
-        if first is None:
-            raise VideoError(f"{self.path.name} holds no frame that can be decoded.")
-        self.info = self._describe(first)
+        self._source = _open_source(self.path)
+        self.info = self._source.info
+        self._known: _Index | None = None
 
-    def __iter__(self) -> Iterator[Frame]:
-        last: Fraction | None = None
-        for index, (image, time, duration) in enumerate(self._decode()):
-            if last is not None and time <= last:
-                time = last + 1 / self._fps  # missing or backward time stamps
-            last = time
-            yield Frame(index, image, time, duration)
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the file, as far as it has been read: one sentence, or ``None``."""
+        return self._source.damage
 
     def name(self, index: int) -> str:
-        """What the mask of a frame is called, without suffix: like the frame's file, or its number."""
-        return self._images[index].stem if self._images else f"{index:05d}"
+        """The name of a frame's mask: that of the frame's own file in a folder, else its number in five digits."""
+        return self._source.name(index)
 
     def count(self) -> int:
-        """The number of frames, by decoding them: what a header says is often wrong."""
-        if self._count is None:
-            self._count = len(self._images) or sum(1 for _ in self._decode(pictures=False))
-        return self._count
+        """The number of frames, by decoding them all the first time."""
+        return len(self._index().ticks)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Reads from the beginning.
+
+        Raises:
+            VideoError: A picture of a folder cannot be read or has another size.
+        """
+        for index, (decoded, tick, duration) in enumerate(self._timed()):
+            yield self._frame(decoded, index, tick, duration)
 
     def frame(self, index: int) -> Frame:
         """One frame by its number.
 
         Raises:
-            IndexError: The clip has no such frame.
+            IndexError: There is no such frame.
         """
-        for frame in self:
-            if frame.index == index:
-                return frame
-        raise IndexError(f"the clip has no frame {index}")
+        return next(self._downwards(index, held=1))
 
     def backwards(self, start: int) -> Iterator[Frame]:
-        """Frames ``start``, ``start`` - 1, ..., 0; decodes from the beginning for every block of frames."""
-        for end in range(start, -1, -_REVERSED_BLOCK):
-            begin = max(0, end - _REVERSED_BLOCK + 1)
-            block = []
-            for frame in self:
-                if frame.index > end:
-                    break
-                if frame.index >= begin:
-                    block.append(frame)
-            yield from reversed(block)
+        """Reads frames ``start``, ``start`` - 1, ..., 0, a bounded number of them held at a time.
 
-    def _decode(self, *, pictures: bool = True) -> Iterator[tuple[Picture, Fraction, Fraction | None]]:
-        self._fps = Fraction(FOLDER_FPS)
-        if self._images:
-            for index, path in enumerate(self._images):
-                yield _read_image(path), Fraction(index, FOLDER_FPS), None
-            return
-        try:
-            container = _open(self.path)
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{self.path.name} cannot be read as a video.") from error
-        with container:
-            if not container.streams.video:
-                raise VideoError(f"{self.path.name} holds no video.")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            self._fps = stream.average_rate or stream.guessed_rate or Fraction(FOLDER_FPS)
-            index = 0
-            try:
-                for frame in container.decode(stream):
-                    time = frame.pts * frame.time_base if frame.pts is not None else Fraction(index) / self._fps
-                    held = frame.duration * frame.time_base if frame.duration and frame.time_base else None
-                    yield (_upright(frame) if pictures else np.empty((0, 0, 3), np.uint8)), Fraction(time), held
-                    index += 1
-            except (av.FFmpegError, OSError):
-                self.damage = f"decoding stopped after frame {index - 1}: the file is damaged there"
+        Raises:
+            IndexError: There is no frame ``start``.
+        """
+        return self._downwards(start, held=max(_BLOCK_BYTES // (3 * self.info.width * self.info.height), 4))
 
-    def _describe(self, first: Frame) -> VideoInfo:
-        height, width = first.image.shape[:2]
-        if self._images:
-            codec = self._images[0].suffix[1:].lower()
-            return VideoInfo(width, height, self._fps, 1 / self._fps, 0, codec, "rgb24", False)
-        with _open(self.path) as container:
-            stream = container.streams.video[0]
-            rotation = next((int(frame.rotation) for frame in container.decode(stream)), 0)
-            return VideoInfo(
-                width=width,
-                height=height,
-                fps=self._fps,
-                time_base=Fraction(stream.time_base or 1 / self._fps),
-                rotation=rotation,
-                codec=stream.codec_context.name,
-                pixel_format=str(stream.codec_context.pix_fmt),
-                has_audio=bool(container.streams.audio),
+    def _downwards(self, start: int, held: int) -> Iterator[Frame]:
+        known = self._index()
+        if not 0 <= start < len(known.ticks):
+            raise IndexError(f"frame {start} of a clip with frames 0 to {len(known.ticks) - 1}")
+        for end in range(start + 1, 0, -held):
+            block = self._block(max(end - held, 0), end)
+            for index in range(end - 1, end - 1 - len(block), -1):
+                yield self._frame(block.pop(), index, known.ticks[index], known.durations[index])
+
+    def _frame(self, decoded: Decoded, index: int, tick: int, duration: int) -> Frame:
+        unit = self.info.time_base
+        return Frame(image=decoded.picture(), time=tick * unit, index=index, duration=duration * unit)
+
+    def _timed(self) -> Iterator[tuple[Decoded, int, int]]:
+        """Every frame with its time and its duration [ticks], which is known when the next frame is."""
+        usual = max(round(1 / (self.info.fps * self.info.time_base)), 1)
+        restart = _RESTART / self.info.time_base
+        held: Decoded | None = None
+        shift = tick = 0
+        for decoded in self._source.decode():
+            if held is None:
+                held, tick = decoded, max(decoded.pts or 0, 0)
+                continue
+            if decoded.pts is None:
+                following = tick + usual
+            else:
+                if decoded.pts + shift < tick - restart:
+                    shift = tick + usual - decoded.pts
+                following = decoded.pts + shift
+                if following <= tick:  # half a step leaves the frames after it where they are
+                    following = tick + max(usual // 2, 1)
+            yield held, tick, following - tick
+            held, tick = decoded, following
+        if held is not None:
+            yield held, tick, self._last_duration(tick, held, usual, moved=shift != 0)
+
+    def _last_duration(self, tick: int, last: Decoded, usual: int, *, moved: bool) -> int:
+        """How long the last frame is shown: up to the end that the file claims, if nothing speaks against it."""
+        end = self._source.end
+        if end is not None and end > tick and not moved and self.damage is None:
+            return end - tick
+        return last.duration or usual
+
+    def _index(self) -> _Index:
+        if self._known is None:
+            timed = [(decoded.pts, tick, duration) for decoded, tick, duration in self._timed()]
+            pts = [entry[0] for entry in timed]
+            position = {stamp: index for index, stamp in enumerate(pts) if stamp is not None}
+            self._known = _Index(
+                ticks=[entry[1] for entry in timed],
+                pts=pts,
+                durations=[entry[2] for entry in timed],
+                position=position if len(position) == len(pts) else {},
             )
+        return self._known
+
+    def _block(self, first: int, end: int) -> list[Decoded]:
+        """Frames ``first`` to ``end`` - 1, from the key frame before them if seeking leads there, else from frame 0."""
+        known = self._index()
+        for near in (known.pts[first], None) if known.position and first else (None,):
+            block = self._decode_block(known, first, end, near)
+            if len(block) == end - first:
+                return block
+        raise VideoError(f"{self.path.name} has changed while it was read.")
+
+    def _decode_block(self, known: _Index, first: int, end: int, near: int | None) -> list[Decoded]:
+        """Frames ``first`` to ``end`` - 1, or fewer where decoding did not lead through the frames it should."""
+        block: list[Decoded] = []
+        index = -1
+        for decoded in self._source.decode(near):
+            if near is not None and index < 0:
+                index = known.position.get(decoded.pts, end) if decoded.pts is not None else end
+                if index > first:
+                    break
+            else:
+                index += 1
+            if index >= end or decoded.pts != known.pts[index]:
+                break
+            if index >= first:
+                block.append(decoded)
+            if index == end - 1:
+                break
+        return block
 
 
 class VideoWriter:
-    """Writes H.264 in an mp4 that every browser plays: yuv420p, even size, faststart, time stamps and sound kept.
+    """Writes an mp4 that browsers play: H.264, yuv420p, an even size, its index in front.
 
-    A context manager. The file gets its name when it is closed; then it is playable, however many frames were written.
+    It is written under another name and gets its own when it is closed, also after an error: what was written so far
+    can be played.
 
     Args:
-        path: The mp4.
-        like: The clip whose size, time stamps and sound it takes.
+        path: Of the mp4.
+        like: The clip whose time base and sound it gets. Its sound is carried up to the end of the last frame, and to
+            the sound's own end if all frames of ``like`` were written.
+        size: Of the frames (H, W) [pixels]. An odd side gets one more row or column, a copy of the last.
+
+    Raises:
+        VideoError: No such video can be written.
     """
 
-    def __init__(self, path: str | Path, like: VideoReader) -> None:
+    def __init__(self, path: str | Path, like: VideoReader | None, size: tuple[int, int]) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(self.path.name + ".partial")
-        self._container = av.open(str(self._partial), "w", format="mp4", options={"movflags": "+faststart"})
-        info = like.info
-        self._stream: Any = self._container.add_stream(
-            "libx264", rate=info.fps, options={"crf": "18", "preset": "fast"}
-        )
-        self._stream.width, self._stream.height = info.width + info.width % 2, info.height + info.height % 2
-        self._stream.pix_fmt = "yuv420p"
-        # Fine enough for any input: 1/90000 is what MPEG counts in.
-        self._base = info.time_base if info.time_base <= Fraction(1, 1000) else Fraction(1, 90_000)
-        self._stream.codec_context.time_base = self._base
         self._like = like
-        self._end = Fraction(0)
-        self._last = -1
-        self._audio = _AudioCopy(like.path, self._container) if info.has_audio else None
+        self._size = size
+        self._written = 0
+        self._closed = False
+        self._last: tuple[int, int] | None = None  # time stamp and duration of the last frame [ticks]
+        unit = like.info.time_base if like else _WRITER_TIME_BASE
+        self._unit = unit if unit.denominator <= _FINEST else _WRITER_TIME_BASE
+        self._partial = self.path.with_name(f".{self.path.name}.part")
+        with ExitStack() as opened:
+            opened.callback(self._partial.unlink, missing_ok=True)
+            try:
+                self._open(opened)
+            except (av.FFmpegError, ValueError) as error:
+                raise VideoError(f"A video of {size[1]}x{size[0]} cannot be written.") from error
+            self._opened = opened.pop_all()
+
+    def _open(self, opened: ExitStack) -> None:
+        info = self._like.info if self._like else None
+        height, width = (side + side % 2 for side in self._size)
+        scale = self._unit.denominator
+        while scale < _COARSEST:  # the length of the sound is rounded to it
+            scale *= 2
+        options = {"movflags": "+faststart", "movie_timescale": str(scale)}
+        name = f"file:{self._partial.absolute()}"
+        self._output = opened.enter_context(av.open(name, "w", format="mp4", options=options))
+        self._video = self._output.add_stream(
+            "libx264",
+            rate=min(max(info.fps, _RATES[0]), _RATES[1]) if info else RATE,
+            options=_X264,
+            width=width,
+            height=height,
+            time_base=self._unit,
+        )
+        encoder = self._video.codec_context
+        encoder.color_range, encoder.colorspace, encoder.color_primaries, encoder.color_trc = 1, 1, 1, 1  # BT.709
+        if info and info.pixel_aspect != 1:
+            encoder.sample_aspect_ratio = info.pixel_aspect
+        self._sound: Sound | None = None
+        if info and info.has_audio and self._like:
+            source = opened.enter_context(open_container(self._like.path))
+            self._sound = Sound(source, info.start, self._output)
+        self._output.start_encoding()
+
+    @property
+    def sound(self) -> str | None:
+        """What is done with the sound, in words; ``None`` if there is none."""
+        return self._sound.description if self._sound else None
+
+    def write(self, image: RGB, time: Fraction, duration: Fraction | None = None) -> None:
+        """Writes the next frame.
+
+        Args:
+            image: RGB (H, W, 3) uint8.
+            time: When it is shown [s]; later than the frame before it.
+            duration: How long it is shown [s]; it counts for the last frame only, others last until the next one.
+
+        Raises:
+            ValueError: The frame has another size, or its time does not go forward.
+        """
+        height, width = self._size
+        if image.shape != (height, width, 3):
+            raise ValueError(f"the frame is {image.shape[1]}x{image.shape[0]}, but the video is {width}x{height}")
+        pts = round(time / self._unit)
+        if self._last is not None and pts <= self._last[0]:
+            raise ValueError(f"the frame's time, {float(time):.3f} s, is not after that of the frame before it")
+        held = duration or 1 / self._video.codec_context.framerate
+        ticks = max(round(held / self._unit), 1)
+        self._last = (pts, ticks)
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        rgb = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = rgb.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame.pts, frame.time_base = pts, self._unit
+        if self._sound:
+            self._sound.carry((pts + ticks) * self._unit)
+        self._mux(frame)
+        self._written += 1
+
+    def _mux(self, frame: VideoFrame | None) -> None:
+        assert self._last is not None
+        for packet in self._video.encode(frame):
+            # An mp4 takes each frame's length from the next one's time; only the last one's is asked for.
+            packet.duration = self._last[1]
+            self._output.mux_one(packet)
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name; without a frame there is no file."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._opened:
+            if self._last is None:
+                return
+            self._mux(None)
+            if self._sound and self._like and self._written == self._like.count():
+                self._sound.carry(None)
+            self._output.close()
+            os.replace(self._partial, self.path)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -202,99 +327,14 @@ class VideoWriter:
     ) -> None:
         self.close()
 
-    def write(self, frame: Frame, picture: Picture) -> None:
-        """Writes ``picture`` (H, W, 3) uint8 at the time of ``frame``."""
-        height, width = picture.shape[:2]
-        even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        image = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-        image.time_base = self._base
-        image.pts = max(round(frame.time / self._base), self._last + 1)
-        self._last = image.pts
-        held = frame.duration or 1 / self._like.info.fps
-        image.duration = max(1, round(held / self._base))
-        self._end = frame.time + held
-        for packet in self._stream.encode(image):
-            self._container.mux(packet)
-        if self._audio:
-            self._audio.copy_until(self._end)
 
-    def close(self) -> None:
-        """Finishes the file."""
-        for packet in self._stream.encode():
-            self._container.mux(packet)
-        if self._audio:
-            self._audio.close(self._end)
-        self._container.close()
-        self._partial.replace(self.path)
-
-
-class _AudioCopy:
-    """Brings the sound of a clip into another container, in step with its frames."""
-
-    def __init__(self, source: Path, target: Any) -> None:
-        self._source = _open(source)
-        self._target = target
-        stream = self._source.streams.audio[0]
-        self._decoded = stream.codec_context.name not in _AUDIO_IN_MP4
-        if self._decoded:
-            self._out = target.add_stream("aac", rate=stream.codec_context.sample_rate)
-            self._out.layout = stream.codec_context.layout
-        else:
-            self._out = target.add_stream_from_template(stream)
-        self._packets = self._source.demux(stream)
-        self._waiting: Any = None
-        self._stream = stream
-
-    def copy_until(self, time: Fraction) -> None:
-        """Copies what begins before ``time`` [s]."""
-        while True:
-            packet = self._waiting or self._next()
-            self._waiting = None
-            if packet is None:
-                return
-            if packet.pts * packet.time_base >= time:
-                self._waiting = packet
-                return
-            if self._decoded:
-                for frame in packet.decode():
-                    self._target.mux(self._out.encode(frame))
-            else:
-                packet.stream = self._out
-                self._target.mux(packet)
-
-    def close(self, time: Fraction) -> None:
-        """Copies the rest up to ``time`` [s] and flushes."""
-        self.copy_until(time)
-        if self._decoded:
-            self._target.mux(self._out.encode(None))
-        self._source.close()
-
-    def _next(self) -> Any:
-        try:
-            return next((packet for packet in self._packets if packet.pts is not None), None)
-        except av.FFmpegError:
-            return None  # a damaged end
-
-
-def _open(path: Path) -> Any:
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-    return av.open(str(path.resolve()), options=options)
-
-
-def _upright(frame: Any) -> Picture:
-    image: Picture = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def _read_image(path: Path) -> Picture:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"), np.uint8)
-    except OSError as error:
-        raise VideoError(f"The frame {path.name} cannot be read as an image.") from error
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sorts frame10 behind frame9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.stem)]
+def _open_source(path: Path) -> Source:
+    if path.is_dir():
+        return PictureFolder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path.name}.")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return AnimatedPicture(path)
+    return MediaFile(path)

@@ -1,0 +1,125 @@
+"""Made-up clips, and the running page."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+Image = NDArray[np.uint8]
+ROOT = Path(__file__).parent.parent
+
+
+def scene(t: int, height: int = 96, width: int = 128, speed: float = 2.0) -> tuple[Image, Image]:
+    """A textured disk that moves over a textured ground: the frame and its exact mask."""
+    rng = np.random.default_rng(0)
+    grain = rng.integers(30, 130, (height // 5, width // 5, 3), dtype=np.uint8)
+    ground = cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
+    coat = cv2.resize(rng.integers(90, 255, (13, 13, 3), dtype=np.uint8), (64, 64), interpolation=cv2.INTER_LINEAR)
+    coat[..., 2] = 20
+    x, y = 36 + round(speed * t), height // 2 + round(4 * math.sin(t / 5))
+    rows, columns = np.mgrid[:height, :width]
+    inside = (columns - x) ** 2 + (rows - y) ** 2 < 28**2
+    frame = ground.copy()
+    frame[inside] = coat[(rows - y + 32)[inside] % 64, (columns - x + 32)[inside] % 64]
+    return np.asarray(frame, np.uint8), inside.astype(np.uint8)
+
+
+def overlap(one: Image, other: Image) -> float:
+    """Intersection over union of two masks."""
+    union = ((one > 0) | (other > 0)).sum()
+    return float(((one > 0) & (other > 0)).sum() / union) if union else 1.0
+
+
+def write_clip(
+    path: Path,
+    frames: list[Image],
+    *,
+    fps: int = 25,
+    times: list[int] | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    sound: str | None = None,
+) -> Path:
+    """A clip of the given frames; ``times`` in milliseconds makes its frame rate vary."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        base = Fraction(1, 1000) if times else Fraction(1, fps)
+        stream.codec_context.time_base = base
+        audio = container.add_stream(sound, rate=44_100, layout="mono") if sound else None
+        for index, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.time_base = base
+            picture.pts = times[index] if times else index
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+        if audio:
+            seconds = (times[-1] / 1000 if times else len(frames) / fps) + 0.04
+            tone = np.sin(np.arange(int(seconds * 44_100)) * 0.06).astype(np.float32)
+            for start in range(0, len(tone), 1024):
+                part = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], format="fltp", layout="mono")
+                part.sample_rate, part.pts, part.time_base = 44_100, start, Fraction(1, 44_100)
+                container.mux(audio.encode(part))
+            container.mux(audio.encode(None))
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve frames of the scene with sound."""
+    return write_clip(tmp_path / "clip.mp4", [scene(t)[0] for t in range(12)], sound="aac")
+
+
+@pytest.fixture
+def first_mask() -> Image:
+    """The mask of the scene's first frame."""
+    return scene(0)[1]
+
+
+@pytest.fixture(scope="session")
+def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page as a user starts it, in a process of its own, on this machine only."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("page")
+    environment = {
+        **os.environ,
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_TEMP_DIR": str(folder),
+        "HF_HUB_OFFLINE": "1",
+    }
+    url = f"http://127.0.0.1:{port}/"
+    with (folder / "log.txt").open("w") as log:
+        server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 90
+        while True:
+            assert server.poll() is None and time.monotonic() < deadline, (folder / "log.txt").read_text()
+            try:
+                with urllib.request.urlopen(url, timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)

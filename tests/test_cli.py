@@ -1,0 +1,76 @@
+"""The command line says what it did, and says in one sentence what it cannot do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mamp
+from mamp.__main__ import main
+from mamp.masks import write_mask
+from mamp.video import VideoWriter
+
+QUICK = ["--weights", "patch", "--flow", "none", "--radius", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    with VideoWriter(tmp_path / "clip.mp4", None, (48, 64)) as writer:
+        for t in range(4):
+            writer.write(np.full((48, 64, 3), 90, np.uint8), Fraction(t, 25))
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:30, 10:30] = 1
+    write_mask(tmp_path / "first.png", mask)
+    write_mask(tmp_path / "none.png", np.zeros((48, 64), np.uint8))
+    write_mask(tmp_path / "small.png", np.ones((8, 8), np.uint8))
+    (tmp_path / "text.mp4").write_text("hello")
+    return tmp_path / "clip.mp4"
+
+
+def segment(clip: Path, *arguments: str) -> int:
+    folder = clip.parent
+    words = [word.replace("@", f"{folder}/") for word in arguments]
+    return main(["segment", *words, "--out", str(folder / "out"), *QUICK])
+
+
+def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segment(clip, "@clip.mp4", "--mask", "@first.png", "--mask", "2=@first.png") == 0
+    assert "4 frames" in capsys.readouterr().out
+    found = {path.name for path in (clip.parent / "out").iterdir()}
+    assert found == {"overlay.mp4", "masks", "masks.zip", "receipt.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["@gone.mp4", "--mask", "@first.png"], "There is no file gone.mp4."),
+        (["@text.mp4", "--mask", "@first.png"], "text.mp4 cannot be read"),
+        (["@clip.mp4", "--mask", "@none.png"], "names no object"),
+        (["@clip.mp4", "--mask", "@small.png"], "8x8, but the clip is 64x48"),
+        (["@clip.mp4", "--mask", "9=@first.png"], "frames 0 to 3"),
+        (["@clip.mp4", "--mask", "@gone.png"], "gone.png"),
+        (["@clip.mp4", "--mask", "x=@first.png"], "--mask takes"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence_and_code_2(
+    clip: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert segment(clip, *arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
+
+
+def test_public_names_and_all_agree() -> None:
+    public = {name for name in vars(mamp) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(getattr(mamp, name), type(sys))}
+    assert public - modules == set(mamp.__all__)
+
+
+def test_help_names_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "mamp", "--help"], capture_output=True, text=True, check=True)
+    assert all(command in done.stdout for command in ("segment", "train", "evaluate"))

@@ -1,0 +1,176 @@
+"""The whole line: a clip and masks in; a video, masks and a true receipt out."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mamp.encoder import load_encoder
+from mamp.job import Settings, Update, segment_video
+from mamp.masks import read_mask, write_mask
+from mamp.video import VideoReader, VideoWriter
+
+LENGTH, SIZE = 8, (64, 96)
+FAST = Settings(short_side=0, flow="none", radius=3)
+
+
+def square(t: int) -> NDArray[np.uint8]:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[20:44, 16 + 4 * t : 40 + 4 * t] = 1
+    return mask
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A red square that moves to the right over a textured ground."""
+    ground = np.random.default_rng(0).integers(60, 120, (*SIZE, 3)).astype(np.uint8)
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, None, SIZE) as writer:
+        for t in range(LENGTH):
+            frame = ground.copy()
+            frame[square(t) > 0] = (220, 30, 30)
+            writer.write(frame, Fraction(t, 25))
+    return path
+
+
+def start(clip: Path, at: int = 0, settings: Settings = FAST, **options: Any) -> Iterator[Update]:
+    return segment_video(
+        clip, {at: square(at)}, clip.parent / "out", settings, encoder=load_encoder("patch"), **options
+    )
+
+
+def receipt(clip: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((clip.parent / "out" / "receipt.json").read_text())
+    return document
+
+
+def names(clip: Path) -> list[str]:
+    return sorted(path.stem for path in (clip.parent / "out" / "masks").iterdir())
+
+
+def overlap(clip: Path, t: int) -> float:
+    mask, truth = read_mask(clip.parent / "out" / "masks" / f"{t:05d}.png") == 1, square(t) == 1
+    return float((mask & truth).sum() / (mask | truth).sum())
+
+
+@pytest.mark.parametrize("at", [0, 3, LENGTH - 1])
+def test_every_frame_gets_a_mask_wherever_the_first_one_is_given(clip: Path, at: int) -> None:
+    updates = list(start(clip, at))
+    result = updates[-1].result
+    assert result is not None and not result.stopped and result.frames == LENGTH
+    assert [update.result for update in updates[:-1]] == [None] * (len(updates) - 1)
+    assert updates[-1].done == LENGTH and updates[-1].preview is not None
+    assert names(clip) == [f"{t:05d}" for t in range(LENGTH)]
+    assert min(overlap(clip, t) for t in range(LENGTH)) > 0.7
+    assert VideoReader(result.overlay).count() == LENGTH
+    assert zipfile.ZipFile(result.masks_zip).namelist() == [f"masks/{t:05d}.png" for t in range(LENGTH)]
+
+
+def test_the_receipt_is_true(clip: Path) -> None:
+    list(start(clip, 2))
+    document = receipt(clip)
+    counts = [document[key] for key in ("frames_in_clip", "frames_decoded", "masks_written", "frames_in_video")]
+    assert counts == [LENGTH] * 4
+    assert document["end"] == "complete" and document["error"] is None
+    assert (document["size"], document["rotation"], document["audio"]) == ([96, 64], 0, None)
+    assert (document["masks_given"], document["objects"]) == ([2], [1])
+    assert document["settings"]["radius"] == 3
+    assert document["seconds"]["track"] > 0
+
+
+def test_a_given_mask_comes_out_as_it_went_in_though_the_clip_is_made_smaller(clip: Path) -> None:
+    list(start(clip, 0, Settings(short_side=32, flow="none", radius=3)))
+    assert np.array_equal(read_mask(clip.parent / "out" / "masks" / "00000.png"), square(0))
+    assert receipt(clip)["processed_size"] == [48, 32]
+    assert read_mask(clip.parent / "out" / "masks" / "00005.png").shape == SIZE
+    assert overlap(clip, 5) > 0.5
+
+
+@pytest.mark.parametrize(("at", "after", "left"), [(0, 3, [0, 1, 2]), (5, 2, [4, 5]), (5, 7, [0, 1, 2, 3, 4, 5])])
+def test_stop_keeps_a_video_of_just_the_frames_that_have_masks(
+    clip: Path, at: int, after: int, left: list[int]
+) -> None:
+    calls = iter(range(1, 100))
+    last = list(start(clip, at, should_stop=lambda: next(calls) >= after))[-1]
+    assert last.result is not None and last.result.stopped and last.result.frames == len(left)
+    assert names(clip) == [f"{t:05d}" for t in left]
+    assert VideoReader(clip.parent / "out" / "overlay.mp4").count() == len(left)
+    document = receipt(clip)
+    assert (document["end"], document["masks_written"], document["frames_in_video"]) == (
+        "stopped",
+        len(left),
+        len(left),
+    )
+
+
+@pytest.mark.parametrize("at", [0, 6])
+def test_closing_the_generator_keeps_what_is_done(clip: Path, at: int) -> None:
+    updates = start(clip, at)
+    next(updates)
+    next(updates)
+    updates.close()  # type: ignore[attr-defined]
+    assert len(names(clip)) == 2
+    assert VideoReader(clip.parent / "out" / "overlay.mp4").count() == 2
+    assert receipt(clip)["end"] == "stopped"
+
+
+def test_a_failure_keeps_what_is_done_and_is_told_in_the_receipt(clip: Path) -> None:
+    patch, calls = load_encoder("patch"), iter(range(100))
+
+    def failing(lab: Any) -> Any:
+        if next(calls) == 4:
+            raise RuntimeError("out of memory")
+        return patch(lab)
+
+    with pytest.raises(RuntimeError):
+        list(segment_video(clip, {0: square(0)}, clip.parent / "out", FAST, encoder=failing))
+    assert len(names(clip)) == VideoReader(clip.parent / "out" / "overlay.mp4").count() == 4
+    assert (receipt(clip)["end"], receipt(clip)["error"]) == ("failed", "out of memory")
+
+
+def test_masks_that_no_run_has_written_are_never_deleted(clip: Path) -> None:
+    own = clip.parent / "out" / "masks" / "mine.png"
+    own.parent.mkdir(parents=True)
+    write_mask(own, square(0))
+    with pytest.raises(ValueError, match="choose another"):
+        list(start(clip))
+    assert own.exists()
+
+
+def test_a_second_run_into_the_same_folder_replaces_the_first(clip: Path) -> None:
+    list(start(clip))
+    calls = iter(range(1, 100))
+    list(start(clip, should_stop=lambda: next(calls) >= 2))
+    assert names(clip) == ["00000", "00001"]
+
+
+def test_masks_of_a_folder_are_named_like_its_frames(clip: Path) -> None:
+    folder = clip.parent / "frames"
+    folder.mkdir()
+    for frame in VideoReader(clip):
+        Image.fromarray(frame.image).save(folder / f"shot{frame.index}.png")
+    list(segment_video(folder, {0: square(0)}, clip.parent / "out", FAST, encoder=load_encoder("patch")))
+    assert names(clip) == [f"shot{t}" for t in range(LENGTH)]
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        ({LENGTH: square(0)}, "frames 0 to 7"),
+        ({0: np.ones((10, 10), np.uint8)}, "10x10, but the clip is 96x64"),
+        ({0: np.zeros(SIZE, np.uint8)}, "names no object"),
+        ({}, "at least one frame"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(clip: Path, masks: dict[int, NDArray[np.uint8]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        list(segment_video(clip, masks, clip.parent / "out", FAST, encoder=load_encoder("patch")))

@@ -1,0 +1,79 @@
+"""Mask files as people have them."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+
+from mamp import OBJECT_COLOURS, MaskError, overlay, read_mask, write_mask
+from mamp.masks import PALETTE, mask_to_strokes, strokes_to_mask
+
+MASK = np.zeros((40, 60), np.uint8)
+MASK[5:20, 5:25], MASK[22:36, 30:55] = 1, 2
+
+
+def test_palette_starts_like_that_of_davis() -> None:
+    assert PALETTE[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert PALETTE[255].tolist() == [224, 224, 192]
+
+
+def test_a_written_mask_is_read_back_by_its_indices(tmp_path: Path) -> None:
+    everything = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    write_mask(tmp_path / "m.png", everything)
+    assert np.array_equal(read_mask(tmp_path / "m.png"), everything)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.png"]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "expected"),
+    [
+        (np.where(MASK == 1, 255, 0).astype(np.uint8), MASK == 1),
+        (MASK, MASK),
+        (PALETTE[MASK], MASK),
+        (np.dstack((PALETTE[MASK], np.full_like(MASK, 255))), MASK),
+        (OBJECT_COLOURS[MASK] * (MASK > 0)[..., None].astype(np.uint8), MASK),
+        (mask_to_strokes(MASK, OBJECT_COLOURS.tolist()), MASK),
+    ],
+    ids=[
+        "black and white",
+        "label numbers",
+        "davis colours",
+        "davis colours and alpha",
+        "other colours",
+        "transparent",
+    ],
+)
+def test_every_kind_of_mask_is_read(pixels: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    Pictures.fromarray(pixels).save(tmp_path / "m.png")
+    result = read_mask(tmp_path / "m.png")
+    assert np.array_equal(result > 0, expected > 0)
+    assert len(np.unique(result)) == len(np.unique(expected))
+
+
+def test_what_is_no_mask_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    Pictures.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)).save(
+        tmp_path / "photo.png"
+    )
+    for name in ("text.png", "photo.png", "missing.png"):
+        with pytest.raises(MaskError, match=name):
+            read_mask(tmp_path / name)
+
+
+def test_soft_strokes_snap_to_the_palette() -> None:
+    strokes = mask_to_strokes(MASK, OBJECT_COLOURS.tolist())
+    strokes[..., :3] = np.clip(strokes[..., :3].astype(int) + 9, 0, 255).astype(np.uint8)
+    strokes[4, 5:25] = (*OBJECT_COLOURS[0], 90)  # the faint edge that an editor blends
+    assert np.array_equal(strokes_to_mask(strokes, OBJECT_COLOURS.tolist()), MASK)
+
+
+def test_overlay_colours_objects_and_leaves_the_rest() -> None:
+    frame = np.full((40, 60, 3), 90, np.uint8)
+    picture = overlay(frame, MASK, numbers=False)
+    far = cv2.dilate((MASK > 0).astype(np.uint8), np.ones((5, 5))) == 0  # a contour is two pixels wide
+    assert np.array_equal(picture[far], frame[far])
+    assert (picture[10, 15] != picture[30, 50]).any() and (picture[10, 15] != 90).any()
+    assert (picture[5, 5] == OBJECT_COLOURS[0]).all()  # the contour is opaque
+    assert not np.array_equal(overlay(frame, MASK), picture)  # numbers are drawn

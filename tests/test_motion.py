@@ -1,0 +1,76 @@
+"""Flow and warping: signs, units and borders."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mamp.flow import dis_flow, raft_flow, to_cell_units, warp
+from mamp.raft import RaftError, build_raft, load_raft
+from tests.conftest import ROOT, Image
+
+RAFT_FOLDER = Path(os.environ.get("MAMP_TEST_RAFT", ROOT.parent / "shared" / "data" / "weights"))
+
+
+def shifted() -> tuple[Image, Image]:
+    """Content moves 7 pixels right and 3 up from the first frame to the second."""
+    rng = np.random.default_rng(1)
+    coarse = torch.from_numpy(rng.random((1, 3, 40, 52), dtype=np.float32) * 255)
+    large = torch.nn.functional.interpolate(coarse, scale_factor=5, mode="bicubic").clamp(0, 255)
+    frame = large[0].permute(1, 2, 0).to(torch.uint8).numpy()
+    return frame[20:164, 30:222], frame[23:167, 23:215]
+
+
+def test_dis_flow_points_from_the_query_to_the_reference() -> None:
+    flow = dis_flow(*shifted())[:, 30:-30, 30:-30]
+    assert np.median(flow[0]) == pytest.approx(7, abs=0.3) and np.median(flow[1]) == pytest.approx(-3, abs=0.3)
+
+
+def test_tiny_frames_have_no_motion_instead_of_a_crash() -> None:
+    assert not dis_flow(np.zeros((1, 5, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)).any()
+
+
+def test_warping_lays_the_reference_over_the_query() -> None:
+    reference = torch.zeros(1, 1, 10, 12)
+    reference[0, 0, 4, 9] = 1
+    flow = torch.zeros(1, 2, 10, 12)
+    flow[:, 0], flow[:, 1] = 3, -2
+    warped, inside = warp(reference, flow)
+    assert torch.nonzero(warped[0, 0] > 0.99).tolist() == [[6, 6]]
+    assert not inside[0, :2].any() and not inside[0, :, 9:].any() and inside[0, 2:, :9].all()
+
+
+def test_flow_in_cells_is_a_quarter_of_the_flow_in_pixels() -> None:
+    flow = torch.arange(2 * 8 * 8.0).view(2, 8, 8)
+    assert torch.equal(to_cell_units(flow), flow[:, ::4, ::4] / 4)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_raft_loads_its_own_weights_with_and_without_prefix(small: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    raft = build_raft(small=small).eval()
+    pair = torch.rand(2, 1, 3, 61, 83) * 255
+    torch.save(raft.state_dict(), tmp_path / "plain.pth")
+    torch.save({f"module.{key}": value for key, value in raft.state_dict().items()}, tmp_path / "module.pth")
+    with torch.inference_mode():
+        flow = raft(*pair, iterations=2)
+        assert flow.shape == (1, 2, 61, 83)
+        for name in ("plain.pth", "module.pth"):
+            torch.testing.assert_close(load_raft(tmp_path / name)(*pair, iterations=2), flow)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    for name in ("other.pth", "text.pth", "missing.pth"):
+        with pytest.raises(RaftError, match=name):
+            load_raft(tmp_path / name)
+
+
+@pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are not here")
+@pytest.mark.parametrize("name", ["raft-small.pth", "raft-sintel.pth"])
+def test_published_weights_find_the_motion(name: str) -> None:
+    flow = raft_flow(RAFT_FOLDER / name, iterations=5)(*shifted())[:, 30:-30, 30:-30]
+    assert np.median(flow[0]) == pytest.approx(7, abs=0.5) and np.median(flow[1]) == pytest.approx(-3, abs=0.5)

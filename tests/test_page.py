@@ -1,0 +1,78 @@
+"""The page in a real Chromium."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
+PATIENCE = 90_000  # [ms] for what computes
+
+
+@pytest.fixture
+def page(page_url: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        tab = browser.new_page(viewport={"width": 1280, "height": 1500})
+        tab.goto(page_url)
+        yield tab
+        browser.close()
+
+
+def take_example(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+    expect(page.get_by_text("Objects are painted already")).to_be_visible(timeout=30_000)
+
+
+def paint(page: Page) -> None:
+    """One stroke across the middle of the frame."""
+    canvas = page.locator("canvas").first
+    expect(canvas).to_be_visible(timeout=30_000)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.45, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.55, y, steps=8)
+    page.mouse.up()
+
+
+def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
+    take_example(page, "Shapes")
+    paint(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=PATIENCE)
+    video = page.locator("video[src*='overlay']")
+    expect(video).to_be_visible()
+    played = video.evaluate(
+        """async (video) => {
+            video.muted = true;
+            await video.play();
+            await new Promise((done) => { video.ontimeupdate = () => video.currentTime > 0.2 && done(); });
+            return [video.duration, video.videoWidth, video.error];
+        }"""
+    )
+    assert played == [pytest.approx(2.4, abs=0.05), 416, None]
+    with page.expect_download() as download:
+        page.get_by_role("link", name="masks.zip").or_(page.locator("a[href*='masks.zip']")).first.click()
+    download.value.save_as(tmp_path / "masks.zip")
+    with zipfile.ZipFile(tmp_path / "masks.zip") as archive:
+        assert len(archive.namelist()) == 60
+
+
+def test_stop_keeps_what_is_done(page: Page) -> None:
+    take_example(page, "Cup")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("left")).first).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_text("Stopped; what was done is kept")).to_be_visible(timeout=PATIENCE)
+    expect(page.locator("video[src*='overlay']")).to_be_visible()

@@ -1,0 +1,102 @@
+"""Following made-up objects, with patches for an encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mamp import MaskTracker, PatchEncoder
+from tests.conftest import Image, overlap, scene
+
+
+def follow(count: int, **settings: object) -> list[Image]:
+    tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
+    return list(tracker.track([scene(t)[0] for t in range(count)], {0: scene(0)[1]}))
+
+
+def test_a_moving_disk_is_followed() -> None:
+    masks = follow(20)
+    assert all(overlap(mask, scene(t)[1]) > 0.85 for t, mask in enumerate(masks))
+
+
+def test_a_static_clip_keeps_its_mask() -> None:
+    frame, mask = scene(0)
+    masks = list(MaskTracker(PatchEncoder()).track([frame] * 40, {0: mask}))
+    assert overlap(masks[-1], mask) > 0.88
+
+
+def test_a_fast_object_is_lost_without_motion_and_kept_with_the_true_flow() -> None:
+    frames = [np.roll(scene(0, 96, 384)[0], 60 * t, axis=1) for t in range(5)]
+    truth = [np.roll(scene(0, 96, 384)[1], 60 * t, axis=1) for t in range(5)]
+    positions = {frame.tobytes(): t for t, frame in enumerate(frames)}
+
+    def true_flow(query: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+        flow = np.zeros((2, *query.shape[:2]), np.float32)
+        flow[0] = 60 * (positions[reference.tobytes()] - positions[query.tobytes()])
+        return flow
+
+    kept = list(MaskTracker(PatchEncoder(), flow=true_flow).track(frames, {0: truth[0]}))
+    lost = list(MaskTracker(PatchEncoder(), flow=None, radius=3).track(frames, {0: truth[0]}))
+    assert overlap(kept[-1], truth[-1]) > 0.8
+    assert overlap(lost[-1], truth[-1]) < 0.2
+
+
+def test_frames_before_the_first_mask_are_tracked_backwards() -> None:
+    frames, truth = zip(*(scene(t) for t in range(10)), strict=True)
+    masks = list(MaskTracker(PatchEncoder()).track(frames, {6: truth[6]}))
+    assert len(masks) == 10
+    assert all(overlap(mask, true) > 0.85 for mask, true in zip(masks, truth, strict=True))
+
+
+def test_a_later_mask_adds_and_corrects_objects() -> None:
+    frames, truth = zip(*(scene(t) for t in range(8)), strict=True)
+    later = np.zeros_like(truth[4])
+    later[5:25, 95:120] = 255
+    masks = list(MaskTracker(PatchEncoder()).track(frames, {0: truth[0], 4: later}))
+    assert 255 not in masks[3]
+    assert (masks[4][later == 255] == 255).all()
+    assert overlap(masks[7] == 255, later) > 0.8
+    assert overlap(masks[7] == 1, truth[7]) > 0.8
+
+
+def test_many_objects_keep_their_numbers() -> None:
+    frame, _ = scene(0, 192, 256)
+    mask = np.zeros(frame.shape[:2], np.uint8)
+    for number in range(24):
+        y, x = 8 + 45 * (number // 6), 8 + 40 * (number % 6)
+        mask[y : y + 32, x : x + 32] = 255 - number
+    result = list(MaskTracker(PatchEncoder()).track([frame] * 3, {0: mask}))[-1]
+    assert set(np.unique(result)) == set(np.unique(mask))
+    assert (result == mask).mean() > 0.9
+
+
+def test_the_answer_comes_at_the_size_that_was_asked() -> None:
+    tracker = MaskTracker(PatchEncoder())
+    frames, truth = zip(*(scene(t) for t in range(3)), strict=True)
+    tracker.step(frames[0], truth[0])
+    large = tracker.step(frames[1], size=(192, 256))
+    assert large.shape == (192, 256)
+    assert overlap(large[::2, ::2], truth[1]) > 0.8
+
+
+@pytest.mark.parametrize(
+    "settings", [{"top_k": None}, {"top_k": 1}, {"long_term": ()}, {"short_term": ()}, {"flow": None}]
+)
+def test_every_ablation_is_one_keyword(settings: dict[str, object]) -> None:
+    assert overlap(follow(4, **settings)[-1], scene(3)[1]) > 0.8
+
+
+def test_wrong_calls_are_answered_in_one_sentence() -> None:
+    frame, mask = scene(0)
+    tracker = MaskTracker(PatchEncoder())
+    with pytest.raises(ValueError, match="first frame needs a mask"):
+        tracker.step(frame)
+    with pytest.raises(ValueError, match="mask is uint8 64x48"):
+        tracker.step(frame, mask[:48, :64])
+    tracker.step(frame, mask)
+    with pytest.raises(ValueError, match="frames before it are 128x96"):
+        tracker.step(frame[:48])
+    with pytest.raises(ValueError, match="frame 7, but the clip has frames 0 to 1"):
+        list(tracker.track([frame, frame], {0: mask, 7: mask}))
+    with pytest.raises(ValueError, match="top_k"):
+        MaskTracker(PatchEncoder(), top_k=0)

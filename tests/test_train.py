@@ -1,0 +1,139 @@
+"""Training on made-up clips."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mamp.datasets import FramePairs, split_shots
+from mamp.encoder import Encoder, load_encoder
+from mamp.losses import colour_loss, motion_loss
+from mamp.train import Recipe, Trainer, learning_rate
+from tests.conftest import ROOT, scene, write_clip
+
+RECIPE = Recipe(
+    batch=4, crop=32, samples=48, schedule="cosine", temperature=0.05, start="patches", motion_weight=1.0, max_scale=1.5
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(2):
+        write_clip(folder / f"{number}.mp4", [scene(t, speed=1 + number)[0] for t in range(12)])
+    return folder
+
+
+def test_pairs_are_the_same_whenever_they_are_asked_for(clips: Path) -> None:
+    pairs = FramePairs(clips, length=8, crop=32, pairs=2, motion=True)
+    again = FramePairs(clips, length=8, crop=32, pairs=2, motion=True)
+    assert pairs[3]["frames"].shape == (2, 2, 32, 32, 3) and pairs[3]["flow"].shape == (2, 2, 2, 32, 32)
+    assert all(torch.equal(pairs[3][name], again[3][name]) for name in pairs[3])
+    assert not torch.equal(pairs[3]["frames"], pairs[4]["frames"])
+
+
+def test_no_pair_reaches_over_a_cut() -> None:
+    one = [scene(t)[0] for t in range(5)]
+    other = [255 - frame for frame in one]
+    assert [len(shot) for shot in split_shots([*one, *other])] == [5, 5]
+    assert [len(shot) for shot in split_shots(one)] == [5]
+
+
+def test_paper_halves_the_rate_and_cosine_ends_at_zero() -> None:
+    paper = Recipe()
+    rates = [learning_rate(paper, samples) for samples in (0, 399_999, 400_000, 600_000, 800_000, 1_000_000)]
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4, 1.25e-4, 6.25e-5])
+    assert learning_rate(Recipe(schedule="cosine"), paper.samples) == pytest.approx(0)
+
+
+def test_loss_falls_on_a_fixed_pair(clips: Path) -> None:
+    torch.manual_seed(0)
+    item = FramePairs(clips, length=1, crop=32, pairs=4, motion=True)[0]
+    encoder = Encoder(0.05)
+    optimiser = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+    lab = torch.rand(4, 2, 3, 32, 32) * 0.1 + item["frames"].permute(0, 1, 4, 2, 3) / 255
+    losses = []
+    for _ in range(20):
+        features = encoder(lab.flatten(0, 1)).unflatten(0, (4, 2))
+        loss = colour_loss(features, lab[:, :, 1:2], radius=6) + motion_loss(features, item["flow"])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_motion_loss_is_lowest_where_features_follow_the_flow() -> None:
+    torch.manual_seed(0)
+    first = torch.randn(1, 64, 8, 8) * 2
+    flow = torch.zeros(1, 2, 2, 32, 32)
+    flow[:, 0, 0], flow[:, 1, 0] = 8, -8  # two cells right, and back
+    following, contrary = first.roll(2, dims=3), first.roll(-2, dims=3)
+    right = motion_loss(torch.stack((first, following), dim=1), flow)
+    wrong = motion_loss(torch.stack((first, contrary), dim=1), flow)
+    assert right < 0.1 < wrong
+
+
+def test_a_resumed_run_takes_the_same_next_step_as_an_unbroken_one(clips: Path, tmp_path: Path) -> None:
+    whole = Trainer(RECIPE, clips, tmp_path / "whole", device=CPU)
+    losses = [loss.item() for _, loss in zip(range(4), (loss for _, loss in whole.steps()), strict=False)]
+    part = Trainer(RECIPE, clips, tmp_path / "part", device=CPU)
+    for progress, _ in part.steps():
+        if progress.samples == 2 * RECIPE.batch:
+            break
+    part.save()
+    resumed = Trainer(RECIPE, clips, tmp_path / "part", device=CPU)
+    assert resumed.resume()
+    again = [loss.item() for _, loss in zip(range(2), (loss for _, loss in resumed.steps()), strict=False)]
+    assert again == losses[2:]
+    with pytest.raises(ValueError, match="another recipe"):
+        Trainer(Recipe(batch=8), clips, tmp_path / "part", device=CPU).resume()
+
+
+def command(clips: Path, out: Path, *more: str) -> list[str]:
+    flags = "--batch 4 --crop 32 --workers 0 --precision float32 --device cpu --temperature 0.05"
+    return ["-m", "mamp", "train", str(clips), "--out", str(out), *flags.split(" "), *more]
+
+
+def test_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, *command(clips, out, "--samples", "400000")], cwd=ROOT, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stderr is not None
+        assert b"loss" in run.stderr.readline()
+        time.sleep(0.2)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 128 + signal.SIGTERM
+    assert (out / "checkpoint.pt").exists()
+    load_encoder(out / "mamp.safetensors")
+
+
+def test_two_processes_train_as_one(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "0",
+        "--standalone",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = [*launcher, *command(clips, out, "--samples", "12")]
+    run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
+    assert run.returncode == 0, run.stderr
+    assert "12 samples" in run.stdout
+    load_encoder(out / "mamp.safetensors")
