@@ -49,9 +49,9 @@ def test_frames_before_the_first_mask_are_tracked_backwards() -> None:
 
 
 def test_a_later_mask_adds_and_corrects_objects() -> None:
-    frames, truth = zip(*(scene(t) for t in range(8)), strict=True)
+    frames, truth = zip(*(scene(t, 192, 256) for t in range(8)), strict=True)
     later = np.zeros_like(truth[4])
-    later[5:25, 95:120] = 255
+    later[10:70, 150:220] = 255
     masks = list(MaskTracker(PatchEncoder()).track(frames, {0: truth[0], 4: later}))
     assert 255 not in masks[3]
     assert (masks[4][later == 255] == 255).all()
