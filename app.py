@@ -17,7 +17,6 @@ except ImportError:
     spaces = None
 
 import gradio as gr
-import numpy as np
 from PIL import Image
 
 from mamp import (
@@ -40,6 +39,10 @@ MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 KEEP_SECONDS = 3600
+SMALL_CANVAS = (
+    16,
+    9,
+)  # the frame sets the size; where a side is below the canvas's, gradio 6.31 lays layers off centre
 GPU_SECONDS_A_FRAME, GPU_SECONDS_TO_START = 0.12, 10
 
 SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}
@@ -89,34 +92,34 @@ def open_clip(path: str | None, visit: Visit) -> tuple[Visit, Any, str, Any]:
     words = (
         f"{frames} frames, {info.width}x{info.height}, {float(info.fps):.4g} a second, {sound}. Now paint each object."
     )
-    return visit, editor_value(visit, None), say(words), gr.update(interactive=True)
+    return visit, first_frame(visit), say(words), gr.update(interactive=True)
 
 
 def open_example(name: str, visit: Visit) -> tuple[str, Visit, Any, str, Any]:
     """Takes an example, with its first mask already painted."""
     clip = EXAMPLES / f"{name}.mp4"
-    visit, _, _, button = open_clip(str(clip), visit)
-    strokes = mask_to_strokes(read_mask(clip.with_suffix(".png")), OBJECT_COLOURS.tolist())
-    return (
-        str(clip),
-        visit,
-        editor_value(visit, strokes),
-        say("Objects are painted already: run, or paint your own."),
-        button,
-    )
+    visit, editor, _, button = open_clip(str(clip), visit)
+    visit["painted"] = str(clip.with_suffix(".png"))
+    return str(clip), visit, editor, say("Objects are painted already: run, or paint your own."), button
 
 
-def editor_value(visit: Visit, strokes: Any) -> Any:
-    """The first frame with what is painted on it; the frame comes from the server's copy, whatever the editor lost."""
-    with Image.open(Path(visit["folder"]) / "first.png") as first:
-        frame = np.asarray(first.convert("RGBA"))
-    layers = [strokes if strokes is not None else np.zeros_like(frame)]
-    return {"background": frame, "layers": layers, "composite": None}
+def first_frame(visit: Visit) -> Any:
+    """The first frame for the editor; it comes from the server's copy, whatever the editor lost."""
+    return {"background": str(Path(visit["folder"]) / "first.png"), "layers": [], "composite": None}
 
 
-def restore_frame(visit: Visit) -> Any:
-    """Puts the frame back after the editor's bin has thrown it away."""
-    return editor_value(visit, None) if visit else None
+def lay_strokes(visit: Visit) -> Any:
+    """Paints the example's objects once the editor holds the frame: layers that come with it are lost (gradio 6.31)."""
+    if "painted" not in visit:
+        return gr.skip()
+    strokes = mask_to_strokes(read_mask(visit["painted"]), OBJECT_COLOURS.tolist())
+    return {"background": None, "layers": [strokes], "composite": None}
+
+
+def restore_frame(visit: Visit) -> tuple[Visit, Any]:
+    """Puts the frame back, with nothing painted on it, after the editor's bin has thrown it away."""
+    visit.pop("painted", None)
+    return visit, first_frame(visit) if visit else None
 
 
 @on_gpu
@@ -129,6 +132,8 @@ def run(visit: Visit, painted: Any, size: str, flow: str, features: str) -> Iter
             fits = painted["layers"][0].shape[:2] == (frame.height, frame.width)
         if fits:
             mask = strokes_to_mask(painted["layers"][0], OBJECT_COLOURS.tolist())
+    if "painted" in visit and (mask is None or not mask.any()):
+        mask = read_mask(visit["painted"])  # Run came before the strokes had reached the editor
     if folder is None or mask is None or not mask.any():
         yield outputs(
             words=say("Paint at least one object on the frame first." if visit else "Choose a clip first.", bad=True)
@@ -175,9 +180,11 @@ def outputs(
     viewer: Any = None,
     running: bool = False,
 ) -> tuple[Any, ...]:
-    """One update of the page: what is not named stays as it is."""
-    kept = [part if part is not None else gr.skip() for part in (preview, video, files, slider, viewer)]
-    return (kept[0], words, *kept[1:], gr.update(interactive=not running), gr.update(interactive=running))
+    """One update of the page: what is not named stays as it is; a preview stands where results will."""
+    shown = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
+    kept = [part if part is not None else gr.skip() for part in (video, files, slider, viewer)]
+    results = gr.skip() if video is None and not running else gr.update(visible=not running)
+    return (shown, words, *kept, results, gr.update(interactive=not running), gr.update(interactive=running))
 
 
 def ask_to_stop(visit: Visit) -> None:
@@ -253,7 +260,10 @@ def build() -> gr.Blocks:
                 )
                 clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=260)
                 with gr.Row():
-                    examples = [gr.Button(name.stem.capitalize(), size="sm") for name in sorted(EXAMPLES.glob("*.mp4"))]
+                    examples = [
+                        gr.Button(name.stem.capitalize(), size="sm", min_width=80)
+                        for name in sorted(EXAMPLES.glob("*.mp4"))
+                    ]
             with gr.Column(scale=3, min_width=300):
                 gr.Markdown("### 2 · Paint what to follow")
                 gr.HTML(legend())
@@ -265,6 +275,7 @@ def build() -> gr.Blocks:
                     layers=False,
                     transforms=(),
                     sources=(),
+                    canvas_size=SMALL_CANVAS,
                     brush=gr.Brush(colors=list(HEX), default_color=HEX[0], default_size=14, color_mode="fixed"),
                     eraser=gr.Eraser(default_size=18),
                     interactive=True,
@@ -293,14 +304,14 @@ def build() -> gr.Blocks:
                 label="Features",
                 info="What frames are compared by; patches need no weights and are the baseline.",
             )
-        with gr.Row():
-            with gr.Column(min_width=300):
-                preview = gr.Image(label="Live preview", interactive=False, height=300, buttons=[])
-                slider = gr.Slider(0, 1, value=0, step=1, label="Frame", info="Arrow keys step.", interactive=False)
-                viewer = gr.Image(label="Frame and mask", interactive=False, height=300)
+        preview = gr.Image(label="Live preview", interactive=False, height=300, buttons=[], visible=False)
+        with gr.Row(visible=False) as results:
             with gr.Column(min_width=300):
                 video = gr.Video(label="Result", interactive=False, height=300)
-                files = gr.Files(label="Masks (DAVIS palette PNGs) and receipt", interactive=False)
+                files = gr.Files(label="Masks (DAVIS palette PNGs) and receipt", interactive=False, height=120)
+            with gr.Column(min_width=300):
+                viewer = gr.Image(label="Frame and mask", interactive=False, height=300)
+                slider = gr.Slider(0, 1, value=0, step=1, label="Frame", info="Arrow keys step.", interactive=False)
 
         opened = [visit, editor, status, start]
         clip.input(open_clip, [clip, visit], opened, api_visibility="private")
@@ -308,11 +319,12 @@ def build() -> gr.Blocks:
         for button, path in zip(examples, sorted(EXAMPLES.glob("*.mp4")), strict=True):
             name = gr.State(path.stem)
             button.click(open_example, [name, visit], [clip, *opened], api_visibility="private")
-        editor.clear(restore_frame, visit, editor, api_visibility="private")
+        editor.upload(lay_strokes, visit, editor, show_progress="hidden", api_visibility="private")
+        editor.clear(restore_frame, visit, [visit, editor], api_visibility="private")
         start.click(
             run,
             [visit, editor, size, flow, features],
-            [preview, status, video, files, slider, viewer, start, stop],
+            [preview, status, video, files, slider, viewer, results, start, stop],
             concurrency_limit=1,
             concurrency_id="gpu",
             api_visibility="private",

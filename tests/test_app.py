@@ -20,8 +20,7 @@ def visit(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
 
 def painted(visit: dict[str, Any]) -> dict[str, Any]:
     strokes = app.mask_to_strokes(scene(0)[1], app.OBJECT_COLOURS.tolist())
-    value: dict[str, Any] = app.editor_value(visit, strokes)
-    return value
+    return {**app.first_frame(visit), "layers": [strokes]}
 
 
 def words(update: tuple[Any, ...]) -> str:
@@ -36,17 +35,17 @@ def test_a_run_gives_video_masks_and_receipt(visit: dict[str, Any]) -> None:
 
 
 def test_every_update_has_the_same_shape(visit: dict[str, Any]) -> None:
-    nothing = app.editor_value(visit, None)
+    nothing = app.first_frame(visit)
     updates = [
         *app.run(visit, painted(visit), *SETTINGS),
         *app.run(visit, nothing, *SETTINGS),
         *app.run({}, None, *SETTINGS),
     ]
-    assert {len(update) for update in updates} == {8}
+    assert {len(update) for update in updates} == {9}
 
 
 def test_running_without_a_painted_object_says_what_is_missing(visit: dict[str, Any]) -> None:
-    assert "Paint at least one object" in words(next(iter(app.run(visit, app.editor_value(visit, None), *SETTINGS))))
+    assert "Paint at least one object" in words(next(iter(app.run(visit, app.first_frame(visit), *SETTINGS))))
     emptied = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
     assert "Paint at least one object" in words(next(iter(app.run(visit, emptied, *SETTINGS))))
 
@@ -74,3 +73,13 @@ def test_a_new_clip_removes_what_the_old_one_left(visit: dict[str, Any], clip: P
 
 def test_words_from_outside_are_no_markup() -> None:
     assert "<script>" not in app.say("<script>")
+
+
+def test_an_example_is_painted_until_the_bin_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    _, visit, editor, *_ = app.open_example("shapes", {})
+    assert Path(editor["background"]).exists()
+    layer = app.lay_strokes(visit)["layers"][0]
+    assert set(np.unique(app.strokes_to_mask(layer, app.OBJECT_COLOURS.tolist()))) == {0, 1, 2, 3}
+    visit, editor = app.restore_frame(visit)
+    assert "layers" not in app.lay_strokes(visit) and Path(editor["background"]).exists()

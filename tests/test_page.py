@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
+
+from mamp import OBJECT_COLOURS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 PATIENCE = 90_000  # [ms] for what computes
@@ -46,8 +51,37 @@ def paint(page: Page) -> None:
     page.mouse.up()
 
 
+def objects_in_editor(page: Page) -> int:
+    """How many of the brush's colours are on the editor's layers."""
+    found: int = page.evaluate(
+        """async (colours) => {
+            const found = new Set();
+            for (const layer of (await window.editor.get_blobs()).layers) {
+                const image = await createImageBitmap(layer);
+                const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+                context.drawImage(image, 0, 0);
+                const pixels = context.getImageData(0, 0, image.width, image.height).data;
+                for (let i = 0; i < pixels.length; i += 4)
+                    if (pixels[i + 3] === 255) found.add(colours.indexOf(pixels.slice(i, i + 3).join()));
+            }
+            found.delete(-1);
+            return found.size;
+        }""",
+        [",".join(map(str, colour)) for colour in OBJECT_COLOURS.tolist()],
+    )
+    return found
+
+
+def wait_for_objects(page: Page, count: int) -> None:
+    deadline = time.monotonic() + 30
+    while objects_in_editor(page) != count:
+        assert time.monotonic() < deadline, f"{objects_in_editor(page)} objects are painted, not {count}"
+        page.wait_for_timeout(200)
+
+
 def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
     take_example(page, "Shapes")
+    wait_for_objects(page, 3)
     paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=PATIENCE)
@@ -67,6 +101,10 @@ def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
     download.value.save_as(tmp_path / "masks.zip")
     with zipfile.ZipFile(tmp_path / "masks.zip") as archive:
         assert len(archive.namelist()) == 60
+        with archive.open("masks/00000.png") as file, Image.open(file) as first:
+            mask = np.asarray(first)
+    assert set(np.unique(mask)) == {0, 1, 2, 3}
+    assert (mask[115:125, 195:220] == 1).any()  # the stroke, away from what the example paints
 
 
 def test_stop_keeps_what_is_done(page: Page) -> None:
