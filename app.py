@@ -276,6 +276,7 @@ def build() -> gr.Blocks:
                     transforms=(),
                     sources=(),
                     canvas_size=SMALL_CANVAS,
+                    placeholder="The first frame comes here",
                     brush=gr.Brush(colors=list(HEX), default_color=HEX[0], default_size=14, color_mode="fixed"),
                     eraser=gr.Eraser(default_size=18),
                     interactive=True,
