@@ -307,11 +307,14 @@ def load_raft(path: str | Path) -> RAFT:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise RaftError(f"{path.name} holds no weights.")
     state = {_original_name(str(key)): value for key, value in loaded.items()}
-    raft = build_raft(small="fnet.layer1.0.conv3.weight" in state)
+    small = "fnet.layer1.0.conv3.weight" in state
+    if small:  # torchvision numbers its one GRU; the original does not
+        state = {re.sub(r"(gru\.conv[zrq])1\.", r"\1.", key): value for key, value in state.items()}
+    raft = build_raft(small=small)
     own = raft.state_dict()
     # Where a norm is also part of a shortcut it has two names; files hold one of them or both.
     for key in own:
-        twin = re.sub(r"downsample\.1\.", "norm4." if "fnet.layer1.0.conv3.weight" in state else "norm3.", key)
+        twin = re.sub(r"downsample\.1\.", "norm4." if small else "norm3.", key)
         if key not in state and twin in state:
             state[key] = state[twin]
         if key in state and twin in own and twin not in state:
@@ -346,5 +349,4 @@ def _original_name(key: str) -> str:
     key = key.removeprefix("module.")
     for pattern, replacement in _TORCHVISION:
         key = re.sub(pattern, replacement, key)
-    # torchvision numbers the one GRU of the small model; the original does not.
     return key

@@ -1,6 +1,7 @@
 """Flow and warping: signs, units and borders."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,17 +48,46 @@ def test_flow_in_cells_is_a_quarter_of_the_flow_in_pixels() -> None:
     assert torch.equal(to_cell_units(flow), flow[:, ::4, ::4] / 4)
 
 
+def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same weights as torchvision's raft_small and raft_large call them."""
+    renames = (
+        (r"^(fnet|cnet)\.(layer\d\.\d\.)?conv([123])\.", r"\1.\2convnormrelu\3.0."),
+        (r"^(fnet|cnet)\.(layer\d\.\d\.)?norm([123])\.", r"\1.\2convnormrelu\3.1."),
+        (r"^(fnet|cnet)\.convnormrelu1\.", r"\1.convnormrelu."),
+        (r"^(fnet|cnet)\.convnormrelu2\.0\.", r"\1.conv."),
+        (r"^fnet\.", "feature_encoder."),
+        (r"^cnet\.", "context_encoder."),
+        (r"encoder\.conv(\.[wb])", r"motion_encoder.conv.0\1"),
+        (r"encoder\.convc(\d)", r"motion_encoder.convcorr\1.0"),
+        (r"encoder\.convf(\d)", r"motion_encoder.convflow\1.0"),
+        (r"gru\.conv([zrq])(\d?)", lambda m: f"recurrent_block.convgru{m[2] or 1}.conv{m[1]}"),
+        (r"update_block\.mask\.0", "mask_predictor.convrelu.0"),
+        (r"update_block\.mask\.2", "mask_predictor.conv"),
+    )
+    named = {}
+    for key, value in state.items():
+        if re.search(r"layer\d\.\d\.norm[34]\.", key) and key.replace("norm3", "downsample.1") in state:
+            continue  # there a shortcut's norm has one name only
+        name = key
+        for pattern, replacement in renames:
+            if not (name.startswith(("feature_", "context_")) and pattern.startswith("encoder")):
+                name = re.sub(pattern, replacement, name)
+        named[name] = value
+    return named
+
+
 @pytest.mark.parametrize("small", [True, False])
-def test_raft_loads_its_own_weights_with_and_without_prefix(small: bool, tmp_path: Path) -> None:
+def test_raft_loads_its_own_weights_by_every_name(small: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     raft = build_raft(small=small).eval()
     pair = torch.rand(2, 1, 3, 61, 83) * 255
     torch.save(raft.state_dict(), tmp_path / "plain.pth")
     torch.save({f"module.{key}": value for key, value in raft.state_dict().items()}, tmp_path / "module.pth")
+    torch.save(as_torchvision_names(raft.state_dict()), tmp_path / "torchvision.pth")
     with torch.inference_mode():
         flow = raft(*pair, iterations=2)
         assert flow.shape == (1, 2, 61, 83)
-        for name in ("plain.pth", "module.pth"):
+        for name in ("plain.pth", "module.pth", "torchvision.pth"):
             torch.testing.assert_close(load_raft(tmp_path / name)(*pair, iterations=2), flow)
 
 
