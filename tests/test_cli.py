@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import mamp
 from mamp.__main__ import main
 from mamp.masks import write_mask
 from mamp.video import VideoWriter
+from tests.conftest import scene, write_clip
 
 QUICK = ["--weights", "patch", "--flow", "none", "--radius", "2", "--device", "cpu"]
 
@@ -63,6 +67,23 @@ def test_bad_input_ends_with_one_sentence_and_code_2(
     assert segment(clip, *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+def test_ctrl_c_keeps_what_is_done(clip: Path) -> None:
+    out = clip.parent / "out"
+    long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(400)])
+    write_mask(clip.parent / "scene.png", scene(0)[1])
+    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), "--out", str(out), *QUICK]
+    run = subprocess.Popen([sys.executable, "-m", "mamp", *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / "masks" / "00003.png").exists():
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    assert run.wait(60) == 130
+    receipt = json.loads((out / "receipt.json").read_text())
+    assert receipt["end"] == "stopped" and 4 <= receipt["masks_written"] < 400
+    assert receipt["masks_written"] == receipt["frames_in_video"] == len(list((out / "masks").iterdir()))
 
 
 def test_public_names_and_all_agree() -> None:
