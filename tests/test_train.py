@@ -16,7 +16,7 @@ import torch
 from mamp.datasets import FramePairs, split_shots
 from mamp.encoder import Encoder, load_encoder
 from mamp.losses import colour_loss, motion_loss
-from mamp.train import Recipe, Trainer, learning_rate
+from mamp.trainer import Recipe, Trainer, learning_rate
 from tests.conftest import ROOT, scene, write_clip
 
 RECIPE = Recipe(
