@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -172,6 +173,18 @@ def to_channels_last(encoder: Encoder) -> Encoder:
     """Lays the weights out channels last: a third faster on a CPU."""
     moved: Encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
+
+
+@cache
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether convolutions in bfloat16 are faster on this device: twice as fast where its instructions know it.
+
+    An older PyTorch cannot tell for a CPU; the answer is no then.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def resolve_weights(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
-from mamp.encoder import EncoderFunction
+from mamp.encoder import EncoderFunction, has_bfloat16
 from mamp.flow import FlowFunction, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.matching import propagate
@@ -172,7 +172,8 @@ class MaskTracker:
 
     def _encode(self, frame: Frame) -> Tensor:
         lab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device))
-        return self.encoder(pad_to_stride(lab)[None])[0].float()  # (C, h, w)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
+            return self.encoder(pad_to_stride(lab)[None])[0].float()  # (C, h, w)
 
     def _tell_earlier_frames(self, given: Memory) -> None:
         """Carries a given mask back to the frames in memory.

@@ -42,7 +42,7 @@ def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(monkeypatch: pyte
     torch.manual_seed(0)
     query, keys, values = torch.randn(8, 30, 40), torch.randn(2, 8, 30, 40), torch.rand(2, 2, 30, 40)
     whole = propagate(query, keys, values, radius=5)
-    monkeypatch.setattr("mamp.matching._BLOCK", 1)
+    monkeypatch.setattr("mamp.matching._BLOCK_ON_CPU", 1)
     torch.testing.assert_close(propagate(query, keys, values, radius=5), whole)
 
 
