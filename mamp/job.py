@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mamp.encoder import PATCH, SHIPPED_WEIGHTS, EncoderFunction, file_sha256, load_encoder, resolve_weights
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
-from mamp.masks import MaskError, read_mask, write_mask
+from mamp.masks import MaskError, correct_mask, read_mask, write_mask
 from mamp.memory import LONG_TERM, SHORT_TERM
 from mamp.render import overlay
 from mamp.tracker import MaskTracker
@@ -230,7 +230,7 @@ class _Run:
                 if mask is not None:
                     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
             answer = tracker.step(image, small, size=self.size)
-            return answer if mask is None else np.where(mask > 0, mask, answer)  # as sharp as it was given
+            return answer if mask is None else correct_mask(answer, mask)  # as sharp as it was given
 
     def _mask_path(self, index: int) -> Path:
         return self.masks_dir / f"{self.reader.name(index)}.png"

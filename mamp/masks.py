@@ -107,6 +107,12 @@ def write_mask(path: str | Path, mask: Mask) -> None:
     partial.replace(path)
 
 
+def correct_mask(mask: Mask, given: Mask) -> Mask:
+    """Lays a given mask over another, both (H, W) uint8: the objects it names are where it says and nowhere else."""
+    kept = np.where(np.isin(mask, np.unique(given)), 0, mask)
+    return np.where(given > 0, given, kept).astype(np.uint8)
+
+
 def strokes_to_mask(strokes: NDArray[np.uint8], colours: Sequence[Sequence[int]]) -> Mask:
     """Reads what was painted in an image editor.
 

@@ -15,6 +15,7 @@ from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.encoder import EncoderFunction, has_bfloat16
 from mamp.flow import FlowFunction, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
+from mamp.masks import correct_mask
 from mamp.matching import propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank
 
@@ -84,7 +85,7 @@ class MaskTracker:
         Args:
             frame: RGB (H, W, 3) uint8, the size of the frames before it.
             mask: Label map (H, W) uint8, 0 = background. Needed with the first frame. With a later one it adds or
-                corrects objects: where it names an object, it wins.
+                corrects objects: it says all of where the objects it names are, and nothing of the others.
             size: The (H, W) at which the answer is wanted, if not the frame's. The scores are interpolated, so edges
                 come out smoother than those of an enlarged mask.
 
@@ -107,9 +108,8 @@ class MaskTracker:
             at_frame = self._decide(scores, frame.shape[:2], frame.shape[:2])
             answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, wanted, frame.shape[:2])
             if mask is not None:
-                at_frame = np.where(mask > 0, mask, at_frame)
-                given = _resize(mask, wanted)
-                answer = np.where(given > 0, given, answer)
+                at_frame = correct_mask(at_frame, mask)
+                answer = correct_mask(answer, _resize(mask, wanted))
         if mask is not None:
             self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
         memory = Memory(image=frame, key=key, value=self._value(at_frame))
@@ -178,12 +178,16 @@ class MaskTracker:
     def _tell_earlier_frames(self, given: Memory) -> None:
         """Carries a given mask back to the frames in memory.
 
-        They were labelled before it was known; all of them together would outvote it at the next frame.
+        They were labelled before it was known; all of them together would outvote it at the next frame. In frames of the
+        short term the objects it names are nowhere else; to older ones the way is too long to take anything away.
         """
         labels = torch.tensor(self._labels, device=self.device)
+        recent = self._t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
-            found = labels[self._match(memory.image, memory.key, t, {self._t: given}).argmax(dim=0)]
-            self._bank.relabel(t, torch.where(found > 0, found, memory.value.long()).to(torch.uint8))
+            found = labels[self._match(memory.image, memory.key, t, {self._t: given}).argmax(dim=0)].to(torch.uint8)
+            outdated = torch.isin(memory.value, given.value) & (t >= recent)
+            value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
+            self._bank.relabel(t, value)
 
     def _value(self, mask: Mask) -> Tensor:
         return to_cells(torch.from_numpy(np.ascontiguousarray(mask))).to(self.device)

@@ -59,6 +59,16 @@ def test_a_later_mask_adds_and_corrects_objects() -> None:
     assert overlap(masks[7] == 1, truth[7]) > 0.8
 
 
+def test_a_later_mask_takes_away_what_it_leaves_out() -> None:
+    frames, truth = zip(*(scene(t, 192, 256) for t in range(8)), strict=True)
+    wrong = truth[0].copy()
+    wrong[10:60, 170:220] = 1  # background, taken for a part of the disk
+    masks = list(MaskTracker(PatchEncoder()).track(frames, {0: wrong, 5: truth[5]}))
+    assert overlap(masks[4], truth[4]) < 0.8
+    assert (masks[5] == truth[5]).all()
+    assert overlap(masks[7], truth[7]) > 0.85
+
+
 def test_many_objects_keep_their_numbers() -> None:
     frame, _ = scene(0, 192, 256)
     mask = np.zeros(frame.shape[:2], np.uint8)
