@@ -52,11 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument("--short-side", type=int, default=default.short_side, help="pixels; 0: as it is (%(default)s)")
-    add_method_arguments(parser)
-
-
-def add_method_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the method itself."""
     evaluate.add_method_arguments(parser)
 
 

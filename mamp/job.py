@@ -85,7 +85,7 @@ def segment_video(
 
     Args:
         clip: A video file or a folder of frames.
-        masks: By frame number: label maps (H, W) uint8 of the clip's size, or mask files.
+        masks: By frame number: label maps (H, W) uint8 of the clip's size, or mask files, which may be of another.
         out_dir: Gets ``overlay.mp4``, ``masks/``, ``masks.zip`` and ``receipt.json``.
         settings: The paper's if not given.
         should_stop: Asked at every frame.
@@ -96,7 +96,7 @@ def segment_video(
 
     Raises:
         VideoError: The clip cannot be read.
-        MaskError: A mask cannot be read, has another size than the clip, names no object, or is for no frame of it.
+        MaskError: A mask cannot be read, does not fit the clip, names no object, or is for no frame of it.
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()
@@ -322,7 +322,7 @@ def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> di
     given = {}
     wanted = (reader.info.height, reader.info.width)
     for number, source in masks.items():
-        mask = read_mask(source) if isinstance(source, str | Path) else source
+        mask = read_mask(source, wanted) if isinstance(source, str | Path) else source
         if not 0 <= number < reader.count():
             raise MaskError(f"A mask is given for frame {number}, but the clip has frames 0 to {reader.count() - 1}.")
         if mask.shape != wanted:

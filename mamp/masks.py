@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -12,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 Mask = NDArray[np.uint8]
 
 MAX_PIXELS = 64_000_000
+_ASPECT = 0.02  # by how much a mask's aspect may differ from its clip's: sizes are rounded
 _OPAQUE = 128  # alpha from which on a stroke counts: editors draw soft edges
 _NEAR = 48.0  # distance in RGB up to which a colour is taken for its neighbour in the palette
 
@@ -33,8 +36,21 @@ def _davis_palette() -> NDArray[np.uint8]:
 PALETTE = _davis_palette()  # (256, 3) uint8
 
 
-def read_mask(path: str | Path) -> Mask:
-    """Reads a label map from a mask file.
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask file as it was understood."""
+
+    mask: Mask
+    notes: tuple[str, ...]  # what was found and done, for the user: "3 objects", "scaled from 640x360"
+
+
+def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Mask:
+    """The label map (H, W) uint8 of a mask file; see ``open_mask``."""
+    return open_mask(path, size).mask
+
+
+def open_mask(path: str | Path, size: tuple[int, int] | None = None) -> MaskFile:
+    """Reads a mask file, whatever its kind.
 
     Palette images are read by their indices. Grey images are label numbers, or 0 and 255 for one object; soft edges
     between those two are cut at half. Colours are matched with the DAVIS palette; colours that are not in it
@@ -42,14 +58,23 @@ def read_mask(path: str | Path) -> Mask:
 
     Args:
         path: PNG or another still image.
-
-    Returns:
-        Label map (H, W) uint8, 0 = background.
+        size: The (H, W) of the clip, to which a mask of the same shape is scaled; the file's own if not given.
 
     Raises:
-        MaskError: The file is missing, no image, too large, or has too many colours for a mask.
+        MaskError: The file is missing, no image, too large, of another shape than ``size``, or has too many colours for
+            a mask.
     """
     path = Path(path)
+    notes: list[str] = []
+    mask = _read(path, notes)
+    if size is not None and mask.shape != size:
+        notes.append(f"scaled from {mask.shape[1]}x{mask.shape[0]}")
+        mask = _scaled(mask, size, path.name)
+    count = len(np.unique(mask[mask > 0]))
+    return MaskFile(mask, (f"{count} object{'' if count == 1 else 's'}", *notes))
+
+
+def _read(path: Path, notes: list[str]) -> Mask:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -57,28 +82,44 @@ def read_mask(path: str | Path) -> Mask:
             if image.mode == "P":
                 return np.asarray(image, np.uint8).copy()
             if image.mode in ("1", "L", "I", "I;16"):
-                return _from_grey(np.asarray(image), path.name)
+                return _from_grey(np.asarray(image), path.name, notes)
             pixels = np.asarray(image.convert("RGBA"))
     except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise MaskError(f"The mask {path.name} cannot be read as an image.") from error
     rgb, opaque = pixels[..., :3], pixels[..., 3] >= _OPAQUE
     if (rgb == rgb[..., :1]).all():
-        return np.where(opaque, _from_grey(rgb[..., 0], path.name), 0).astype(np.uint8)
-    return _from_colours(rgb, opaque, path.name)
+        return np.where(opaque, _from_grey(rgb[..., 0], path.name, notes), 0).astype(np.uint8)
+    return _from_colours(rgb, opaque, path.name, notes)
 
 
-def _from_grey(grey: NDArray[np.generic], name: str) -> Mask:
+def _scaled(mask: Mask, size: tuple[int, int], name: str) -> Mask:
+    aspect = (mask.shape[1] / mask.shape[0]) / (size[1] / size[0])
+    if abs(aspect - 1) > _ASPECT:
+        sizes = f"{mask.shape[1]}x{mask.shape[0]}, but the clip is {size[1]}x{size[0]}"
+        raise MaskError(f"The mask {name} is {sizes}: it has another shape.")
+    return np.asarray(cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
+def _from_grey(grey: NDArray[np.generic], name: str, notes: list[str]) -> Mask:
     if grey.dtype == np.bool_:
         return grey.astype(np.uint8)
     values = np.unique(grey)
+    if values.tolist() == [0, 65535]:
+        return (np.asarray(grey) > 0).astype(np.uint8)
     if values[-1] > 255:
         raise MaskError(f"The mask {name} has the label {values[-1]}, but 255 is the largest.")
-    if values[-1] == 255 and (len(values) == 2 or len(values) > 16):
-        return (np.asarray(grey) >= _OPAQUE).astype(np.uint8)
+    between = values[(values > 0) & (values < 255)]
+    if values[-1] == 255 and not np.array_equal(between, np.arange(1, len(between) + 1)):
+        # Label numbers count from 1; what lies between 0 and 255 otherwise is the edge of one object, unless it is large.
+        if len(between) > 16 or np.isin(grey, between).sum() < 0.3 * np.count_nonzero(grey):
+            notes.append("soft edges cut at half")
+            return (np.asarray(grey) >= _OPAQUE).astype(np.uint8)
+    elif values[-1] == 255 and not len(between):
+        return (np.asarray(grey) > 0).astype(np.uint8)
     return np.asarray(grey).astype(np.uint8)
 
 
-def _from_colours(rgb: NDArray[np.uint8], opaque: NDArray[np.bool_], name: str) -> Mask:
+def _from_colours(rgb: NDArray[np.uint8], opaque: NDArray[np.bool_], name: str, notes: list[str]) -> Mask:
     colours, inverse, area = np.unique(
         np.where(opaque[..., None], rgb, 0).reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
     )
@@ -93,6 +134,10 @@ def _from_colours(rgb: NDArray[np.uint8], opaque: NDArray[np.bool_], name: str) 
     for number, index in zip(free, own, strict=False):
         label[index] = number
         foreign[index] = False
+    if own:
+        notes.append("colours numbered by area")
+    if foreign.any():
+        notes.append("mixed colours of edges left out")
     label[foreign] = 0
     return np.asarray(label[inverse.reshape(-1)].reshape(rgb.shape[:2]), np.uint8)
 
@@ -105,6 +150,37 @@ def write_mask(path: str | Path, mask: Mask) -> None:
     partial = path.with_name(path.name + ".partial")
     image.save(partial, format="PNG", compress_level=3)
     partial.replace(path)
+
+
+def mask_in_box(frame: NDArray[np.uint8], box: tuple[int, int, int, int], label: int) -> Mask:
+    """Finds the object that fills a box, by its colours against those around it (GrabCut).
+
+    Args:
+        frame: RGB (H, W, 3) uint8.
+        box: Left, top, right and bottom [pixels], right and bottom not included.
+        label: The object's number.
+
+    Returns:
+        Label map (H, W) uint8 of this object; the whole box where no shape is found in it.
+
+    Raises:
+        MaskError: The box does not lie in the frame, or leaves nothing outside.
+    """
+    height, width = frame.shape[:2]
+    left, top, right, bottom = box
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise MaskError(f"The box {left}, {top} to {right}, {bottom} does not lie in the frame, {width}x{height}.")
+    if (right - left, bottom - top) == (width, height):
+        raise MaskError("The box is the whole frame; it must leave some background outside.")
+    found = np.zeros((height, width), np.uint8)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.setRNGSeed(0)
+    bgr = np.ascontiguousarray(frame[..., ::-1])
+    cv2.grabCut(bgr, found, (left, top, right - left, bottom - top), *models, 5, cv2.GC_INIT_WITH_RECT)
+    inside = np.isin(found, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if inside.sum() < 0.05 * (right - left) * (bottom - top):
+        inside[top:bottom, left:right] = True
+    return np.where(inside, label, 0).astype(np.uint8)
 
 
 def correct_mask(mask: Mask, given: Mask) -> Mask:

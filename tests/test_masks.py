@@ -8,7 +8,8 @@ import pytest
 from PIL import Image as Pictures
 
 from mamp import OBJECT_COLOURS, MaskError, overlay, read_mask, write_mask
-from mamp.masks import PALETTE, mask_to_strokes, strokes_to_mask
+from mamp.masks import PALETTE, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
+from tests.conftest import overlap, scene
 
 MASK = np.zeros((40, 60), np.uint8)
 MASK[5:20, 5:25], MASK[22:36, 30:55] = 1, 2
@@ -50,6 +51,34 @@ def test_every_kind_of_mask_is_read(pixels: np.ndarray, expected: np.ndarray, tm
     result = read_mask(tmp_path / "m.png")
     assert np.array_equal(result > 0, expected > 0)
     assert len(np.unique(result)) == len(np.unique(expected))
+
+
+def test_a_mask_file_says_what_was_found_and_done(tmp_path: Path) -> None:
+    soft = cv2.GaussianBlur(np.where(MASK == 1, 255, 0).astype(np.uint8).repeat(4, 0).repeat(4, 1), (3, 3), 0)
+    Pictures.fromarray(soft).save(tmp_path / "soft.png")
+    assert open_mask(tmp_path / "soft.png").notes == ("1 object", "soft edges cut at half")
+    Pictures.fromarray(MASK).save(tmp_path / "small.png")
+    large = open_mask(tmp_path / "small.png", (80, 120))
+    assert large.notes == ("2 objects", "scaled from 60x40")
+    assert np.array_equal(large.mask[::2, ::2], MASK)
+    with pytest.raises(MaskError, match="60x40, but the clip is 90x40: it has another shape"):
+        open_mask(tmp_path / "small.png", (40, 90))
+
+
+def test_sixteen_bit_masks_are_read(tmp_path: Path) -> None:
+    Pictures.fromarray(np.where(MASK == 1, 65535, 0).astype(np.uint16)).save(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png"), MASK == 1)
+
+
+def test_a_box_is_filled_with_the_object_in_it() -> None:
+    frame, truth = scene(0)
+    rows, columns = np.nonzero(truth)
+    box = (int(columns.min()) - 4, int(rows.min()) - 4, int(columns.max()) + 5, int(rows.max()) + 5)
+    assert overlap(mask_in_box(frame, box, 3) == 3, truth) > 0.85
+    with pytest.raises(MaskError, match="does not lie in the frame, 128x96"):
+        mask_in_box(frame, (0, 0, 500, 20), 1)
+    with pytest.raises(MaskError, match="whole frame"):
+        mask_in_box(frame, (0, 0, 128, 96), 1)
 
 
 def test_what_is_no_mask_is_refused_in_one_sentence(tmp_path: Path) -> None:
