@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image as Pictures
 
 import app
-from tests.conftest import scene, write_clip
+from tests.conftest import Image, overlap, scene, write_clip
 
 SETTINGS = (next(iter(app.SIZES)), "Off", "Colour patches, untrained")
 
@@ -18,9 +19,12 @@ def visit(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     return app.open_clip(str(clip), {})[0]
 
 
-def painted(visit: dict[str, Any]) -> dict[str, Any]:
-    strokes = app.mask_to_strokes(scene(0)[1], app.OBJECT_COLOURS.tolist())
-    return {**app.first_frame(visit), "layers": [strokes]}
+def editor(visit: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
+    """What the editor sends: the chosen frame, and this mask painted on it."""
+    with Pictures.open(app.shown_frame(visit)["background"]) as picture:
+        background = np.asarray(picture.convert("RGBA"))
+    mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
+    return {"background": background, "layers": [app.mask_to_strokes(mask, app.colours_for(mask))], "composite": None}
 
 
 def words(update: tuple[Any, ...]) -> str:
@@ -28,33 +32,91 @@ def words(update: tuple[Any, ...]) -> str:
 
 
 def test_a_run_gives_video_masks_and_receipt(visit: dict[str, Any]) -> None:
-    last = list(app.run(visit, painted(visit), *SETTINGS))[-1]
+    last = list(app.run(visit, editor(visit, scene(0)[1]), *SETTINGS))[-1]
     assert "Done: 12 of 12 frames" in words(last)
     assert Path(last[2]).name == "overlay.mp4" and all(Path(file).exists() for file in last[3])
     assert app.look(visit, 5).shape == (96, 128, 3)
 
 
 def test_every_update_has_the_same_shape(visit: dict[str, Any]) -> None:
-    nothing = app.first_frame(visit)
     updates = [
-        *app.run(visit, painted(visit), *SETTINGS),
-        *app.run(visit, nothing, *SETTINGS),
+        *app.run(visit, editor(visit), *SETTINGS),
+        *app.run(visit, editor(visit, scene(0)[1]), *SETTINGS),
         *app.run({}, None, *SETTINGS),
     ]
-    assert {len(update) for update in updates} == {9}
+    assert {len(update) for update in updates} == {10}
 
 
 def test_running_without_a_painted_object_says_what_is_missing(visit: dict[str, Any]) -> None:
-    assert "Paint at least one object" in words(next(iter(app.run(visit, app.first_frame(visit), *SETTINGS))))
+    assert "Paint at least one object" in words(next(iter(app.run(visit, editor(visit), *SETTINGS))))
     emptied = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
     assert "Paint at least one object" in words(next(iter(app.run(visit, emptied, *SETTINGS))))
 
 
 def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None:
-    updates = app.run(visit, painted(visit), *SETTINGS)
+    updates = app.run(visit, editor(visit, scene(0)[1]), *SETTINGS)
     next(updates)
     app.ask_to_stop(visit)
     assert "Stopped" in words(list(updates)[-1])
+
+
+def test_any_frame_can_be_painted(visit: dict[str, Any]) -> None:
+    visit, _shown, at, listing = app.go_to(visit, editor(visit), 6)
+    assert at["value"] == visit["at"] == 6 and "Masks given" not in listing
+    last = list(app.run(visit, editor(visit, scene(6)[1]), *SETTINGS))[-1]
+    assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[6]
+    assert overlap(app.project_of(visit).mask(0), scene(0)[1]) > 0.8
+
+
+def test_a_result_is_corrected_on_its_frame(visit: dict[str, Any]) -> None:
+    list(app.run(visit, editor(visit, scene(0)[1]), *SETTINGS))
+    visit = app.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
+    assert list(app.project_of(visit).given) == [0]
+    found = app.project_of(visit).mask(8)
+    layer = app.lay_strokes(visit)["layers"][0]
+    assert np.array_equal(app.strokes_to_mask(layer, app.colours_for(None)), found)
+
+    visit = app.go_to(visit, editor(visit, found), 9)[0]
+    assert list(app.project_of(visit).given) == [0], "a mask that was only looked at is not given"
+    visit = app.go_to(visit, editor(visit), 8)[0]
+    visit = app.go_to(visit, editor(visit, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
+    assert list(app.project_of(visit).given) == [0, 8]
+
+
+def test_strokes_of_another_frame_are_not_taken(visit: dict[str, Any]) -> None:
+    late = editor(visit, scene(0)[1])
+    visit["at"] = 7  # the editor still shows frame 0
+    app.keep_strokes(visit, late)
+    assert not app.project_of(visit).given
+
+
+def test_a_mask_file_is_taken_and_explained(visit: dict[str, Any], tmp_path: Path) -> None:
+    small = tmp_path / "small.png"
+    Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
+    _, said, listing = app.take_mask_file(visit, None, str(small))
+    assert "frame 0: 1 object; scaled from 64x48" in said and "Frame 0" in listing
+    assert overlap(app.project_of(visit).mask(0), scene(0)[1]) > 0.9
+    Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
+    assert "names no object" in app.take_mask_file(visit, None, str(small))[1]
+    small.write_text("no picture")
+    assert "cannot be read as an image" in app.take_mask_file(visit, None, str(small))[1]
+
+
+def test_a_box_adds_an_object(visit: dict[str, Any]) -> None:
+    app.fill_box(visit, editor(visit), 1, 10, 10, 50, 50)
+    _, said, _listing = app.fill_box(visit, editor(visit), 12, 60, 50, 100, 90)
+    assert "Object 12 takes" in said
+    assert set(np.unique(app.project_of(visit).mask(0))) == {0, 1, 12}
+    layer = app.lay_strokes(visit)["layers"][0]
+    assert 12 in app.strokes_to_mask(layer, app.colours_for(app.project_of(visit).mask(0)))
+    assert "does not lie in the frame" in app.fill_box(visit, editor(visit), 1, 5, 5, 900, 9)[1]
+
+
+def test_the_bin_takes_a_mask_back(visit: dict[str, Any]) -> None:
+    visit = app.go_to(visit, editor(visit, scene(0)[1]), 0)[0]
+    assert list(app.project_of(visit).given) == [0]
+    shown, listing = app.clear_frame(visit)
+    assert Path(shown["background"]).exists() and not app.project_of(visit).given and "Masks given" not in listing
 
 
 def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +128,13 @@ def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, mon
     assert "limit here is 3" in app.open_clip(str(long), {})[2]
 
 
+def test_nothing_is_done_before_there_is_a_clip() -> None:
+    assert app.shown_frame({}) is None
+    assert app.go_to({}, None, 3)[0] == {}
+    assert "Choose a clip first" in app.take_mask_file({}, None, None)[1]
+    assert "Choose a clip first" in app.fill_box({}, None, 1, 0, 0, 9, 9)[1]
+
+
 def test_a_new_clip_removes_what_the_old_one_left(visit: dict[str, Any], clip: Path) -> None:
     app.open_clip(str(clip), visit)
     assert not Path(visit["folder"]).exists()
@@ -75,11 +144,9 @@ def test_words_from_outside_are_no_markup() -> None:
     assert "<script>" not in app.say("<script>")
 
 
-def test_an_example_is_painted_until_the_bin_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, visit, editor, *_ = app.open_example("shapes", {})
-    assert Path(editor["background"]).exists()
+    _, visit, shown, *_ = app.open_example("shapes", {})
+    assert Path(shown["background"]).exists()
     layer = app.lay_strokes(visit)["layers"][0]
-    assert set(np.unique(app.strokes_to_mask(layer, app.OBJECT_COLOURS.tolist()))) == {0, 1, 2, 3}
-    visit, editor = app.restore_frame(visit)
-    assert "layers" not in app.lay_strokes(visit) and Path(editor["background"]).exists()
+    assert set(np.unique(app.strokes_to_mask(layer, app.colours_for(None)))) == {0, 1, 2, 3}

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from mamp import OBJECT_COLOURS
+from mamp import OBJECT_COLOURS, write_mask
+from tests.conftest import scene, write_clip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 PATIENCE = 90_000  # [ms] for what computes
@@ -114,3 +115,38 @@ def test_stop_keeps_what_is_done(page: Page) -> None:
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("Stopped; what was done is kept")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("video[src*='overlay']")).to_be_visible()
+
+
+def choose_frame(page: Page, index: int) -> None:
+    page.get_by_label("number input for Frame to paint on").fill(str(index))
+    page.keyboard.press("Tab")
+
+
+def test_uploaded_clip_is_painted_on_two_frames_and_corrected(page: Page, tmp_path: Path) -> None:
+    truth = np.where(scene(9, 192, 256)[1], 1, 0).astype(np.uint8)
+    write_clip(tmp_path / "mine.mp4", [scene(t, 192, 256)[0] for t in range(12)])
+    write_mask(tmp_path / "late.png", truth)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.mp4")
+    expect(page.get_by_text("12 frames, 256x192")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(1000)
+    paint(page)
+
+    choose_frame(page, 9)
+    given = page.get_by_label("Masks given")
+    expect(given).to_contain_text("Frame 0", timeout=30_000)
+    wait_for_objects(page, 0)
+    page.get_by_text("Without drawing").click()
+    page.locator("#mask-file input[type=file]").set_input_files(tmp_path / "late.png")
+    expect(page.get_by_text("Mask taken for frame 9: 1 object")).to_be_visible(timeout=30_000)
+    wait_for_objects(page, 1)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Done: 12 of 12 frames")).to_be_visible(timeout=PATIENCE)
+
+    page.get_by_label("number input for Frame", exact=True).fill("5")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Correct this frame").click()
+    expect(page.get_by_label("number input for Frame to paint on")).to_have_value("5", timeout=30_000)
+    wait_for_objects(page, 1)
+    choose_frame(page, 0)
+    wait_for_objects(page, 1)
+    expect(given.get_by_role("listitem")).to_have_count(2)
