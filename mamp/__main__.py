@@ -8,10 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mamp import evaluate, train
+from mamp import evaluate, settings, train
 from mamp.encoder import WeightsError
-from mamp.flow import RAFT_WEIGHTS
-from mamp.job import Result, Settings, segment_video
+from mamp.job import Result, segment_video
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +40,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``segment``."""
-    default = Settings()
     parser.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     parser.add_argument(
         "--mask",
@@ -51,23 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mask file, of frame 0 if no number is given",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--short-side", type=int, default=default.short_side, help="pixels; 0: as it is (%(default)s)")
-    evaluate.add_method_arguments(parser)
-
-
-def settings_from(args: argparse.Namespace) -> Settings:
-    """The settings that the options name."""
-    return Settings(
-        short_side=args.short_side,
-        flow=args.flow,
-        device=args.device,
-        top_k=args.top_k,
-        radius=args.radius,
-        long_term=args.long_term,
-        short_term=args.short_term,
-        weights=args.weights,
-        raft_weights=args.raft_weights or RAFT_WEIGHTS,
-    )
+    settings.add_arguments(parser, short_side=settings.Settings().short_side)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         masks[int(number) if equals else 0] = Path(file if equals else text)
     result: Result | None = None
     with tqdm(unit="frame", disable=None) as bar:
-        updates = segment_video(args.clip, masks, args.out, settings_from(args))
+        updates = segment_video(args.clip, masks, args.out, settings.from_arguments(args))
         for update in updates:
             bar.total = update.frames_total
             bar.update(update.done - bar.n)

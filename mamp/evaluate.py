@@ -5,46 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from mamp import settings
 from mamp.datasets import VosSequence, find_sequences
-from mamp.encoder import PATCH, EncoderFunction, load_encoder
-from mamp.flow import RAFT_WEIGHTS, dis_flow, raft_flow
+from mamp.encoder import PATCH, EncoderFunction
 from mamp.masks import write_mask
-from mamp.memory import LONG_TERM, SHORT_TERM
 from mamp.metrics import contour_accuracy, region_similarity, statistics
-from mamp.tracker import MaskTracker
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Reads "0,5"; an empty text is no number."""
-    return tuple(int(part) for part in text.split(",") if part.strip())
-
-
-def count_or_all(text: str) -> int | None:
-    """Reads a number, or "all"."""
-    return None if text == "all" else int(text)
-
-
-def add_method_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of the method: each ablation of the paper is one of them."""
-    parser.add_argument(
-        "--weights", help="file, Hub id (user/name:file), or patch for no weights (default: the shipped)"
-    )
-    parser.add_argument("--flow", choices=("dis", "raft", "none"), default="dis", help="motion (%(default)s)")
-    parser.add_argument("--raft-weights", default=RAFT_WEIGHTS, help="file or Hub id (%(default)s)")
-    parser.add_argument(
-        "--top-k", type=count_or_all, default=36, metavar="N|all", help="matches that vote (%(default)s)"
-    )
-    parser.add_argument("--radius", type=int, default=12, help="of the window, in cells of 4 pixels (%(default)s)")
-    parser.add_argument("--long-term", type=numbers, default=LONG_TERM, metavar="0,5", help="frames kept in memory")
-    parser.add_argument("--short-term", type=numbers, default=SHORT_TERM, metavar="1,3,5", help="ages kept in memory")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resolution", default="480p", help="folder in JPEGImages/ and Annotations/ (%(default)s)")
     parser.add_argument("--sequences", help="only these, with commas")
     parser.add_argument("--frames", type=int, help="only so many frames of each")
-    parser.add_argument(
-        "--short-side", type=int, default=0, help="processing size in pixels; 0: as it is (%(default)s)"
-    )
     parser.add_argument("--baseline", action="store_true", help="measure the encoder without weights in the same run")
     parser.add_argument("--save", type=Path, help="write the masks here, as <sequence>/<frame>.png")
-    add_method_arguments(parser)
+    settings.add_arguments(parser, short_side=0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
         sequences = [sequence for sequence in sequences if sequence.name in wanted]
     if not sequences:
         raise ValueError(f"there are no sequences with masks in {args.root.name}")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if args.device == "auto" else args.device
-    encoders = {"encoder": load_encoder(args.weights, device=device)}
+    chosen = settings.from_arguments(args)
+    encoders = {"encoder": chosen.encoder()}
     if args.baseline:
-        encoders["patches"] = load_encoder(PATCH)
+        encoders["patches"] = replace(chosen, weights=PATCH).encoder()
     scores: dict[str, list[tuple[float, float]]] = {name: [] for name in encoders}
     print(f"{'sequence':24}{'encoder':>10}{'frames':>8}{'J':>8}{'F':>8}{'J&F':>8}{'frames/s':>10}")
     for sequence in sequences:
@@ -100,12 +69,8 @@ def measure(
     Returns:
         Mean J and F of each object, first and last frame left out as in the official tool, and the number of frames.
     """
-    flow = {"none": None, "dis": dis_flow}.get(args.flow, dis_flow)
-    if args.flow == "raft":
-        flow = raft_flow(args.raft_weights, device="cuda" if torch.cuda.is_available() else "cpu")
-    tracker = MaskTracker(
-        encoder, radius=args.radius, top_k=args.top_k, long_term=args.long_term, short_term=args.short_term, flow=flow
-    )
+    chosen = settings.from_arguments(args)
+    tracker = chosen.tracker(encoder, chosen.flow_function())
     count = min(len(sequence), args.frames or len(sequence))
     first = sequence.mask(0)
     assert first is not None

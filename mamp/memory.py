@@ -35,6 +35,17 @@ def reference_frames(
     return sorted(frame for frame in frames if 0 <= frame < t) or [0]
 
 
+def frames_in_memory(
+    t: int, *, long_term: Sequence[int] = LONG_TERM, short_term: Sequence[int] = SHORT_TERM, given: Collection[int] = ()
+) -> list[int]:
+    """The frames before ``t`` that query ``t`` or a later one can ask for, ascending; as ``reference_frames``."""
+    recent = sorted(frame for frame in given if 0 < frame < t)[-MAX_GIVEN:]
+    frames = {*long_term, *range(t - max(short_term, default=0), t), *recent}
+    if t <= max((*long_term, *short_term), default=t):
+        frames.add(0)  # stands in while there may be no other reference
+    return sorted(frame for frame in frames if 0 <= frame < t)
+
+
 @dataclass(frozen=True)
 class Memory:
     """What is kept of one frame."""
@@ -85,8 +96,5 @@ class MemoryBank:
         if given and t > 0:
             self._given = [*self._given, t][-MAX_GIVEN:]
         self._frames[t] = memory
-        oldest = t + 1 - max(self.short_term, default=0)
-        keep = {*self.long_term, *self._given, *range(oldest, t + 1)}
-        if t < max((*self.long_term, *self.short_term), default=t + 1):
-            keep.add(0)  # stands in while there may be no other reference
+        keep = frames_in_memory(t + 1, long_term=self.long_term, short_term=self.short_term, given=self._given)
         self._frames = {frame: kept for frame, kept in self._frames.items() if frame in keep}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from mamp.flow import FlowFunction, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import propagate
-from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank
+from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -40,6 +40,10 @@ class MaskTracker:
         flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
             frames lie between the two. ``None`` matches without motion.
         device: Where it runs; the encoder's device, else the CPU.
+
+    Attributes:
+        confidence: Of the last frame, by object [0, 1]: by how much of the vote the object is ahead of the second label,
+            mean over its cells; 0 where nothing of it was found, 1 where its mask was given.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -77,6 +81,7 @@ class MaskTracker:
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
         self._t = 0
+        self.confidence: dict[int, float] = {}
 
     @torch.inference_mode()
     def step(self, frame: Frame, mask: Mask | None = None, *, size: tuple[int, int] | None = None) -> Mask:
@@ -97,27 +102,57 @@ class MaskTracker:
                 names no object.
         """
         self._check(frame, mask)
+        if self._t == 0 and (mask is None or not mask.any()):
+            raise ValueError("the first frame needs a mask that names at least one object")
         wanted = size or frame.shape[:2]
         key = self._encode(frame)
         if self._t == 0:
             assert mask is not None
             at_frame = mask
             answer = _resize(mask, wanted)
+            self.confidence = {}
         else:
             scores = self._match(frame, key, self._t, self._bank.references(self._t))
+            self.confidence = self._margins(scores)
             at_frame = self._decide(scores, frame.shape[:2], frame.shape[:2])
             answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, wanted, frame.shape[:2])
             if mask is not None:
                 at_frame = correct_mask(at_frame, mask)
                 answer = correct_mask(answer, _resize(mask, wanted))
         if mask is not None:
-            self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
+            self._learn_labels(mask)
+            self.confidence |= {int(label): 1.0 for label in np.unique(mask) if label}
         memory = Memory(image=frame, key=key, value=self._value(at_frame))
         if mask is not None and self._t > 0:
             self._tell_earlier_frames(replace(memory, value=self._value(mask)))
         self._bank.add(self._t, memory, given=mask is not None)
         self._t += 1
         return answer
+
+    @torch.inference_mode()
+    def recall(self, t: int, frame: Frame, mask: Mask, *, given: bool = False) -> None:
+        """Takes a frame whose mask is known, unseen: to go on in the middle of a clip that was tracked before.
+
+        Recall, in order, the frames that ``frames_to_recall`` names; then ``step`` goes on with frame ``t`` + 1.
+
+        Args:
+            t: Number of the frame, counted from the first that was tracked.
+            frame: RGB (H, W, 3) uint8.
+            mask: Label map (H, W) uint8.
+            given: It was given, not tracked.
+
+        Raises:
+            ValueError: As ``step``.
+        """
+        self._check(frame, mask)
+        self._learn_labels(mask)
+        memory = Memory(image=frame, key=self._encode(frame), value=self._value(mask))
+        self._bank.add(t, memory, given=given)
+        self._t = t + 1
+
+    def frames_to_recall(self, t: int, given: Collection[int] = ()) -> list[int]:
+        """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
+        return frames_in_memory(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
     def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
         """Follows objects through a whole clip.
@@ -166,9 +201,20 @@ class MaskTracker:
             raise ValueError(f"the frame is {_by(frame.shape)}, but the frames before it are {_by(self._size)}")
         if mask is not None and (mask.dtype != np.uint8 or mask.shape != frame.shape[:2]):
             raise ValueError(f"the mask is {mask.dtype} {_by(mask.shape)}, but must be uint8 {_by(frame.shape)}")
-        if self._t == 0 and (mask is None or not mask.any()):
-            raise ValueError("the first frame needs a mask that names at least one object")
         self._size = (frame.shape[0], frame.shape[1])
+
+    def _learn_labels(self, mask: Mask) -> None:
+        self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
+
+    def _margins(self, scores: Tensor) -> dict[int, float]:
+        """How far ahead of the second label each object is, mean over its cells; ``scores`` (K, h, w)."""
+        if len(self._labels) == 1:  # recalled frames may hold no object
+            return {}
+        best, index = scores.topk(2, dim=0)
+        winner, margin = index[0].flatten(), (best[0] - best[1]).flatten()
+        cells = torch.bincount(winner, minlength=len(self._labels))
+        means = torch.bincount(winner, weights=margin, minlength=len(self._labels)) / cells.clamp(min=1)
+        return {label: mean for label, mean in zip(self._labels, means.tolist(), strict=True) if label}
 
     def _encode(self, frame: Frame) -> Tensor:
         lab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device))

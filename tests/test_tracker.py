@@ -110,3 +110,31 @@ def test_wrong_calls_are_answered_in_one_sentence() -> None:
         list(tracker.track([frame, frame], {0: mask, 7: mask}))
     with pytest.raises(ValueError, match="top_k"):
         MaskTracker(PatchEncoder(), top_k=0)
+
+
+def test_confidence_is_high_on_what_is_clear_and_gone_with_the_object() -> None:
+    tracker = MaskTracker(PatchEncoder())
+    frames, truth = zip(*(scene(t) for t in range(4)), strict=True)
+    tracker.step(frames[0], truth[0])
+    assert tracker.confidence == {1: 1.0}
+    tracker.step(frames[1])
+    clear = tracker.confidence[1]
+    assert 0.5 < clear <= 1
+    noise = np.random.default_rng(0).integers(0, 255, frames[0].shape, dtype=np.uint8)
+    tracker.step(noise)
+    assert tracker.confidence[1] < clear - 0.2
+    second = np.where(truth[3] > 0, 0, 2).astype(np.uint8)
+    tracker.step(frames[3], second)
+    assert tracker.confidence[2] == 1.0 and set(tracker.confidence) == {1, 2}
+
+
+@pytest.mark.parametrize("settings", [{}, {"long_term": ()}, {"short_term": ()}])
+def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(settings: dict[str, object]) -> None:
+    frames, truth = zip(*(scene(t, 128, 160) for t in range(14)), strict=True)
+    given = {0: truth[0], 6: truth[6]}
+    whole = list(MaskTracker(PatchEncoder(), **settings).track(frames, given))  # type: ignore[arg-type]
+    for at in (1, 3, 8, 12):
+        tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
+        for t in tracker.frames_to_recall(at, given):
+            tracker.recall(t, frames[t], whole[t], given=t in given)
+        assert all(overlap(tracker.step(frames[t], given.get(t)), whole[t]) > 0.9 for t in range(at, 14))

@@ -1,0 +1,115 @@
+"""The settings of the method, from the words of a command line or a page to what the tracker takes."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import torch
+
+from mamp.encoder import PATCH, SHIPPED_WEIGHTS, EncoderFunction, file_sha256, load_encoder, resolve_weights
+from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
+from mamp.memory import LONG_TERM, SHORT_TERM
+from mamp.tracker import MaskTracker
+
+FLOWS = ("dis", "raft", "none")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a clip is processed. The defaults are the paper's; ``short_side`` is what decides the time it takes."""
+
+    short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
+    flow: str = "dis"  # one of FLOWS
+    device: str = "auto"
+    top_k: int | None = 36
+    radius: int = 12  # [cells]
+    long_term: tuple[int, ...] = LONG_TERM
+    short_term: tuple[int, ...] = SHORT_TERM
+    weights: str | None = None  # None for the shipped ones, "patch" for none at all
+    raft_weights: str = RAFT_WEIGHTS
+
+    def encoder(self) -> EncoderFunction:
+        """Loads the encoder onto the device."""
+        return load_encoder(self.weights, device=_resolved(self.device))
+
+    def weights_used(self) -> dict[str, str | None]:
+        """Which weights these are, for a receipt."""
+        if self.weights == PATCH:
+            return {"weights": PATCH, "weights_sha256": None}
+        path = resolve_weights(self.weights or SHIPPED_WEIGHTS)
+        return {"weights": self.weights or path.name, "weights_sha256": file_sha256(path)}
+
+    def flow_function(self) -> FlowFunction | None:
+        """The optical flow, or ``None`` for matching without motion.
+
+        Raises:
+            ValueError: There is no such flow.
+        """
+        if self.flow not in FLOWS:
+            raise ValueError(f"flow must be one of {', '.join(FLOWS)}, not {self.flow}")
+        if self.flow == "none":
+            return None
+        return raft_flow(self.raft_weights, device=_resolved(self.device)) if self.flow == "raft" else dis_flow
+
+    def tracker(self, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
+        """A tracker at its first frame."""
+        return MaskTracker(
+            encoder,
+            radius=self.radius,
+            top_k=self.top_k,
+            long_term=self.long_term,
+            short_term=self.short_term,
+            flow=flow,
+        )
+
+    def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (H, W) at which frames of a size (H, W) are matched."""
+        scale = min(1.0, self.short_side / min(size)) if self.short_side else 1.0
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def default_device() -> str:
+    """CUDA where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _resolved(device: str) -> str:
+    return default_device() if device == "auto" else device
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
+    """Declares the options of the method: each ablation of the paper is one of them."""
+    usual = Settings()
+    parser.add_argument("--short-side", type=int, default=short_side, help="pixels; 0: as it is (%(default)s)")
+    parser.add_argument(
+        "--weights", help="file, Hub id (user/name:file), or patch for no weights (default: the shipped)"
+    )
+    parser.add_argument("--flow", choices=FLOWS, default=usual.flow, help="motion (%(default)s)")
+    parser.add_argument("--raft-weights", default=usual.raft_weights, help="file or Hub id (%(default)s)")
+    parser.add_argument(
+        "--top-k", type=count_or_all, default=usual.top_k, metavar="N|all", help="matches that vote (%(default)s)"
+    )
+    parser.add_argument("--radius", type=int, default=usual.radius, help="of the window, in cells (%(default)s)")
+    parser.add_argument(
+        "--long-term", type=numbers, default=usual.long_term, metavar="0,5", help="frames kept in memory"
+    )
+    parser.add_argument(
+        "--short-term", type=numbers, default=usual.short_term, metavar="1,3,5", help="ages kept in memory"
+    )
+    parser.add_argument("--device", default=usual.device, help="cpu, cuda or auto (%(default)s)")
+
+
+def from_arguments(args: argparse.Namespace) -> Settings:
+    """The settings that the options of ``add_arguments`` name."""
+    return Settings(**{name: getattr(args, name) for name in Settings.__dataclass_fields__})
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Reads "0,5"; an empty text is no number."""
+    return tuple(int(part) for part in text.split(",") if part.strip())
+
+
+def count_or_all(text: str) -> int | None:
+    """Reads a number, or "all"."""
+    return None if text == "all" else int(text)
