@@ -31,10 +31,10 @@ from mamp import (
     read_mask,
     segment_video,
 )
-from mamp.job import default_device
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
 from mamp.project import Project
 from mamp.render import colour_of
+from mamp.settings import default_device
 
 EXAMPLES = Path(__file__).parent / "examples"
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
@@ -260,7 +260,7 @@ def run(visit: Visit, painted: Any, size: str, flow: str, features: str) -> Iter
                     visit,
                     words=say(words),
                     video=str(result.overlay),
-                    files=[str(result.masks_zip), str(result.receipt)],
+                    files=[str(result.masks_zip), str(result.receipt_json)],
                     slider=gr.update(maximum=max(1, result.frames - 1), value=0, interactive=True),
                     viewer=look(visit, 0),
                 )

@@ -2,9 +2,11 @@
 
 from mamp.encoder import PatchEncoder, WeightsError, load_encoder
 from mamp.flow import dis_flow, raft_flow
-from mamp.job import Result, Settings, Update, segment_video
+from mamp.job import Update, segment_video
 from mamp.masks import MaskError, read_mask, write_mask
 from mamp.render import OBJECT_COLOURS, overlay
+from mamp.result import Result, Sighting
+from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video import VideoError, VideoReader
 
@@ -15,6 +17,7 @@ __all__ = [
     "PatchEncoder",
     "Result",
     "Settings",
+    "Sighting",
     "Update",
     "VideoError",
     "VideoReader",

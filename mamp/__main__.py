@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from mamp import evaluate, settings, train
 from mamp.encoder import WeightsError
-from mamp.job import Result, segment_video
+from mamp.job import segment_video
+from mamp.result import Result
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mask file, of frame 0 if no number is given",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--former", type=Path, metavar="DIR", help="results of an earlier run: compute only what other masks touch"
+    )
+    parser.add_argument(
+        "--name", action="append", default=[], metavar="OBJECT=NAME", help="name of an object, as 1=dog"
+    )
     settings.add_arguments(parser, short_side=settings.Settings().short_side)
 
 
@@ -60,9 +67,17 @@ def run(args: argparse.Namespace) -> int:
         if equals and not number.isdigit():
             raise ValueError(f"--mask takes FILE or FRAME=FILE, not {text}")
         masks[int(number) if equals else 0] = Path(file if equals else text)
+    names = {}
+    for text in args.name:
+        number, _, name = text.partition("=")
+        if not number.isdigit() or not name:
+            raise ValueError(f"--name takes OBJECT=NAME, not {text}")
+        names[int(number)] = name
     result: Result | None = None
     with tqdm(unit="frame", disable=None) as bar:
-        updates = segment_video(args.clip, masks, args.out, settings.from_arguments(args))
+        updates = segment_video(
+            args.clip, masks, args.out, settings.from_arguments(args), names=names, former=args.former
+        )
         for update in updates:
             bar.total = update.frames_total
             bar.update(update.done - bar.n)

@@ -3,57 +3,31 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
-import zipfile
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mamp.encoder import PATCH, SHIPPED_WEIGHTS, EncoderFunction, file_sha256, load_encoder, resolve_weights
-from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
-from mamp.masks import MaskError, correct_mask, read_mask, write_mask
-from mamp.memory import LONG_TERM, SHORT_TERM
+from mamp.clock import Clock
+from mamp.encoder import EncoderFunction
+from mamp.masks import MaskError, Rle, correct_mask, encode_rle, objects_in, read_mask, write_mask
 from mamp.render import overlay
+from mamp.result import Result, Sighting
+from mamp.reuse import clip_sha256, frames_that_stand
+from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video import Frame, VideoReader, VideoWriter
 
 Image = NDArray[np.uint8]
 
 _PREVIEW_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a clip is processed. The defaults are the paper's; ``short_side`` is what decides the time it takes."""
-
-    short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
-    flow: str = "dis"  # "dis", "raft" or "none"
-    device: str = "auto"
-    top_k: int | None = 36
-    radius: int = 12  # [cells]
-    long_term: tuple[int, ...] = LONG_TERM
-    short_term: tuple[int, ...] = SHORT_TERM
-    weights: str | None = None  # None for the shipped ones, "patch" for none at all
-    raft_weights: str = RAFT_WEIGHTS
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run has written."""
-
-    overlay: Path
-    masks_dir: Path
-    masks_zip: Path
-    receipt: Path
-    frames: int
-    stopped: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +49,8 @@ def segment_video(
     out_dir: str | Path,
     settings: Settings | None = None,
     *,
+    names: Mapping[int, str] | None = None,
+    former: str | Path | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     encoder: EncoderFunction | None = None,
 ) -> Iterator[Update]:
@@ -86,8 +62,11 @@ def segment_video(
     Args:
         clip: A video file or a folder of frames.
         masks: By frame number: label maps (H, W) uint8 of the clip's size, or mask files, which may be of another.
-        out_dir: Gets ``overlay.mp4``, ``masks/``, ``masks.zip`` and ``receipt.json``.
+        out_dir: Gets what ``Result`` names.
         settings: The paper's if not given.
+        names: Of the objects, by label, for the files.
+        former: Folder of an earlier run of this clip with these settings, stopped or whole: only frames that it lacks, or
+            that other masks touch, are computed anew.
         should_stop: Asked at every frame.
         encoder: Used instead of loading one.
 
@@ -96,18 +75,31 @@ def segment_video(
 
     Raises:
         VideoError: The clip cannot be read.
-        MaskError: A mask cannot be read, does not fit the clip, names no object, or is for no frame of it.
+        MaskError: A mask cannot be read, does not fit the clip, names no object, or is for no frame of it; or there is
+            no earlier run in ``former``.
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()
-    clock = _Stages()
+    clock = Clock()
     with clock.stage("read"):
         reader = VideoReader(clip)
         given = _checked(masks, reader)
+        fingerprint = clip_sha256(reader.path)
     with clock.stage("load"):
-        loaded = encoder or load_encoder(settings.weights, device=_device(settings))
-        weights = _weights(settings) if encoder is None else {"weights": "given by the caller", "weights_sha256": None}
-    yield from _Run(reader, given, Path(out_dir), settings, clock, loaded, weights).updates(should_stop)
+        loaded = encoder or settings.encoder()
+        weights = settings.weights_used() if encoder is None else {"weights": "given by the caller"}
+    size = (reader.info.height, reader.info.width)
+    receipt = {
+        "clip_sha256": fingerprint,
+        "size": [size[1], size[0]],
+        "processed_size": list(reversed(settings.processing_size(size))),
+        "settings": json.loads(json.dumps(asdict(settings))),
+        **weights,
+    }
+    run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}))
+    if former is not None:
+        run.take_over(Result(Path(former)))
+    yield from run.updates(should_stop)
 
 
 class _Run:
@@ -117,20 +109,22 @@ class _Run:
         self,
         reader: VideoReader,
         given: dict[int, Image],
-        out: Path,
+        result: Result,
         settings: Settings,
-        clock: _Stages,
+        clock: Clock,
         encoder: EncoderFunction,
-        weights: dict[str, str | None],
+        receipt: dict[str, Any],
+        names: dict[int, str],
     ) -> None:
-        self.reader, self.given, self.out, self.settings, self.clock = reader, given, out, settings, clock
-        self.encoder, self.weights = encoder, weights
-        self.flow = _flow(settings)
+        self.reader, self.given, self.result, self.settings, self.clock = reader, given, result, settings, clock
+        self.encoder, self.receipt, self.names = encoder, receipt, names
+        self.flow = settings.flow_function()
         self.size = (reader.info.height, reader.info.width)
-        self.processed = _processing_size(self.size, settings.short_side)
-        self.masks_dir = out / "masks"
+        self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
-        self.masked: set[int] = set()  # frames whose mask is written
+        self.confidence: dict[int, dict[int, float]] = {}
+        self.objects: dict[int, dict[int, Rle]] = {}  # by the frames whose mask is written
+        self.kept: set[int] = set()  # those of them that an earlier run has written
         self.rendered = 0
         self.stopped = False
         self.sound: str | None = None
@@ -139,10 +133,27 @@ class _Run:
         self.shown = 0.0
         self.preview: Image | None = None
         self.last: Update | None = None
+        self.result.clear()
+        for index, mask in given.items():
+            write_mask(result.given_dir / f"{index:06d}.png", mask)
+
+    def take_over(self, former: Result) -> None:
+        """Takes over the masks of an earlier run that still stand."""
+        if former.folder.resolve() == self.result.folder.resolve():
+            raise MaskError("An earlier run must be in another folder than the new one.")
+        names = {index: self.reader.name(index) for index in range(self.total)}
+        self.kept = frames_that_stand(former, names, self.given, self.receipt)
+        with self.clock.stage("write"):
+            for index in sorted(self.kept):
+                source = former.masks_dir / f"{names[index]}.png"
+                self.objects[index] = encode_rle(read_mask(source))
+                shutil.copyfile(source, self._mask_path(index))
+            for sighting in former.sightings:
+                if sighting.frame in self.kept:
+                    self.confidence.setdefault(sighting.frame, {})[sighting.object] = sighting.confidence
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
-        self._clear()
         try:
             yield from self._backwards(should_stop)
             yield from self._forwards(should_stop)
@@ -151,54 +162,46 @@ class _Run:
             raise
         finally:
             # A run that is closed or fails on its way backwards has masks, but no video yet.
-            self.stopped = self.stopped or len(self.masked) < self.total
-            if self.rendered < len(self.masked):
+            self.stopped = self.stopped or len(self.objects) < self.total
+            if self.rendered < len(self.objects):
                 self.stopped = True
                 with suppress(ValueError, OSError):
                     for _ in self._forwards(lambda: True):
                         pass
-            result = self._finish()
+            self._finish()
         assert self.last is not None
-        yield replace(self.last, seconds_left=0.0, preview=self.preview, result=result)
-
-    def _clear(self) -> None:
-        """Takes away the masks of a former run, and never anything else."""
-        self.masks_dir.mkdir(parents=True, exist_ok=True)
-        old = list(self.masks_dir.glob("*.png"))
-        if old and not (self.out / "receipt.json").exists():
-            raise MaskError(f"The folder {self.out.name} holds masks that no run has written; choose another one.")
-        for path in old:
-            path.unlink()
+        yield replace(self.last, seconds_left=0.0, preview=self.preview, result=self.result)
 
     def _backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
-        """Masks of the frames up to the first given one, last first; the video follows on the way forwards."""
-        if self.first == 0:
+        """Masks of the frames before the first given one, last first; the video follows on the way forwards."""
+        if self.first not in self.objects:
+            self._keep(self.first, self.given[self.first], dict.fromkeys(objects_in(self.given[self.first]), 1.0))
+        missing = [index for index in range(self.first) if index not in self.objects]
+        if not missing:
             return
-        tracker = self._tracker()
-        for frame in self.clock.timed("read", self.reader.backwards(self.first)):
-            mask = self._step(tracker, frame.image, self.given[self.first] if frame.index == self.first else None)
-            self._write_mask(frame.index, mask)
+        tracker = self._tracker_at(max(missing), -1)
+        for frame in self.clock.timed("read", self.reader.backwards(max(missing))):
+            mask = self._step(tracker, frame)
             yield self._update(frame.index, frame.image, mask)
             if should_stop():
                 self.stopped = True
                 return
 
     def _forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
-        """The video, and the masks from the first given one on. Once stopped: the video of the masks there are."""
-        tracker = self._tracker()
+        """The video, and the masks that are still missing. Once stopped: the video of the masks there are."""
+        tracker: MaskTracker | None = None
         self.rendered = 0
-        with VideoWriter(self.out / "overlay.mp4", self.reader, self.size) as video:
+        with VideoWriter(self.result.overlay, self.reader, self.size) as video:
             for frame in self.clock.timed("read", self.reader):
-                known = frame.index < self.first or self.stopped
-                if known and frame.index not in self.masked:
-                    if frame.index > self.first:
-                        break
-                    continue
-                if known:
-                    mask = read_mask(self._mask_path(frame.index))
+                if frame.index in self.objects:
+                    mask, tracker = read_mask(self._mask_path(frame.index)), None
+                elif not self.stopped:
+                    tracker = tracker or self._tracker_at(frame.index, 1)
+                    mask = self._step(tracker, frame)
+                elif frame.index > max(self.objects):
+                    break
                 else:
-                    mask = self._step(tracker, frame.image, self.given.get(frame.index))
-                    self._write_mask(frame.index, mask)
+                    continue
                 with self.clock.stage("render"):
                     picture = overlay(frame.image, mask)
                 with self.clock.stage("write"):
@@ -206,39 +209,47 @@ class _Run:
                 self.rendered += 1
                 self.preview = picture
                 yield self._update(frame.index, picture)
-                if not known and should_stop():
+                if not self.stopped and len(self.objects) < self.total and should_stop():
                     self.stopped = True
         self.sound = video.sound
 
-    def _tracker(self) -> MaskTracker:
-        settings = self.settings
-        return MaskTracker(
-            self.encoder,
-            radius=settings.radius,
-            top_k=settings.top_k,
-            long_term=settings.long_term,
-            short_term=settings.short_term,
-            flow=self.flow,
-        )
-
-    def _step(self, tracker: MaskTracker, image: Image, mask: Image | None) -> Image:
+    def _tracker_at(self, index: int, way: int) -> MaskTracker:
+        """A tracker whose next frame is ``index``, on its way forwards (1) or backwards (-1) from the first given mask."""
+        tracker = self.settings.tracker(self.encoder, self.flow)
+        given = [t for t in self.given if (t - self.first) * way >= 0]
         with self.clock.stage("track"):
-            height, width = self.processed
-            small = mask
-            if self.processed != self.size:
-                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-                if mask is not None:
-                    small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-            answer = tracker.step(image, small, size=self.size)
-            return answer if mask is None else correct_mask(answer, mask)  # as sharp as it was given
+            for t in tracker.frames_to_recall(abs(index - self.first), [abs(t - self.first) for t in given]):
+                at = self.first + way * t
+                mask = read_mask(self._mask_path(at))
+                image = self._shrunk(self.reader.frame(at).image, cv2.INTER_AREA)
+                tracker.recall(t, image, self._shrunk(mask, cv2.INTER_NEAREST_EXACT), given=at in given)
+        return tracker
+
+    def _step(self, tracker: MaskTracker, frame: Frame) -> Image:
+        given = self.given.get(frame.index)
+        with self.clock.stage("track"):
+            small = None if given is None else self._shrunk(given, cv2.INTER_NEAREST_EXACT)
+            mask = tracker.step(self._shrunk(frame.image, cv2.INTER_AREA), small, size=self.size)
+            if given is not None:
+                mask = correct_mask(mask, given)  # as sharp as it was given
+        self._keep(frame.index, mask, tracker.confidence)
+        return mask
+
+    def _shrunk(self, image: Image, how: int) -> Image:
+        """A frame or a mask at the size of processing."""
+        if self.processed == self.size:
+            return image
+        height, width = self.processed
+        return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
 
     def _mask_path(self, index: int) -> Path:
-        return self.masks_dir / f"{self.reader.name(index)}.png"
+        return self.result.masks_dir / f"{self.reader.name(index)}.png"
 
-    def _write_mask(self, index: int, mask: Image) -> None:
+    def _keep(self, index: int, mask: Image, confidence: dict[int, float]) -> None:
         with self.clock.stage("write"):
             write_mask(self._mask_path(index), mask)
-        self.masked.add(index)
+            self.objects[index] = encode_rle(mask)
+        self.confidence[index] = confidence
 
     def _update(self, index: int, image: Image, mask: Image | None = None) -> Update:
         """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
@@ -246,31 +257,32 @@ class _Run:
         shown = None
         if now - self.shown >= _PREVIEW_SECONDS:
             shown, self.shown = image if mask is None else overlay(image, mask), now
-        done = len(self.masked)
-        fps = done / max(1e-6, now - self.began)
+        done = len(self.objects)
+        fps = max(1, done - len(self.kept)) / max(1e-6, now - self.began)
         self.last = Update(index, done, self.total, fps, (self.total - done) / fps, shown)
         return self.last
 
-    def _finish(self) -> Result:
-        names = [self._mask_path(index) for index in sorted(self.masked)]
-        archive, receipt, video = self.out / "masks.zip", self.out / "receipt.json", self.out / "overlay.mp4"
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
-            for name in names:
-                file.write(name, f"masks/{name.name}")
+    def _finish(self) -> None:
+        done = sorted(self.objects)
+        by_name = {self.reader.name(index): self.objects[index] for index in done}
+        with self.clock.stage("write"):
+            self.result.write_zip(self._mask_path(index) for index in done)
+            self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
+            self.result.write_sightings(self._sightings())
         info = self.reader.info
         with self.clock.stage("count"):
-            in_video = VideoReader(video).count() if self.rendered else 0
+            in_video = VideoReader(self.result.overlay).count() if self.rendered else 0
         document = {
             "clip": self.reader.path.name,
+            **self.receipt,
             "end": "failed" if self.error else "stopped" if self.stopped else "complete",
             "error": self.error,
             "damage": self.reader.damage,
             "frames_in_clip": self.total,
-            "frames_decoded": len(self.masked),
-            "masks_written": len(names),
+            "frames_decoded": len(done),
+            "masks_written": len(done),
+            "masks_taken_over": len(self.kept),
             "frames_in_video": in_video,
-            "size": [info.width, info.height],
-            "processed_size": list(reversed(self.processed)),
             "fps": str(info.fps),
             "time_base": str(info.time_base),
             "rotation": info.rotation,
@@ -278,41 +290,19 @@ class _Run:
             "pixel_format": info.pixel_format,
             "audio": self.sound,
             "masks_given": sorted(self.given),
-            "objects": sorted({int(label) for mask in self.given.values() for label in np.unique(mask) if label}),
-            "settings": asdict(self.settings),
-            **self.weights,
+            "objects": sorted({label for mask in self.given.values() for label in objects_in(mask)}),
+            "names": self.names,
             "seconds": {**self.clock.seconds, "in_all": round(time.monotonic() - self.began, 3)},
         }
-        receipt.write_text(json.dumps(document, indent=2) + "\n")
-        return Result(video, self.masks_dir, archive, receipt, len(names), self.stopped)
+        self.result.receipt_json.write_text(json.dumps(document, indent=2) + "\n")
 
-
-class _Stages:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = defaultdict(float)
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        return {name: round(value, 3) for name, value in self._seconds.items()}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._seconds[name] += time.monotonic() - began
-
-    def timed(self, name: str, items: Iterable[Frame]) -> Iterator[Frame]:
-        source = iter(items)
-        while True:
-            with self.stage(name):
-                item = next(source, None)
-            if item is None:
-                return
-            yield item
+    def _sightings(self) -> Iterator[Sighting]:
+        for index in sorted(self.objects):
+            found, confidence = self.objects[index], self.confidence.get(index, {})
+            for label in sorted({*found, *confidence}):
+                area = found[label]["area"] if label in found else 0
+                time_shown = round(float(self.reader.time(index)), 6)
+                yield Sighting(index, time_shown, label, area, round(confidence.get(label, 0.0), 4))
 
 
 def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> dict[int, Image]:
@@ -333,31 +323,3 @@ def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> di
             raise MaskError(f"The mask of frame {number} names no object.")
         given[number] = mask
     return given
-
-
-def _processing_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    scale = min(1.0, short_side / min(size)) if short_side else 1.0
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def default_device() -> str:
-    """CUDA where there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _device(settings: Settings) -> str:
-    return default_device() if settings.device == "auto" else settings.device
-
-
-def _flow(settings: Settings) -> FlowFunction | None:
-    if settings.flow == "none":
-        return None
-    return raft_flow(settings.raft_weights, device=_device(settings)) if settings.flow == "raft" else dis_flow
-
-
-def _weights(settings: Settings) -> dict[str, str | None]:
-    """Which weights, for the receipt."""
-    if settings.weights == PATCH:
-        return {"weights": PATCH, "weights_sha256": None}
-    path = resolve_weights(settings.weights or SHIPPED_WEIGHTS)
-    return {"weights": settings.weights or path.name, "weights_sha256": file_sha256(path)}

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from pycocotools import mask as coco
 
 Mask = NDArray[np.uint8]
+Rle = dict[str, Any]
 
 MAX_PIXELS = 64_000_000
 _ASPECT = 0.02  # by how much a mask's aspect may differ from its clip's: sizes are rounded
@@ -150,6 +153,29 @@ def write_mask(path: str | Path, mask: Mask) -> None:
     partial = path.with_name(path.name + ".partial")
     image.save(partial, format="PNG", compress_level=3)
     partial.replace(path)
+
+
+def encode_rle(mask: Mask) -> dict[int, Rle]:
+    """The objects of a label map (H, W) uint8 as COCO writes them, by label.
+
+    Returns:
+        For each object ``segmentation`` (``size`` (H, W), ``counts``: COCO's compressed run lengths), ``area`` [pixels] and
+        ``bbox`` (x, y, width, height) [pixels].
+    """
+    objects = {}
+    for label in objects_in(mask):
+        run_lengths = coco.encode(np.asfortranarray(mask == label).view(np.uint8))
+        objects[label] = {
+            "segmentation": {"size": list(mask.shape), "counts": run_lengths["counts"].decode()},
+            "area": int(coco.area(run_lengths)),
+            "bbox": coco.toBbox(run_lengths).tolist(),
+        }
+    return objects
+
+
+def objects_in(mask: Mask) -> list[int]:
+    """The labels of the objects in a mask (H, W) uint8, ascending."""
+    return [label for label, area in enumerate(np.bincount(mask.ravel()).tolist()) if label and area]
 
 
 def mask_in_box(frame: NDArray[np.uint8], box: tuple[int, int, int, int], label: int) -> Mask:

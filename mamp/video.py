@@ -92,6 +92,10 @@ class VideoReader:
         """The number of frames, by decoding them all the first time."""
         return len(self._index().ticks)
 
+    def time(self, index: int) -> Fraction:
+        """When a frame is shown, from the start of the clip [s]."""
+        return self._index().ticks[index] * self.info.time_base
+
     def __iter__(self) -> Iterator[Frame]:
         """Reads from the beginning.
 

@@ -46,7 +46,7 @@ def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixtur
     assert segment(clip, "@clip.mp4", "--mask", "@first.png", "--mask", "2=@first.png") == 0
     assert "4 frames" in capsys.readouterr().out
     found = {path.name for path in (clip.parent / "out").iterdir()}
-    assert found == {"overlay.mp4", "masks", "masks.zip", "receipt.json"}
+    assert found == {"overlay.mp4", "masks", "masks.zip", "masks.json", "objects.csv", "given", "receipt.json"}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixtur
         (["@clip.mp4", "--mask", "9=@first.png"], "frames 0 to 3"),
         (["@clip.mp4", "--mask", "@gone.png"], "gone.png"),
         (["@clip.mp4", "--mask", "x=@first.png"], "--mask takes"),
+        (["@clip.mp4", "--mask", "@first.png", "--name", "dog"], "--name takes"),
+        (["@clip.mp4", "--mask", "@first.png", "--former", "@nowhere"], "no results of a run in nowhere"),
     ],
 )
 def test_bad_input_ends_with_one_sentence_and_code_2(

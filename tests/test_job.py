@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,10 +14,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pycocotools import mask as coco
 
 from mamp.encoder import load_encoder
-from mamp.job import Settings, Update, segment_video
+from mamp.job import Update, segment_video
 from mamp.masks import read_mask, write_mask
+from mamp.result import Result
+from mamp.settings import Settings
+from mamp.tracker import MaskTracker
 from mamp.video import VideoReader, VideoWriter
 
 LENGTH, SIZE = 8, (64, 96)
@@ -95,7 +100,7 @@ def test_a_given_mask_comes_out_as_it_went_in_though_the_clip_is_made_smaller(cl
     assert overlap(clip, 5) > 0.5
 
 
-@pytest.mark.parametrize(("at", "after", "left"), [(0, 3, [0, 1, 2]), (5, 2, [4, 5]), (5, 7, [0, 1, 2, 3, 4, 5])])
+@pytest.mark.parametrize(("at", "after", "left"), [(0, 3, [0, 1, 2]), (5, 2, [3, 4, 5]), (5, 7, [0, 1, 2, 3, 4, 5])])
 def test_stop_keeps_a_video_of_just_the_frames_that_have_masks(
     clip: Path, at: int, after: int, left: list[int]
 ) -> None:
@@ -118,8 +123,8 @@ def test_closing_the_generator_keeps_what_is_done(clip: Path, at: int) -> None:
     next(updates)
     next(updates)
     updates.close()  # type: ignore[attr-defined]
-    assert len(names(clip)) == 2
-    assert VideoReader(clip.parent / "out" / "overlay.mp4").count() == 2
+    done = 3 if at else 2  # the given frame itself, and two on the way backwards
+    assert len(names(clip)) == VideoReader(clip.parent / "out" / "overlay.mp4").count() == done
     assert receipt(clip)["end"] == "stopped"
 
 
@@ -144,6 +149,76 @@ def test_masks_that_no_run_has_written_are_never_deleted(clip: Path) -> None:
     with pytest.raises(ValueError, match="choose another"):
         list(start(clip))
     assert own.exists()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools' decoder
+def test_areas_and_run_lengths_are_those_of_the_masks(clip: Path) -> None:
+    result = list(start(clip, 3, names={1: "dog"}))[-1].result
+    assert result is not None
+    document = json.loads(result.masks_json.read_text())
+    (video,), (category,), (track,) = document["videos"], document["categories"], document["annotations"]
+    assert (video["length"], video["width"], category["name"]) == (LENGTH, 96, "dog")
+    for sighting in result.sightings:
+        mask = read_mask(result.masks_dir / f"{video['file_names'][sighting.frame]}.png")
+        assert np.array_equal(coco.decode(track["segmentations"][sighting.frame]), mask)
+        assert sighting.area == track["areas"][sighting.frame] == np.count_nonzero(mask)
+        assert sighting.confidence == 1 if sighting.frame == 3 else 0 < sighting.confidence <= 1
+        assert sighting.time == pytest.approx(sighting.frame / 25, abs=1e-4)
+    assert len(result.sightings) == LENGTH
+
+
+def again(clip: Path, given: dict[int, NDArray[np.uint8]], **options: Any) -> tuple[list[int], dict[str, Any]]:
+    """Runs once more, from what the last run has left; says on which frames the encoder was asked."""
+    former, out = clip.parent / "former", clip.parent / "out"
+    shutil.rmtree(former, ignore_errors=True)
+    out.rename(former)
+    patch, asked = load_encoder("patch"), []
+    shades = {int(frame.image.astype(int).sum()): frame.index for frame in VideoReader(clip)}
+    real = MaskTracker.step
+
+    def step(self: MaskTracker, frame: NDArray[np.uint8], *rest: Any, **more: Any) -> Any:
+        asked.append(shades[int(frame.astype(int).sum())])
+        return real(self, frame, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MaskTracker, "step", step)
+        list(segment_video(clip, given, out, FAST, encoder=patch, former=former, **options))
+    return sorted(asked), receipt(clip)
+
+
+def test_a_correction_computes_only_from_its_frame_to_the_next_given_mask(clip: Path) -> None:
+    list(start(clip))
+    corrected = np.roll(square(4), 3, axis=1)
+    asked, document = again(clip, {0: square(0), 4: corrected})
+    assert asked == [4, 5, 6, 7] and document["masks_taken_over"] == 4
+    assert np.array_equal(read_mask(clip.parent / "out/masks/00004.png"), corrected)
+    assert again(clip, {0: square(0), 2: square(2), 4: corrected})[0] == [2, 3]
+    assert again(clip, {0: square(0), 4: corrected})[0] == [2, 3]
+    assert again(clip, {0: square(0), 4: corrected})[0] == []
+    assert min(overlap(clip, t) for t in range(4)) > 0.7
+    assert receipt(clip)["frames_in_video"] == receipt(clip)["masks_written"] == LENGTH
+    assert again(clip, {2: square(2), 4: corrected})[0] == [0, 1, 3]
+    sightings = Result(clip.parent / "out").sightings
+    assert [sighting.frame for sighting in sightings] == list(range(LENGTH))
+    assert sightings[4].confidence == 1 and 0 < sightings[1].confidence <= 1
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(clip: Path) -> None:
+    calls = iter(range(1, 100))
+    list(start(clip, 5, should_stop=lambda: next(calls) >= 3))
+    assert names(clip) == ["00002", "00003", "00004", "00005"]
+    asked, document = again(clip, {5: square(5)})
+    assert asked == [0, 1, 6, 7] and document["end"] == "complete"
+    assert min(overlap(clip, t) for t in range(LENGTH)) > 0.7
+
+
+def test_nothing_is_taken_over_from_other_settings_or_another_clip(clip: Path) -> None:
+    list(start(clip, settings=Settings(short_side=0, flow="none", radius=4)))
+    assert again(clip, {0: square(0)})[0] == list(range(1, LENGTH))
+    with pytest.raises(ValueError, match="another folder"):
+        list(start(clip, former=clip.parent / "out"))
+    with pytest.raises(ValueError, match="no results of a run in nowhere"):
+        list(start(clip, former=clip.parent / "nowhere"))
 
 
 def test_a_second_run_into_the_same_folder_replaces_the_first(clip: Path) -> None:

@@ -1,0 +1,199 @@
+"""What a run leaves behind: the names of its files, and how they are written and read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mamp.masks import MaskError, Rle
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One object on one frame: a row of ``objects.csv``.
+
+    Attributes:
+        frame: Number of the frame.
+        time: When it is shown [s].
+        object: The object's label.
+        area: Of its mask [pixels of the clip].
+        confidence: By how much of the vote it is ahead [0, 1]; see ``MaskTracker.confidence``.
+    """
+
+    frame: int
+    time: float
+    object: int
+    area: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """The folder of a run."""
+
+    folder: Path
+
+    @property
+    def overlay(self) -> Path:
+        """The clip with the objects laid over it, with its time stamps and sound."""
+        return self.folder / "overlay.mp4"
+
+    @property
+    def masks_dir(self) -> Path:
+        """A palette PNG for every frame."""
+        return self.folder / "masks"
+
+    @property
+    def masks_zip(self) -> Path:
+        """The same in one file."""
+        return self.folder / "masks.zip"
+
+    @property
+    def masks_json(self) -> Path:
+        """The same as run lengths, in the layout of YouTube-VIS."""
+        return self.folder / "masks.json"
+
+    @property
+    def objects_csv(self) -> Path:
+        """Area and confidence of each object on each frame."""
+        return self.folder / "objects.csv"
+
+    @property
+    def receipt_json(self) -> Path:
+        """What was read, done and written."""
+        return self.folder / "receipt.json"
+
+    @property
+    def given_dir(self) -> Path:
+        """The masks that were given, by frame number."""
+        return self.folder / "given"
+
+    @property
+    def files(self) -> list[Path]:
+        """What is worth taking away."""
+        return [self.overlay, self.masks_zip, self.masks_json, self.objects_csv, self.receipt_json]
+
+    @cached_property
+    def receipt(self) -> dict[str, Any]:
+        """The receipt.
+
+        Raises:
+            MaskError: No run has ended in this folder.
+        """
+        try:
+            document: dict[str, Any] = json.loads(self.receipt_json.read_text())
+        except (OSError, ValueError) as error:
+            raise MaskError(f"There are no results of a run in {self.folder.name}.") from error
+        return document
+
+    @property
+    def frames(self) -> int:
+        """The number of frames that have a mask."""
+        return int(self.receipt["masks_written"])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run ended before the clip did."""
+        return bool(self.receipt["end"] != "complete")
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        """The rows of ``objects.csv``, in the order of frames."""
+        with self.objects_csv.open(newline="") as file:
+            return [
+                Sighting(
+                    int(row["frame"]),
+                    float(row["time"]),
+                    int(row["object"]),
+                    int(row["area"]),
+                    float(row["confidence"]),
+                )
+                for row in csv.DictReader(file)
+            ]
+
+    @property
+    def given(self) -> dict[int, Path]:
+        """The masks that were given, by frame number."""
+        return numbered(self.given_dir)
+
+    def clear(self) -> None:
+        """Takes away what a former run has left, and never anything else.
+
+        Raises:
+            MaskError: There are masks that no run has written.
+        """
+        self.masks_dir.mkdir(parents=True, exist_ok=True)
+        self.given_dir.mkdir(exist_ok=True)
+        old = [path for folder in (self.masks_dir, self.given_dir) for path in folder.glob("*.png")]
+        if old and not self.receipt_json.exists():
+            raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
+        for path in old:
+            path.unlink()
+
+    def write_sightings(self, sightings: Iterable[Sighting]) -> None:
+        """Writes ``objects.csv``."""
+        with self.objects_csv.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(Sighting.__dataclass_fields__))
+            table.writeheader()
+            table.writerows(asdict(sighting) for sighting in sightings)
+
+    def write_zip(self, masks: Iterable[Path]) -> None:
+        """Writes ``masks.zip``."""
+        with zipfile.ZipFile(self.masks_zip, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+            for path in masks:
+                file.write(path, f"masks/{path.name}")
+
+    def write_json(
+        self,
+        clip: str,
+        size: tuple[int, int],
+        frames: Mapping[str, Mapping[int, Rle]],
+        names: Mapping[int, str],
+    ) -> None:
+        """Writes ``masks.json``.
+
+        Args:
+            clip: Name of the clip.
+            size: Of its frames (H, W).
+            frames: By the frame's name, in order: the objects on it.
+            names: Of the objects; others are called by their number.
+        """
+        height, width = size
+        labels = sorted({label for objects in frames.values() for label in objects} | set(names))
+        video = {"id": 1, "name": clip, "width": width, "height": height, "length": len(frames)}
+        document = {
+            "info": {"description": "Masks in the layout of YouTube-VIS: a run-length list with one entry a frame"},
+            "videos": [{**video, "file_names": list(frames)}],
+            "categories": [{"id": label, "name": names.get(label, f"object {label}")} for label in labels],
+            "annotations": [
+                {
+                    "id": number,
+                    "video_id": 1,
+                    "category_id": label,
+                    "iscrowd": 0,
+                    "height": height,
+                    "width": width,
+                    "length": len(frames),
+                    "segmentations": [_part(objects, label, "segmentation") for objects in frames.values()],
+                    "bboxes": [_part(objects, label, "bbox") for objects in frames.values()],
+                    "areas": [_part(objects, label, "area") for objects in frames.values()],
+                }
+                for number, label in enumerate(labels, 1)
+            ],
+        }
+        self.masks_json.write_text(json.dumps(document))
+
+
+def numbered(folder: Path) -> dict[int, Path]:
+    """The masks in a folder that are named by the number of their frame."""
+    return {int(path.stem): path for path in sorted(folder.glob("*.png"))}
+
+
+def _part(objects: Mapping[int, Rle], label: int, key: str) -> object:
+    return objects[label][key] if label in objects else None
