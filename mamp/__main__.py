@@ -1,4 +1,4 @@
-"""The command line: ``python -m mamp {segment,train,evaluate}``."""
+"""The command line: ``python -m mamp {segment,export,train,evaluate}``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mamp import evaluate, settings, train
+from mamp import evaluate, export, settings, train
 from mamp.encoder import WeightsError
 from mamp.job import segment_video
 from mamp.result import Result
@@ -17,11 +17,12 @@ from mamp.result import Result
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code: 2 and one sentence on stderr where the user can mend it."""
     parser = argparse.ArgumentParser(prog="python -m mamp", description="Follow objects through a video.")
-    commands = parser.add_subparsers(required=True, metavar="{segment,train,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,export,train,evaluate}")
     segment = commands.add_parser("segment", help="follow objects through a clip")
     add_arguments(segment)
     segment.set_defaults(run=run)
     for name, module, about in (
+        ("export", export, "cut-outs with alpha, and masks by object, of a finished run"),
         ("train", train, "train the encoder on unlabelled clips"),
         ("evaluate", evaluate, "measure J and F on sequences with masks"),
     ):

@@ -23,7 +23,8 @@ from mamp.result import Result, Sighting
 from mamp.reuse import clip_sha256, frames_that_stand
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
-from mamp.video import Frame, VideoReader, VideoWriter
+from mamp.video import Frame, VideoReader
+from mamp.writer import VideoWriter
 
 Image = NDArray[np.uint8]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +63,22 @@ def overlay(frame: Image, mask: Image, *, opacity: float = 0.45, contour: bool =
         if numbers:
             _draw_number(picture, shape, label, scale)
     return picture
+
+
+def cut_out(frame: Image, mask: Image, objects: Collection[int] | None = None) -> Image:
+    """Keeps only objects of a frame.
+
+    Args:
+        frame: RGB (H, W, 3) uint8.
+        mask: Label map (H, W) uint8.
+        objects: Labels of the ones to keep; all if not given.
+
+    Returns:
+        RGBA (H, W, 4) uint8: opaque inside the objects, and outside see-through and black.
+    """
+    inside = mask > 0 if objects is None else np.isin(mask, list(objects))
+    alpha = np.where(inside, 255, 0).astype(np.uint8)
+    return np.dstack((np.where(inside[..., None], frame, 0).astype(np.uint8), alpha))
 
 
 def _draw_number(picture: Image, shape: Image, label: int, scale: float) -> None:

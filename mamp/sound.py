@@ -1,4 +1,4 @@
-"""Carries the sound of a clip into an mp4 that is being written beside it, a little at a time."""
+"""Carries the sound of a clip into a video that is being written beside it, a little at a time."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-# What browsers or common players know inside an mp4. FFmpeg would put more there (Vorbis, PCM) that few can play.
-COPIED = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"})
+_MP4 = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"})
+# By container, what browsers or common players know inside it. FFmpeg would put more there (Vorbis, PCM) that few can play.
+COPIED = {"mp4": _MP4, "mov": _MP4 - {"flac", "opus", "libopus"}, "webm": frozenset({"opus", "libopus", "vorbis"})}
 
 _MAX_RATE = 48_000  # [Hz] of what is encoded again
 _BIT_RATE = 96_000  # [bits/s] a channel
@@ -20,12 +21,12 @@ _HOLE = 0.03  # [s] from which on missing sound is filled with silence, so that 
 
 
 class Sound:
-    """The first choice of a clip's sound tracks on its way into an mp4.
+    """The first choice of a clip's sound tracks on its way into an mp4, mov or webm.
 
     Args:
         source: The clip, opened for this alone.
         start: Time stamp at which the clip begins [s].
-        output: The mp4; nothing may have been written to it yet.
+        output: The video; nothing may have been written to it yet.
 
     Attributes:
         description: What was done to it, for the receipt; ``None`` if there is no sound.
@@ -40,16 +41,19 @@ class Sound:
         if not isinstance(stream, AudioStream) or getattr(stream, "codec_context", None) is None:
             return
         codec = stream.codec_context.name
-        if codec in COPIED:
+        container = output.format.name
+        if codec in COPIED[container]:
             self._packets = self._copied(source, stream, start)
             self._out = output.add_stream_from_template(stream)
             self.description = f"{codec}, copied"
         else:
             self._packets = self._encoded(source, stream, start)
-            self._out = output.add_stream("aac", rate=min(stream.sample_rate, _MAX_RATE))
+            opus = container == "webm"
+            rate = _MAX_RATE if opus else min(stream.sample_rate, _MAX_RATE)
+            self._out = output.add_stream("libopus" if opus else "aac", rate=rate)
             self._out.layout = "mono" if stream.channels == 1 else "stereo"
             self._out.bit_rate = _BIT_RATE * self._out.channels
-            self.description = f"{codec}, encoded again as aac"
+            self.description = f"{codec}, encoded again as {self._out.codec_context.name}"
 
     def carry(self, until: Fraction | None) -> None:
         """Writes the sound that begins before a time [s]; ``None`` for all that is left."""

@@ -1,32 +1,19 @@
-"""Clips in and out: frames as people see them, with the times at which they are shown, and an mp4 that keeps both."""
+"""Clips in: frames as people see them, with the times at which they are shown."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
-import av
-import numpy as np
-from av.video.frame import VideoFrame
+from mamp.pictures import AnimatedPicture, PictureFolder
+from mamp.sources import RGB, Decoded, MediaFile, Source, VideoError, VideoInfo
 
-from mamp.pictures import RATE, AnimatedPicture, PictureFolder
-from mamp.sound import Sound
-from mamp.sources import RGB, Decoded, MediaFile, Source, VideoError, VideoInfo, open_container
-
-__all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader", "VideoWriter"]
+__all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
 
 _BLOCK_BYTES = 256 * 2**20  # of decoded frames held at a time when a clip is read backwards
 _RESTART = Fraction(1)  # [s] a time stamp this far back is a clock that starts again, not a slip
-_RATES = (Fraction(1), Fraction(240))  # [frames/s] that the encoder is told; a file may claim anything
-_COARSEST = 10_000  # [ticks/s]
-_FINEST = 1_000_000  # [ticks/s] a finer time base overflows the 32 bits that an mp4 has for the length of a frame
-_WRITER_TIME_BASE = Fraction(1, 90_000)  # [s] when there is no clip to take one from
-_X264 = {"crf": "18", "preset": "veryfast", "bf": "0", "g": "60"}  # without B-frames an mp4's times are the frames' own
 
 
 @dataclass(frozen=True)
@@ -204,132 +191,6 @@ class VideoReader:
             if index == end - 1:
                 break
         return block
-
-
-class VideoWriter:
-    """Writes an mp4 that browsers play: H.264, yuv420p, an even size, its index in front.
-
-    It is written under another name and gets its own when it is closed, also after an error: what was written so far
-    can be played.
-
-    Args:
-        path: Of the mp4.
-        like: The clip whose time base and sound it gets. Its sound is carried up to the end of the last frame, and to
-            the sound's own end if all frames of ``like`` were written.
-        size: Of the frames (H, W) [pixels]. An odd side gets one more row or column, a copy of the last.
-
-    Raises:
-        VideoError: No such video can be written.
-    """
-
-    def __init__(self, path: str | Path, like: VideoReader | None, size: tuple[int, int]) -> None:
-        self.path = Path(path)
-        self._like = like
-        self._size = size
-        self._written = 0
-        self._closed = False
-        self._last: tuple[int, int] | None = None  # time stamp and duration of the last frame [ticks]
-        unit = like.info.time_base if like else _WRITER_TIME_BASE
-        self._unit = unit if unit.denominator <= _FINEST else _WRITER_TIME_BASE
-        self._partial = self.path.with_name(f".{self.path.name}.part")
-        with ExitStack() as opened:
-            opened.callback(self._partial.unlink, missing_ok=True)
-            try:
-                self._open(opened)
-            except (av.FFmpegError, ValueError) as error:
-                raise VideoError(f"A video of {size[1]}x{size[0]} cannot be written.") from error
-            self._opened = opened.pop_all()
-
-    def _open(self, opened: ExitStack) -> None:
-        info = self._like.info if self._like else None
-        height, width = (side + side % 2 for side in self._size)
-        scale = self._unit.denominator
-        while scale < _COARSEST:  # the length of the sound is rounded to it
-            scale *= 2
-        options = {"movflags": "+faststart", "movie_timescale": str(scale)}
-        name = f"file:{self._partial.absolute()}"
-        self._output = opened.enter_context(av.open(name, "w", format="mp4", options=options))
-        self._video = self._output.add_stream(
-            "libx264",
-            rate=min(max(info.fps, _RATES[0]), _RATES[1]) if info else RATE,
-            options=_X264,
-            width=width,
-            height=height,
-            time_base=self._unit,
-        )
-        encoder = self._video.codec_context
-        encoder.color_range, encoder.colorspace, encoder.color_primaries, encoder.color_trc = 1, 1, 1, 1  # BT.709
-        if info and info.pixel_aspect != 1:
-            encoder.sample_aspect_ratio = info.pixel_aspect
-        self._sound: Sound | None = None
-        if info and info.has_audio and self._like:
-            source = opened.enter_context(open_container(self._like.path))
-            self._sound = Sound(source, info.start, self._output)
-        self._output.start_encoding()
-
-    @property
-    def sound(self) -> str | None:
-        """What is done with the sound, in words; ``None`` if there is none."""
-        return self._sound.description if self._sound else None
-
-    def write(self, image: RGB, time: Fraction, duration: Fraction | None = None) -> None:
-        """Writes the next frame.
-
-        Args:
-            image: RGB (H, W, 3) uint8.
-            time: When it is shown [s]; later than the frame before it.
-            duration: How long it is shown [s]; it counts for the last frame only, others last until the next one.
-
-        Raises:
-            ValueError: The frame has another size, or its time does not go forward.
-        """
-        height, width = self._size
-        if image.shape != (height, width, 3):
-            raise ValueError(f"the frame is {image.shape[1]}x{image.shape[0]}, but the video is {width}x{height}")
-        pts = round(time / self._unit)
-        if self._last is not None and pts <= self._last[0]:
-            raise ValueError(f"the frame's time, {float(time):.3f} s, is not after that of the frame before it")
-        held = duration or 1 / self._video.codec_context.framerate
-        ticks = max(round(held / self._unit), 1)
-        self._last = (pts, ticks)
-        if height % 2 or width % 2:
-            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        rgb = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame = rgb.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-        frame.pts, frame.time_base = pts, self._unit
-        if self._sound:
-            self._sound.carry((pts + ticks) * self._unit)
-        self._mux(frame)
-        self._written += 1
-
-    def _mux(self, frame: VideoFrame | None) -> None:
-        assert self._last is not None
-        for packet in self._video.encode(frame):
-            # An mp4 takes each frame's length from the next one's time; only the last one's is asked for.
-            packet.duration = self._last[1]
-            self._output.mux_one(packet)
-
-    def close(self) -> None:
-        """Finishes the file and gives it its name; without a frame there is no file."""
-        if self._closed:
-            return
-        self._closed = True
-        with self._opened:
-            if self._last is None:
-                return
-            self._mux(None)
-            if self._sound and self._like and self._written == self._like.count():
-                self._sound.carry(None)
-            self._output.close()
-            os.replace(self._partial, self.path)
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _open_source(path: Path) -> Source:

@@ -16,7 +16,7 @@ import pytest
 import mamp
 from mamp.__main__ import main
 from mamp.masks import write_mask
-from mamp.video import VideoWriter
+from mamp.writer import VideoWriter
 from tests.conftest import scene, write_clip
 
 QUICK = ["--weights", "patch", "--flow", "none", "--radius", "2", "--device", "cpu"]

@@ -22,7 +22,8 @@ from mamp.masks import read_mask, write_mask
 from mamp.result import Result
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
-from mamp.video import VideoReader, VideoWriter
+from mamp.video import VideoReader
+from mamp.writer import VideoWriter
 
 LENGTH, SIZE = 8, (64, 96)
 FAST = Settings(short_side=0, flow="none", radius=3)

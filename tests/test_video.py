@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mamp.sources import Decoded
-from mamp.video import VideoError, VideoReader, VideoWriter
+from mamp.video import VideoError, VideoReader
+from mamp.writer import VideoWriter
 
 RED = (255, 0, 0)
 MS = Fraction(1, 1000)
@@ -371,7 +372,8 @@ def test_memory_does_not_grow_with_the_length_of_the_clip(tmp_path: Path) -> Non
     )
     script = f"""
 import itertools, resource
-from mamp.video import VideoReader, VideoWriter
+from mamp.video import VideoReader
+from mamp.writer import VideoWriter
 def copy(frames):
     reader = VideoReader({str(clip)!r})
     with VideoWriter({str(tmp_path / "out.mp4")!r}, reader, (480, 640)) as writer:
