@@ -2,20 +2,74 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks import read_mask, write_mask
+from mamp.masks import MaskError, read_mask, write_mask
+from mamp.result import Result, numbered
+from mamp.reuse import clip_sha256
+from mamp.settings import Settings
 from mamp.video import VideoReader
 
 Image = NDArray[np.uint8]
 
 _SLIP = 3  # [pixels]; an editor that shows a mask gives it back with edges changed by less
+_LONGEST_NAME = 60
+_MAX_BYTES = 1 << 26  # of a project file, unpacked
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """What a project file holds.
+
+    Attributes:
+        clip: Name of the clip.
+        clip_sha256: Its SHA-256: the clip itself is not in the file.
+        masks: The given masks as PNG, by frame number.
+        settings: Of the run.
+        names: Of the objects, by label.
+    """
+
+    clip: str
+    clip_sha256: str
+    masks: dict[int, bytes]
+    settings: Settings
+    names: dict[int, str]
+
+
+def read_project_file(path: str | Path) -> ProjectFile:
+    """Reads a project file.
+
+    Raises:
+        MaskError: It is none, or too large; the text is one sentence for the user.
+    """
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+                raise MaskError(f"{path.name} is too large for a project file.")
+            document = json.loads(archive.read("project.json"))
+            masks = {int(number): archive.read(f"given/{int(number):06d}.png") for number in document["masks_given"]}
+        settings: dict[str, Any] = dict(document["settings"])
+        for memory in ("long_term", "short_term"):
+            settings[memory] = tuple(int(t) for t in settings[memory])
+        names = {int(label): str(name) for label, name in document["names"].items()}
+        clip, fingerprint = str(document["clip"]), str(document["clip_sha256"])
+        return ProjectFile(clip, fingerprint, masks, Settings(**settings), names)
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        if isinstance(error, MaskError):
+            raise
+        raise MaskError(f"{path.name} is no project file of this program.") from error
 
 
 class Project:
@@ -34,13 +88,24 @@ class Project:
     @property
     def given(self) -> dict[int, Path]:
         """The given masks by frame number."""
-        return {int(path.stem): path for path in sorted(self._given.glob("*.png"))}
+        return numbered(self._given)
 
     @property
-    def results(self) -> Path | None:
-        """Where the last run has written; ``None`` before the first."""
+    def names(self) -> dict[int, str]:
+        """The names of the objects that have one, by label."""
+        note = self.folder / "names.json"
+        return {int(label): name for label, name in json.loads(note.read_text()).items()} if note.exists() else {}
+
+    def rename(self, names: Mapping[int, str]) -> None:
+        """Gives objects names; an empty one takes the name back."""
+        left = {label: name.strip()[:_LONGEST_NAME] for label, name in {**self.names, **names}.items() if name.strip()}
+        (self.folder / "names.json").write_text(json.dumps(left))
+
+    @property
+    def result(self) -> Result | None:
+        """What the last run has written; ``None`` before the first."""
         note = self.folder / "results.txt"
-        return self.folder / note.read_text() if note.exists() else None
+        return Result(self.folder / note.read_text()) if note.exists() else None
 
     @property
     def stop_note(self) -> Path:
@@ -58,6 +123,44 @@ class Project:
             if other != results:
                 shutil.rmtree(other, ignore_errors=True)
 
+    def save(self, settings: Settings) -> Path:
+        """Writes the project file: the given masks, the settings, the names, and which clip they are for."""
+        path = self.folder / "project.zip"
+        document = {
+            "clip": self.clip.name,
+            "clip_sha256": clip_sha256(self.clip),
+            "masks_given": list(self.given),
+            "settings": asdict(settings),
+            "names": self.names,
+        }
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("project.json", json.dumps(document, indent=2) + "\n")
+            for mask in self.given.values():
+                archive.write(mask, f"given/{mask.name}")
+        return path
+
+    def load(self, file: ProjectFile) -> None:
+        """Takes the masks and names of a project file instead of those given so far.
+
+        Raises:
+            MaskError: It is for another clip, or one of its masks does not fit.
+        """
+        if file.clip_sha256 != clip_sha256(self.clip):
+            raise MaskError(f"This project file is for another clip, {file.clip}.")
+        reader = VideoReader(self.clip)
+        size, total = (reader.info.height, reader.info.width), reader.count()
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            for index, png in file.masks.items():
+                path = Path(folder) / f"{index:06d}.png"
+                path.write_bytes(png)
+                if not 0 <= index < total or not read_mask(path, size).any():
+                    raise MaskError(f"The project file's mask of frame {index} does not fit the clip.")
+            for old in self.given.values():
+                old.unlink()
+            for new in numbered(Path(folder)).values():
+                write_mask(self._given / new.name, read_mask(new, size))
+        self.rename(dict.fromkeys(self.names, "") | file.names)
+
     def give(self, index: int, mask: Image) -> None:
         """Gives a mask (H, W) uint8 for a frame; an empty one takes back what was given."""
         path = self._given / f"{index:06d}.png"
@@ -70,9 +173,9 @@ class Project:
         """The mask of a frame (H, W) uint8: the given one, else that of the last run, else ``None``."""
         if index in self.given:
             return read_mask(self.given[index])
-        if self.results is None:
+        if self.result is None:
             return None
-        path = self.results / "masks" / f"{(reader or VideoReader(self.clip)).name(index)}.png"
+        path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"
         return read_mask(path) if path.exists() else None
 
     def paint(self, index: int, mask: Image) -> bool:
