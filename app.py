@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,10 @@ from PIL import Image
 
 from mamp import (
     OBJECT_COLOURS,
+    Look,
     MaskError,
     Settings,
+    Update,
     VideoError,
     VideoReader,
     WeightsError,
@@ -31,15 +35,20 @@ from mamp import (
     read_mask,
     segment_video,
 )
+from mamp.encoder import PATCH
+from mamp.export import export
+from mamp.fragments import CSS, given_masks, legend, minutes, review, say
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
-from mamp.project import Project
+from mamp.project import Project, read_project_file
 from mamp.render import colour_of
 from mamp.settings import default_device
+from mamp.snippets import as_client, as_command, as_python
 
 EXAMPLES = Path(__file__).parent / "examples"
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
+RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 KEEP_SECONDS = 3600
 OTHER_FRAME = 1.0  # mean difference [0, 255] from which on the editor holds another frame than it should
 SMALL_CANVAS = (
@@ -49,14 +58,47 @@ SMALL_CANVAS = (
 GPU_SECONDS_A_FRAME, GPU_SECONDS_TO_START = 0.12, 10
 
 SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}
-FLOWS = {"On (DIS, no weights)": "dis", "Off": "none"}
-FEATURES = {"Trained encoder": None, "Colour patches, untrained": "patch"}
-HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLOURS.tolist()]
-
-encoders = {
-    name: load_encoder(WEIGHTS if source is None else source, device=default_device())
-    for name, source in FEATURES.items()
+FLOWS = {"On (DIS, no weights)": "dis", "On (RAFT, as in the paper: slow on a CPU)": "raft", "Off": "none"}
+FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
+MEMORY = {
+    "First and recent frames": ((0, 5), (1, 3, 5)),
+    "Recent frames only": ((), (1, 3, 5)),
+    "First frames only": ((0, 5), ()),
 }
+PRESETS = {
+    "Paper": Settings(),
+    "Fast": Settings(short_side=240, top_k=15, radius=8),
+}
+PRODUCTS = {
+    "Cut-out, see-through (webm: browsers)": "webm",
+    "Cut-out, see-through (ProRes mov: video editors)": "mov",
+    "Cut-out, see-through (PNG pictures)": "png",
+    "Masks by object (black and white PNG)": "objects",
+}
+LOOK = ["Outline", "Number"]
+MAX_RADIUS = 24
+USUAL = (next(iter(SIZES)), next(iter(FLOWS)), next(iter(MEMORY)), next(iter(FEATURES)), 36, 12)
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLOURS.tolist()]
+# A click on something that carries a frame's number asks for that frame; so does one on the chart.
+FIND_FRAME = """
+element.addEventListener('click', (event) => {
+    const named = event.target.closest('[data-frame]'), chart = event.target.closest('svg');
+    if (named) trigger('select', {frame: Number(named.dataset.frame)});
+    else if (chart) {
+        const box = chart.getBoundingClientRect(), {first, last, left, right} = chart.dataset;
+        const share = ((event.clientX - box.left) / box.width - left) / (right - left);
+        const frame = Math.round(Number(first) + Math.min(1, Math.max(0, share)) * (last - first));
+        trigger('select', {frame});
+    }
+});
+element.addEventListener('change', (event) => {
+    if (event.target.dataset.object)
+        trigger('submit', {object: Number(event.target.dataset.object), name: event.target.value});
+});
+"""
+
+encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
 
 Visit = dict[str, Any]  # what a visitor's state holds: paths and numbers, never frames
 
@@ -74,42 +116,96 @@ def on_gpu(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     return decorated
 
 
+@on_gpu
+def follow(visit: Visit, settings: Settings, look: Look) -> Iterator[Update]:
+    """Follows the given masks through the clip, going on from the last run; what is done is kept, however it ends."""
+    project = project_of(visit)
+    out, former = project.new_results(), project.result
+    updates = segment_video(
+        visit["clip"],
+        project.given,
+        out,
+        settings,
+        names=project.names,
+        former=former.folder if former else None,
+        look=look,
+        should_stop=project.stop_note.exists,
+        encoder=encoders[settings.weights],
+    )
+    try:
+        for update in updates:
+            if update.result:
+                project.keep(out)
+            yield update
+    finally:
+        updates.close()
+        if (out / "receipt.json").exists():
+            project.keep(out)
+        else:
+            shutil.rmtree(out, ignore_errors=True)
+
+
 def open_clip(path: str | None, visit: Visit) -> tuple[Any, ...]:
     """Takes an upload: its first frame into the editor, and what it is into words."""
     close_visit(visit)
     if path is None:
         return opened({}, say("Choose a clip to begin."))
     try:
-        reader = reader_of(path)
-        frames = reader.count()
+        visit = new_visit(path)
     except VideoError as error:
         return opened({}, say(str(error), bad=True))
-    if frames > MAX_FRAMES:
-        words = f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Please cut it."
-        return opened({}, say(words, bad=True))
-    folder = tempfile.mkdtemp(prefix="mamp-", dir=os.environ.get("GRADIO_TEMP_DIR"))
-    info = reader.info
-    visit = {"folder": folder, "clip": path, "frames": frames, "at": 0}
+    info = reader_of(path).info
     sound = "with sound" if info.has_audio else "no sound"
-    words = (
-        f"{frames} frames, {info.width}x{info.height}, {float(info.fps):.4g} a second, {sound}. Now paint each object."
-    )
-    return opened(visit, say(words))
+    size = f"{info.width}x{info.height}, {float(info.fps):.4g} a second, {sound}"
+    return opened(visit, say(f"{visit['frames']} frames, {size}. Now paint each object."))
+
+
+def new_visit(path: str) -> Visit:
+    """A folder of its own for a clip.
+
+    Raises:
+        VideoError: The clip cannot be read, or is too long.
+    """
+    frames = reader_of(path).count()
+    if frames > MAX_FRAMES:
+        raise VideoError(f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Please cut it.")
+    root = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    root.mkdir(parents=True, exist_ok=True)
+    for old in root.glob("mamp-visit-*"):  # a tab that was never closed, a server that was killed
+        if time.time() - newest(old) > 2 * KEEP_SECONDS:
+            shutil.rmtree(old, ignore_errors=True)
+    return {"folder": tempfile.mkdtemp(prefix="mamp-visit-", dir=root), "clip": path, "frames": frames, "at": 0}
+
+
+def newest(folder: Path) -> float:
+    """When something was last written into a folder or a run in it."""
+    return max((path.stat().st_mtime for path in (folder, *folder.iterdir()) if path.exists()), default=0.0)
 
 
 def open_example(name: str, visit: Visit) -> tuple[Any, ...]:
-    """Takes an example, with its first mask already painted."""
+    """Takes an example, with its first mask painted and the result of a run to look at."""
     clip = EXAMPLES / f"{name}.mp4"
     visit, *_ = open_clip(str(clip), visit)
-    project_of(visit).give(0, read_mask(clip.with_suffix(".png")))
-    return str(clip), *opened(visit, say("Objects are painted already: run, or paint your own."))
+    project = project_of(visit)
+    project.give(0, read_mask(clip.with_suffix(".png")))
+    words = "Objects are painted already: run, or paint your own."
+    if (EXAMPLES / "results" / name).exists():
+        out = project.new_results()
+        shutil.copytree(EXAMPLES / "results" / name, out, dirs_exist_ok=True)
+        project.keep(out)
+        project.save(settings_of(*USUAL))
+        words = (
+            "This is a finished run, below. Objects are painted already: paint your own, or correct a frame, and run."
+        )
+    return str(clip), *opened(visit, say(words))
 
 
 def opened(visit: Visit, words: str) -> tuple[Any, ...]:
     """What a new clip, or none, changes on the page."""
     frames = visit.get("frames", 1)
     chosen = gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1)
-    return (visit, shown_frame(visit), words, gr.update(interactive=bool(visit)), chosen, listing(visit))
+    start = gr.update(interactive=bool(visit))
+    return visit, shown_frame(visit), words, start, chosen, listing(visit), *results(visit)
 
 
 def shown_frame(visit: Visit) -> Any:
@@ -153,6 +249,17 @@ def go_to(visit: Visit, painted: Any, index: float) -> tuple[Any, ...]:
     return visit, shown_frame(visit), gr.update(value=visit["at"]), listing(visit)
 
 
+def go_to_given(visit: Visit, painted: Any, event: gr.EventData) -> tuple[Any, ...]:
+    """Shows the frame of a given mask."""
+    return go_to(visit, painted, event.frame)
+
+
+def rename(visit: Visit, event: gr.EventData) -> None:
+    """Names an object."""
+    if visit:
+        project_of(visit).rename({int(event.object): str(event.name)})
+
+
 def clear_frame(visit: Visit) -> tuple[Any, str]:
     """Takes the frame's mask back, and puts the frame back that the editor's bin has thrown away too."""
     if visit:
@@ -193,24 +300,49 @@ def fill_box(visit: Visit, painted: Any, number: float, *corners: float) -> tupl
     return shown_frame(visit), say(f"Object {int(number)} takes {share} of frame {visit['at']}."), listing(visit)
 
 
+def take_project_file(visit: Visit, path: str | None) -> tuple[Any, ...]:
+    """Brings back masks, names and settings of a project file."""
+    nothing = (gr.skip(),) * 8
+    if not visit or path is None:
+        return say("Choose the project's clip first: it is not in the project file.", bad=True), *nothing
+    try:
+        file = read_project_file(path)
+        project_of(visit).load(file)
+    except MaskError as error:
+        return say(str(error), bad=True), *nothing
+    count = len(file.masks)
+    words = f"{count} mask{'' if count == 1 else 's'} and the settings of {file.clip} are back: run."
+    return say(words), shown_frame(visit), listing(visit), *as_chosen(file.settings)
+
+
+def as_chosen(settings: Settings) -> tuple[Any, ...]:
+    """Settings as the page's controls show them; what they do not offer stays as it is. Weights are never taken over."""
+    memory = (settings.long_term, settings.short_term)
+    pairs: list[tuple[dict[str, Any], Any]] = [(SIZES, settings.short_side), (FLOWS, settings.flow), (MEMORY, memory)]
+    names = [next((name for name, offer in offers.items() if offer == value), None) for offers, value in pairs]
+    chosen = [gr.skip() if name is None else name for name in names]
+    feature = next((name for name, offer in FEATURES.items() if offer == settings.weights), gr.skip())
+    return (*chosen, feature, settings.top_k or 0, settings.radius)
+
+
+def settings_of(size: str, flow: str, memory: str, features: str, top_k: float, radius: float) -> Settings:
+    """The settings that the page's controls name."""
+    long_term, short_term = MEMORY[memory]
+    return Settings(
+        short_side=SIZES[size],
+        flow=FLOWS[flow],
+        top_k=int(top_k) or None,
+        radius=int(radius),
+        long_term=long_term,
+        short_term=short_term,
+        weights=FEATURES[features],
+        raft_weights=RAFT,
+    )
+
+
 def listing(visit: Visit) -> str:
-    """The given masks: each frame with its objects and their areas."""
-    legend = f'<div class="legend">One colour is one object: {"".join(map(chip, range(1, len(HEX) + 1)))}</div>'
-    rows = []
-    for index, path in (project_of(visit).given if visit else {}).items():
-        mask = read_mask(path)
-        areas = "".join(
-            chip(int(label), f"{(mask == label).mean():.1%} of the frame") for label in np.unique(mask[mask > 0])
-        )
-        rows.append(f"<li><b>Frame {index}</b> {areas}</li>")
-    given = f'<ul class="legend" aria-label="Masks given">{"".join(rows)}</ul>' if rows else ""
-    return legend + given
-
-
-def chip(label: int, words: str = "") -> str:
-    """An object's colour, number and words."""
-    red, green, blue = colour_of(label)
-    return f'<span class="chip"><i style="background:rgb({red},{green},{blue})"></i>{label} {words}</span>'
+    """The masks given."""
+    return given_masks(project_of(visit).given, project_of(visit).names) if visit else ""
 
 
 def colours_for(mask: Any) -> list[tuple[int, int, int]]:
@@ -230,43 +362,38 @@ def reader_of(path: str) -> VideoReader:
     return VideoReader(path)
 
 
-@on_gpu
-def run(visit: Visit, painted: Any, size: str, flow: str, features: str) -> Iterator[tuple[Any, ...]]:
-    """Follows what is painted; yields preview, words, video, files, slider, viewer, masks given and buttons."""
+def look_of(opacity: float, parts: list[str]) -> Look:
+    """How the page's controls want objects to be laid over frames."""
+    return Look(opacity, "Outline" in parts, "Number" in parts)
+
+
+def run(
+    request: gr.Request | None, visit: Visit, painted: Any, opacity: float, parts: list[str], *chosen: Any
+) -> Iterator[tuple[Any, ...]]:
+    """Follows what is painted; yields preview, status, masks given, buttons and results."""
+    server = str(request.base_url) if request else ""
     if not visit:
         yield outputs(visit, words=say("Choose a clip first.", bad=True))
         return
     keep_strokes(visit, painted)
-    project = project_of(visit)
-    given = project.given
-    if not given:
+    if not project_of(visit).given:
         yield outputs(visit, words=say("Paint at least one object on the frame first.", bad=True))
         return
-    project.stop_note.unlink(missing_ok=True)
-    out = project.new_results()
-    settings = Settings(short_side=SIZES[size], flow=FLOWS[flow], weights=FEATURES[features])
+    project_of(visit).stop_note.unlink(missing_ok=True)
     yield outputs(visit, words=say("Starting ..."), running=True)
+    settings = settings_of(*chosen)
     try:
-        updates = segment_video(
-            visit["clip"], given, out, settings, should_stop=project.stop_note.exists, encoder=encoders[features]
-        )
-        for update in updates:
+        for update in follow(visit, settings, look_of(opacity, parts)):
             if update.result:
-                result = update.result
-                how = "Stopped; what was done is kept" if result.stopped else "Done"
-                project.keep(out)
-                words = f"{how}: {result.frames} of {update.frames_total} frames, {update.fps:.1f} a second."
-                yield outputs(
-                    visit,
-                    words=say(words),
-                    video=str(result.overlay),
-                    files=[str(result.masks_zip), str(result.receipt_json)],
-                    slider=gr.update(maximum=max(1, result.frames - 1), value=0, interactive=True),
-                    viewer=look(visit, 0),
-                )
+                taken = update.result.receipt["masks_taken_over"]
+                how = "Stopped; what was done is kept" if update.result.stopped else "Done"
+                words = f"{how}: {update.result.frames} of {update.frames_total} frames, {update.fps:.1f} a second"
+                words += f"; {taken} taken over from the last run." if taken else "."
+                project_of(visit).save(settings)
+                yield outputs(visit, words=say(words), shown=results(visit, opacity, parts, server))
             elif update.preview is not None:
                 share = update.done / update.frames_total
-                pace = f"{update.fps:.1f} a second · {clock(update.seconds_left)} left"
+                pace = f"{update.fps:.1f} a second · {minutes(update.seconds_left)} left"
                 words = f"Frame {update.done} of {update.frames_total} · {pace}"
                 yield outputs(visit, preview=update.preview, words=say(words, share=share), running=True)
     except (VideoError, MaskError, WeightsError, ValueError) as error:
@@ -274,28 +401,34 @@ def run(visit: Visit, painted: Any, size: str, flow: str, features: str) -> Iter
 
 
 def outputs(
-    visit: Visit,
-    *,
-    words: str,
-    preview: Any = None,
-    video: Any = None,
-    files: Any = None,
-    slider: Any = None,
-    viewer: Any = None,
-    running: bool = False,
+    visit: Visit, *, words: str, preview: Any = None, running: bool = False, shown: tuple[Any, ...] | None = None
 ) -> tuple[Any, ...]:
-    """One update of the page: what is not named stays as it is; a preview stands where results will."""
-    shown = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
-    kept = [part if part is not None else gr.skip() for part in (video, files, slider, viewer)]
-    results = gr.skip() if video is None and not running else gr.update(visible=not running)
+    """One update of the page while it runs: a preview stands where results will."""
+    picture = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
+    buttons = gr.update(interactive=not running), gr.update(interactive=running)
+    hidden = (gr.update(visible=False) if running else gr.skip(), *(gr.skip(),) * 9)
+    return picture, words, listing(visit), *buttons, *(shown or hidden)
+
+
+def results(visit: Visit, opacity: float = 0.45, parts: Any = LOOK, server: str = "") -> tuple[Any, ...]:
+    """The results' group and what is in it: video, files, slider, viewer, review, three snippets, product."""
+    project = project_of(visit) if visit else None
+    if project is None or project.result is None:
+        return gr.update(visible=False), *(gr.skip(),) * 9
+    file = read_project_file(project.folder / "project.zip")
+    run_as = project.clip.name, file.masks, file.settings, file.names
+    first = min(file.masks)
     return (
-        shown,
-        words,
-        *kept,
-        listing(visit),
-        results,
-        gr.update(interactive=not running),
-        gr.update(interactive=running),
+        gr.update(visible=True),
+        str(project.result.overlay),
+        [str(path) for path in (*project.result.files, project.folder / "project.zip")],
+        gr.update(maximum=max(1, visit["frames"] - 1), value=first, interactive=True),
+        look_at(visit, first, opacity, parts),
+        review(project.result, project.names),
+        as_python(*run_as),
+        as_command(*run_as),
+        as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
+        None,
     )
 
 
@@ -305,47 +438,114 @@ def ask_to_stop(visit: Visit) -> None:
         project_of(visit).stop_note.touch()
 
 
-def look(visit: Visit, index: float) -> Any:
-    """One frame with its mask laid over it."""
-    results = project_of(visit).results if visit else None
-    if results is None:
+def look_at(visit: Visit, index: float, opacity: float, parts: list[str]) -> Any:
+    """One frame without and with its mask laid over it."""
+    if not visit:
         return None
-    reader = reader_of(visit["clip"])
-    path = results / "masks" / f"{reader.name(int(index))}.png"
-    frame = reader.frame(int(index)).image
-    return overlay(frame, read_mask(path)) if path.exists() else frame
+    mask = project_of(visit).mask(int(index))
+    frame = reader_of(visit["clip"]).frame(int(index)).image
+    return frame, frame if mask is None else overlay(frame, mask, look_of(opacity, parts))
+
+
+def jump(visit: Visit, opacity: float, parts: list[str], event: gr.EventData) -> tuple[Any, Any]:
+    """Shows the frame that was clicked in the review."""
+    return event.frame, look_at(visit, event.frame, opacity, parts)
+
+
+def make(visit: Visit, product: str) -> Iterator[tuple[Any, str]]:
+    """Writes a product of the last run; yields it and words."""
+    result = project_of(visit).result if visit else None
+    if result is None:
+        yield gr.skip(), say("Run first.", bad=True)
+        return
+    project_of(visit).stop_note.unlink(missing_ok=True)
+    shown, path = 0.0, None
+    try:
+        for done, path in export(
+            result.folder, visit["clip"], PRODUCTS[product], should_stop=project_of(visit).stop_note.exists
+        ):
+            if time.monotonic() - shown > 1:
+                shown = time.monotonic()
+                yield gr.skip(), say(f"{path.name}: frame {done} of {result.frames}", share=done / result.frames)
+    except (VideoError, MaskError) as error:
+        yield gr.skip(), say(str(error), bad=True)
+        return
+    if path is None or not path.exists():
+        yield gr.skip(), say("Stopped.")
+        return
+    yield str(path), say(f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB.")
+
+
+def segment(
+    video: str,
+    mask: str,
+    frame: int = 0,
+    short_side: int = 480,
+    flow: str = "dis",
+    top_k: int = 36,
+    radius: int = 12,
+) -> list[str]:
+    """Follows objects through a video, from a mask of them on one frame.
+
+    Args:
+        video: The video file: mp4, mov, mkv, webm, avi or gif.
+        mask: A mask file of the objects on one frame (palette PNG, black and white, or one colour an object), or a project
+            file of this page, which holds masks and settings of its own.
+        frame: Number of the frame that the mask is of, from 0.
+        short_side: Pixels at which the video is processed; the masks come back in its own size. Smaller is faster.
+        flow: Motion between frames: "dis", "raft" or "none".
+        top_k: How many matches vote for each place [1 to 200]; 0 for all.
+        radius: How far objects are looked for around where the motion leads, in steps of 4 pixels [1 to 24].
+
+    Returns:
+        overlay.mp4, masks.zip, masks.json, objects.csv and receipt.json.
+    """
+    visit: Visit = {}
+    try:
+        visit = new_visit(video)
+        project = project_of(visit)
+        if Path(mask).suffix == ".zip":
+            file = read_project_file(mask)
+            project.load(file)
+            settings = allowed(file.settings)
+        else:
+            info = reader_of(video).info
+            if not 0 <= frame < visit["frames"]:
+                raise MaskError(f"The video has frames 0 to {visit['frames'] - 1}, and none with the number {frame}.")
+            project.give(int(frame), read_mask(mask, (info.height, info.width)))
+            settings = allowed(
+                Settings(short_side=int(short_side), flow=flow, top_k=int(top_k) or None, radius=int(radius))
+            )
+        if not project.given:
+            raise MaskError("The mask names no object: every pixel is background.")
+        *_, last = follow(visit, settings, Look())
+        return [str(path) for path in last.result.files]
+    except (VideoError, MaskError, WeightsError, ValueError) as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def allowed(settings: Settings) -> Settings:
+    """Settings from outside, with this page's own weights, and none that cost without end."""
+    usual = Settings()
+    memory = (settings.long_term, settings.short_term)
+    long_term, short_term = memory if memory in MEMORY.values() else (usual.long_term, usual.short_term)
+    return replace(
+        settings,
+        short_side=max(0, settings.short_side),
+        radius=min(max(1, settings.radius), MAX_RADIUS),
+        top_k=None if settings.top_k is None else max(1, settings.top_k),
+        long_term=long_term,
+        short_term=short_term,
+        weights=PATCH if settings.weights == PATCH else WEIGHTS,
+        raft_weights=RAFT,
+        device=usual.device,
+    )
 
 
 def close_visit(visit: Visit) -> None:
     """Removes what a visitor's runs have left."""
     if visit:
         project_of(visit).remove()
-
-
-def say(words: str, *, bad: bool = False, share: float | None = None) -> str:
-    """A line of status, with a bar where something is going on."""
-    bar = f'<div class="bar"><div style="width:{share:.1%}"></div></div>' if share is not None else ""
-    return f'<div class="say{" bad" if bad else ""}" role="status">{html.escape(words)}{bar}</div>'
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-CSS = """
-.gradio-container {max-width: 1100px !important; margin: auto !important}
-.say {padding: .6rem .8rem; border-radius: 8px; background: var(--background-fill-secondary); color: var(--body-text-color)}
-.say.bad {border-left: 4px solid #d55e00}
-.bar {height: 6px; margin-top: .5rem; border-radius: 3px; background: var(--border-color-primary); overflow: hidden}
-.bar div {height: 100%; background: #0072b2}
-.legend {display: flex; flex-wrap: wrap; gap: .4rem .8rem; align-items: center; color: var(--body-text-color)}
-.chip {display: inline-flex; gap: .3rem; align-items: center}
-ul.legend {flex-direction: column; align-items: start; padding: 0; margin: 0; list-style: none}
-ul.legend li {display: flex; flex-wrap: wrap; gap: .4rem .8rem}
-.chip i {width: 1rem; height: 1rem; border-radius: 4px; border: 1px solid #777}
-"""
-THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
 def build() -> gr.Blocks:
@@ -365,11 +565,16 @@ def build() -> gr.Blocks:
                     f"### 1 · Choose a clip\nUp to {MAX_FRAMES} frames and {MAX_UPLOAD.upper()}; any common video format."
                 )
                 clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=260)
+                gr.Markdown("Or look at a finished one:")
                 with gr.Row():
                     examples = [
                         gr.Button(name.stem.capitalize(), size="sm", min_width=80)
                         for name in sorted(EXAMPLES.glob("*.mp4"))
                     ]
+                with gr.Accordion("Go on with a project file", open=False):
+                    project_file = gr.File(
+                        label="Project file (after its clip)", file_types=[".zip"], height=110, elem_id="project-file"
+                    )
             with gr.Column(scale=3, min_width=300):
                 gr.Markdown("### 2 · Paint what to follow")
                 at = gr.Slider(
@@ -382,7 +587,7 @@ def build() -> gr.Blocks:
                     interactive=False,
                     buttons=[],
                 )
-                given = gr.HTML(listing({}))
+                gr.HTML(legend())
                 editor = gr.ImageEditor(
                     label="Frame",
                     type="numpy",
@@ -397,6 +602,7 @@ def build() -> gr.Blocks:
                     eraser=gr.Eraser(default_size=18),
                     interactive=True,
                 )
+                given = gr.HTML("", js_on_load=FIND_FRAME)
                 with gr.Accordion("Without drawing: a mask file, or a box", open=False):
                     mask_file = gr.File(
                         label="Mask file of this frame (PNG: palette, black and white, or colours)",
@@ -416,38 +622,114 @@ def build() -> gr.Blocks:
         with gr.Row():
             start = gr.Button("Run", variant="primary", interactive=False)
             stop = gr.Button("Stop", variant="stop", interactive=False)
-        with gr.Accordion("Settings", open=False), gr.Row():
-            size = gr.Dropdown(
-                list(SIZES),
-                value=next(iter(SIZES)),
-                label="Processing size",
-                info="Short side at which objects are matched; twice the size takes four times as long.",
-            )
-            flow = gr.Dropdown(
-                list(FLOWS),
-                value=next(iter(FLOWS)),
-                label="Motion",
-                info="Optical flow lays earlier frames over the new one; off is quicker and loses fast objects.",
-            )
-            features = gr.Dropdown(
-                list(FEATURES),
-                value=next(iter(FEATURES)),
-                label="Features",
-                info="What frames are compared by; patches need no weights and are the baseline.",
-            )
-        preview = gr.Image(label="Live preview", interactive=False, height=300, buttons=[], visible=False)
-        with gr.Row(visible=False) as results:
-            with gr.Column(min_width=300):
-                video = gr.Video(label="Result", interactive=False, height=300)
-                files = gr.Files(label="Masks (DAVIS palette PNGs) and receipt", interactive=False, height=120)
-            with gr.Column(min_width=300):
-                viewer = gr.Image(
-                    label="Frame and mask", interactive=False, height=300, buttons=["fullscreen", "download"]
+        with gr.Accordion("Settings", open=False):
+            with gr.Row():
+                presets = [gr.Button(f"{name} preset", size="sm", min_width=120) for name in PRESETS]
+            with gr.Row():
+                size = gr.Dropdown(
+                    list(SIZES),
+                    value=USUAL[0],
+                    label="Processing size",
+                    info="Short side at which objects are matched; twice the size takes four times as long.",
                 )
-                slider = gr.Slider(0, 1, value=0, step=1, label="Frame", info="Arrow keys step.", interactive=False)
-                fix = gr.Button("Correct this frame", size="sm")
+                flow = gr.Dropdown(
+                    list(FLOWS),
+                    value=USUAL[1],
+                    label="Motion",
+                    info="Optical flow lays earlier frames over the new one; off is quicker and loses fast objects.",
+                )
+                memory = gr.Dropdown(
+                    list(MEMORY),
+                    value=USUAL[2],
+                    label="Memory",
+                    info="Which earlier frames are asked. First ones keep the object, recent ones keep up with it.",
+                )
+            with gr.Row():
+                features = gr.Dropdown(
+                    list(FEATURES),
+                    value=USUAL[3],
+                    label="Features",
+                    info="What frames are compared by; patches need no weights and are the baseline.",
+                )
+                top_k = gr.Slider(
+                    0,
+                    200,
+                    value=USUAL[4],
+                    step=1,
+                    label="Matches that vote",
+                    info="36 in the paper; 0 for all.",
+                    buttons=[],
+                )
+                radius = gr.Slider(
+                    1,
+                    MAX_RADIUS,
+                    value=USUAL[5],
+                    step=1,
+                    label="Search radius",
+                    info="In steps of 4 pixels, around where the motion leads; twice as far takes four times as long.",
+                    buttons=[],
+                )
+            with gr.Row():
+                opacity = gr.Slider(
+                    0,
+                    1,
+                    value=0.45,
+                    step=0.05,
+                    label="Opacity of the overlay",
+                    info="0 leaves the outline only.",
+                    buttons=[],
+                )
+                parts = gr.CheckboxGroup(LOOK, value=LOOK, label="Drawn on the overlay", info="Besides the colour.")
+        preview = gr.Image(label="Live preview", interactive=False, height=300, buttons=[], visible=False)
+        with gr.Column(visible=False) as group:
+            gr.Markdown("### 4 · Look, correct, take away")
+            with gr.Row():
+                with gr.Column(min_width=300):
+                    video = gr.Video(label="Result", interactive=False, height=320)
+                with gr.Column(min_width=300):
+                    viewer = gr.ImageSlider(
+                        label="Frame | frame with masks", interactive=False, max_height=300, buttons=["fullscreen"]
+                    )
+                    slider = gr.Slider(
+                        0, 1, value=0, step=1, label="Frame", info="Arrow keys step.", interactive=False, buttons=[]
+                    )
+                    fix = gr.Button("Correct this frame", size="sm")
+            checks = gr.HTML("", js_on_load=FIND_FRAME)
+            with gr.Tab("Files"):
+                files = gr.Files(
+                    label="Overlay, masks (PNG, run lengths), areas (CSV), receipt, project file",
+                    interactive=False,
+                    height=190,
+                )
+                with gr.Row():
+                    product = gr.Dropdown(
+                        list(PRODUCTS), value=next(iter(PRODUCTS)), label="Also", info="Written on request.", scale=3
+                    )
+                    prepare = gr.Button("Prepare", size="sm", scale=1)
+                produced = gr.File(label="Product", interactive=False, height=90, elem_id="product")
+            with gr.Tab("This run as code"):
+                gr.Markdown("With the clip and `project.zip` (under *Files*) beside it:")
+                codes = [
+                    gr.Code(label="Python", language="python", interactive=False),
+                    gr.Code(label="Command line", language="shell", interactive=False),
+                    gr.Code(label="Client of this page", language="python", interactive=False),
+                ]
+        with gr.Row(visible=False):
+            api_inputs = [
+                gr.File(label="video"),
+                gr.File(label="mask"),
+                gr.Number(0, precision=0, label="frame"),
+                gr.Number(480, precision=0, label="short_side"),
+                gr.Textbox("dis", label="flow"),
+                gr.Number(36, precision=0, label="top_k"),
+                gr.Number(12, precision=0, label="radius"),
+            ]
+            api_files = gr.Files(label="files")
+            api = gr.Button("segment")
 
-        new = [visit, editor, status, start, at, given]
+        shown = [group, video, files, slider, viewer, checks, *codes, produced]
+        new = [visit, editor, status, start, at, given, *shown]
+        controls = [size, flow, memory, features, top_k, radius]
         clip.input(open_clip, [clip, visit], new, api_visibility="private")
         clip.clear(open_clip, [clip, visit], new, api_visibility="private")
         for button, path in zip(examples, sorted(EXAMPLES.glob("*.mp4")), strict=True):
@@ -457,22 +739,32 @@ def build() -> gr.Blocks:
         editor.clear(clear_frame, visit, [editor, given], api_visibility="private")
         for source, wanted in ((at.release, at), (fix.click, slider)):
             source(go_to, [visit, editor, wanted], [visit, editor, at, given], api_visibility="private")
+        given.select(go_to_given, [visit, editor], [visit, editor, at, given], api_visibility="private")
+        given.submit(rename, visit, None, show_progress="hidden", api_visibility="private")
         mask_file.upload(take_mask_file, [visit, editor, mask_file], [editor, status, given], api_visibility="private")
         box.click(fill_box, [visit, editor, number, *corners], [editor, status, given], api_visibility="private")
+        project_file.upload(
+            take_project_file, [visit, project_file], [status, editor, given, *controls], api_visibility="private"
+        )
+        for button, settings in zip(presets, PRESETS.values(), strict=True):
+            button.click(partial(as_chosen, settings), None, controls, api_visibility="private")
         start.click(
             run,
-            [visit, editor, size, flow, features],
-            [preview, status, video, files, slider, viewer, given, results, start, stop],
+            [visit, editor, opacity, parts, *controls],
+            [preview, status, given, start, stop, *shown],
             concurrency_limit=1,
             concurrency_id="gpu",
             api_visibility="private",
         )
         stop.click(ask_to_stop, visit, None, queue=False, api_visibility="private")
-        slider.input(look, [visit, slider], viewer, show_progress="hidden", api_visibility="private")
+        slider.input(look_at, [visit, slider, opacity, parts], viewer, show_progress="hidden", api_visibility="private")
+        checks.select(jump, [visit, opacity, parts], [slider, viewer], show_progress="hidden", api_visibility="private")
+        prepare.click(make, [visit, product], [produced, status], api_visibility="private")
+        api.click(segment, api_inputs, api_files, api_name="segment", concurrency_limit=1, concurrency_id="gpu")
     return page
 
 
 if __name__ == "__main__":
     build().queue(max_size=20).launch(
-        theme=THEME, css=CSS, max_file_size=MAX_UPLOAD, footer_links=["gradio", "settings"]
+        theme=THEME, css=CSS, max_file_size=MAX_UPLOAD, footer_links=["api", "gradio", "settings"]
     )

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp import VideoReader, write_mask
+from mamp import Settings, VideoReader, segment_video, write_mask
 
 HERE = Path(__file__).parent
 OPENCV = Path("/usr/share/doc/opencv-doc")
@@ -33,7 +33,7 @@ CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
 
 
 def main() -> None:
-    """Makes all three."""
+    """Makes all three, and the results that the page shows of them."""
     recording = OPENCV / "examples/data/vtest.avi"
     write_clip("street", [_crop(frame, STREET_CROP) for frame in _frames(recording, STREET_FRAMES)], fps=10)
     empty_street = np.median([_crop(frame, STREET_CROP) for frame in _frames(recording, range(0, 700, 20))], axis=0)
@@ -49,6 +49,12 @@ def main() -> None:
     shapes = list(render_shapes())
     write_clip("shapes", [frame for frame, _ in shapes], fps=25, sound=plucks(len(shapes) / 25))
     write_mask(HERE / "shapes.png", shapes[0][1])
+
+    for name in ("street", "cup", "shapes"):
+        for _ in segment_video(
+            HERE / f"{name}.mp4", {0: HERE / f"{name}.png"}, HERE / "results" / name, Settings(short_side=240)
+        ):
+            pass
 
 
 def write_clip(

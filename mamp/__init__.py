@@ -4,7 +4,7 @@ from mamp.encoder import PatchEncoder, WeightsError, load_encoder
 from mamp.flow import dis_flow, raft_flow
 from mamp.job import Update, segment_video
 from mamp.masks import MaskError, read_mask, write_mask
-from mamp.render import OBJECT_COLOURS, overlay
+from mamp.render import OBJECT_COLOURS, Look, overlay
 from mamp.result import Result, Sighting
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
@@ -12,6 +12,7 @@ from mamp.video import VideoError, VideoReader
 
 __all__ = [
     "OBJECT_COLOURS",
+    "Look",
     "MaskError",
     "MaskTracker",
     "PatchEncoder",

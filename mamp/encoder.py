@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,8 @@ class Encoder(nn.Module):
             that the dot product over sqrt(c) that matching takes is the cosine over this temperature.
     """
 
+    origin: dict[str, str | None]  # which weights these are, for receipts; set where they are loaded
+
     def __init__(self, temperature: float | None = None) -> None:
         super().__init__()
         self.temperature = temperature
@@ -105,6 +108,8 @@ class PatchEncoder:
         side: Side of the patch, odd [pixels].
         temperature: Of the softmax over cosines [> 0].
     """
+
+    origin: ClassVar[dict[str, str | None]] = {"weights": PATCH, "weights_sha256": None}
 
     def __init__(self, side: int = 7, temperature: float = 0.02) -> None:
         self.side = side
@@ -166,6 +171,7 @@ def load_encoder(
         raise WeightsError(f"{path.name} holds weights that are not numbers.")
     fused = _fold_batch_norm(encoder.eval())
     fused.to(device or "cpu").requires_grad_(False)
+    fused.origin = {"weights": str(source or path.name), "weights_sha256": file_sha256(path)}
     return to_channels_last(fused)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction
 from mamp.masks import MaskError, Rle, correct_mask, encode_rle, objects_in, read_mask, write_mask
-from mamp.render import overlay
+from mamp.render import Look, overlay
 from mamp.result import Result, Sighting
 from mamp.reuse import clip_sha256, frames_that_stand
 from mamp.settings import Settings
@@ -52,9 +52,10 @@ def segment_video(
     *,
     names: Mapping[int, str] | None = None,
     former: str | Path | None = None,
+    look: Look | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     encoder: EncoderFunction | None = None,
-) -> Iterator[Update]:
+) -> Generator[Update, None, None]:
     """Follows objects through a clip; streams, so memory does not grow with its length.
 
     Frames before the first given mask are tracked backwards from it, first. Whatever ends the run early, what was done
@@ -68,6 +69,7 @@ def segment_video(
         names: Of the objects, by label, for the files.
         former: Folder of an earlier run of this clip with these settings, stopped or whole: only frames that it lacks, or
             that other masks touch, are computed anew.
+        look: How the objects are laid over the frames.
         should_stop: Asked at every frame.
         encoder: Used instead of loading one.
 
@@ -88,16 +90,15 @@ def segment_video(
         fingerprint = clip_sha256(reader.path)
     with clock.stage("load"):
         loaded = encoder or settings.encoder()
-        weights = settings.weights_used() if encoder is None else {"weights": "given by the caller"}
     size = (reader.info.height, reader.info.width)
     receipt = {
         "clip_sha256": fingerprint,
         "size": [size[1], size[0]],
         "processed_size": list(reversed(settings.processing_size(size))),
         "settings": json.loads(json.dumps(asdict(settings))),
-        **weights,
+        **getattr(loaded, "origin", {"weights": "given by the caller", "weights_sha256": None}),
     }
-    run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}))
+    run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}), look)
     if former is not None:
         run.take_over(Result(Path(former)))
     yield from run.updates(should_stop)
@@ -116,9 +117,10 @@ class _Run:
         encoder: EncoderFunction,
         receipt: dict[str, Any],
         names: dict[int, str],
+        look: Look | None,
     ) -> None:
         self.reader, self.given, self.result, self.settings, self.clock = reader, given, result, settings, clock
-        self.encoder, self.receipt, self.names = encoder, receipt, names
+        self.encoder, self.receipt, self.names, self.look = encoder, receipt, names, look
         self.flow = settings.flow_function()
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
@@ -204,7 +206,7 @@ class _Run:
                 else:
                     continue
                 with self.clock.stage("render"):
-                    picture = overlay(frame.image, mask)
+                    picture = overlay(frame.image, mask, self.look)
                 with self.clock.stage("write"):
                     video.write(picture, frame.time, frame.duration)
                 self.rendered += 1
@@ -257,7 +259,7 @@ class _Run:
         now = time.monotonic()
         shown = None
         if now - self.shown >= _PREVIEW_SECONDS:
-            shown, self.shown = image if mask is None else overlay(image, mask), now
+            shown, self.shown = image if mask is None else overlay(image, mask, self.look), now
         done = len(self.objects)
         fps = max(1, done - len(self.kept)) / max(1e-6, now - self.began)
         self.last = Update(index, done, self.total, fps, (self.total - done) / fps, shown)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mamp.masks import MaskError, read_mask, write_mask
 from mamp.result import Result, numbered
 from mamp.reuse import clip_sha256
-from mamp.settings import Settings
+from mamp.settings import FLOWS, Settings
 from mamp.video import VideoReader
 
 Image = NDArray[np.uint8]
@@ -60,16 +60,32 @@ def read_project_file(path: str | Path) -> ProjectFile:
                 raise MaskError(f"{path.name} is too large for a project file.")
             document = json.loads(archive.read("project.json"))
             masks = {int(number): archive.read(f"given/{int(number):06d}.png") for number in document["masks_given"]}
-        settings: dict[str, Any] = dict(document["settings"])
-        for memory in ("long_term", "short_term"):
-            settings[memory] = tuple(int(t) for t in settings[memory])
+        settings = _settings(document["settings"])
         names = {int(label): str(name) for label, name in document["names"].items()}
         clip, fingerprint = str(document["clip"]), str(document["clip_sha256"])
-        return ProjectFile(clip, fingerprint, masks, Settings(**settings), names)
+        return ProjectFile(clip, fingerprint, masks, settings, names)
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
         if isinstance(error, MaskError):
             raise
         raise MaskError(f"{path.name} is no project file of this program.") from error
+
+
+def _settings(document: Mapping[str, Any]) -> Settings:
+    """Settings from JSON, each of its type; raises what reading raises where they are not."""
+    flow, top_k, weights = document["flow"], document["top_k"], document["weights"]
+    if flow not in FLOWS:
+        raise ValueError(f"there is no flow {flow}")
+    return Settings(
+        short_side=int(document["short_side"]),
+        flow=flow,
+        device=str(document["device"]),
+        top_k=None if top_k is None else int(top_k),
+        radius=int(document["radius"]),
+        long_term=tuple(int(frame) for frame in document["long_term"]),
+        short_term=tuple(int(age) for age in document["short_term"]),
+        weights=None if weights is None else str(weights),
+        raft_weights=str(document["raft_weights"]),
+    )
 
 
 class Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -34,33 +35,47 @@ def colour_of(label: int) -> tuple[int, int, int]:
     return int(red), int(green), int(blue)
 
 
-def overlay(frame: Image, mask: Image, *, opacity: float = 0.45, contour: bool = True, numbers: bool = True) -> Image:
+@dataclass(frozen=True)
+class Look:
+    """How objects are laid over frames.
+
+    Attributes:
+        opacity: Of the fill [0, 1].
+        contour: Whether each object is outlined.
+        numbers: Whether each object carries its number, at the point furthest inside it.
+    """
+
+    opacity: float = 0.45
+    contour: bool = True
+    numbers: bool = True
+
+
+def overlay(frame: Image, mask: Image, look: Look | None = None) -> Image:
     """Lays objects over a frame.
 
     Args:
         frame: RGB (H, W, 3) uint8.
         mask: Label map (H, W) uint8.
-        opacity: Of the fill [0, 1].
-        contour: Whether each object is outlined.
-        numbers: Whether each object carries its number, at the point furthest inside it.
+        look: How; fill, contour and numbers if not given.
 
     Returns:
         RGB (H, W, 3) uint8.
     """
+    look = look or Look()
     table = np.zeros((256, 3), np.float32)
     labels = [int(label) for label in np.unique(mask) if label]
     for label in labels:
         table[label] = colour_of(label)
     picture = frame.copy()
     inside = mask > 0
-    picture[inside] = ((1 - opacity) * frame[inside] + opacity * table[mask[inside]]).astype(np.uint8)
+    picture[inside] = ((1 - look.opacity) * frame[inside] + look.opacity * table[mask[inside]]).astype(np.uint8)
     scale = max(1.0, min(frame.shape[:2]) / 480)
     for label in labels:
         shape = (mask == label).astype(np.uint8)
-        if contour:
+        if look.contour:
             outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(picture, outlines, -1, colour_of(label), max(1, round(2 * scale)))
-        if numbers:
+        if look.numbers:
             _draw_number(picture, shape, label, scale)
     return picture
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mamp.encoder import PATCH, SHIPPED_WEIGHTS, EncoderFunction, file_sha256, load_encoder, resolve_weights
+from mamp.encoder import EncoderFunction, load_encoder
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
 from mamp.memory import LONG_TERM, SHORT_TERM
 from mamp.tracker import MaskTracker
@@ -32,13 +32,6 @@ class Settings:
     def encoder(self) -> EncoderFunction:
         """Loads the encoder onto the device."""
         return load_encoder(self.weights, device=_resolved(self.device))
-
-    def weights_used(self) -> dict[str, str | None]:
-        """Which weights these are, for a receipt."""
-        if self.weights == PATCH:
-            return {"weights": PATCH, "weights_sha256": None}
-        path = resolve_weights(self.weights or SHIPPED_WEIGHTS)
-        return {"weights": self.weights or path.name, "weights_sha256": file_sha256(path)}
 
     def flow_function(self) -> FlowFunction | None:
         """The optical flow, or ``None`` for matching without motion.

@@ -1,16 +1,21 @@
 """The page's handlers."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image as Pictures
 
 import app
+from mamp import Result, Settings, write_mask
 from tests.conftest import Image, overlap, scene, write_clip
 
-SETTINGS = (next(iter(app.SIZES)), "Off", "Colour patches, untrained")
+CHOSEN = (next(iter(app.SIZES)), "Off", next(iter(app.MEMORY)), "Colour patches, untrained", 36, 12)
+STATUS, GIVEN, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # where they stand in what a run yields
 
 
 @pytest.fixture
@@ -27,34 +32,41 @@ def editor(visit: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
     return {"background": background, "layers": [app.mask_to_strokes(mask, app.colours_for(mask))], "composite": None}
 
 
+def start(visit: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
+    return app.run(None, visit, painted, opacity, ["Outline"], *CHOSEN)
+
+
 def words(update: tuple[Any, ...]) -> str:
-    return str(update[1])
+    return str(update[STATUS])
 
 
 def test_a_run_gives_video_masks_and_receipt(visit: dict[str, Any]) -> None:
-    last = list(app.run(visit, editor(visit, scene(0)[1]), *SETTINGS))[-1]
+    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last)
-    assert Path(last[2]).name == "overlay.mp4" and all(Path(file).exists() for file in last[3])
-    assert app.look(visit, 5).shape == (96, 128, 3)
+    assert Path(last[VIDEO]).name == "overlay.mp4" and all(Path(file).exists() for file in last[FILES])
+    assert {Path(file).suffix for file in last[FILES]} == {".mp4", ".zip", ".json", ".csv"}
+    assert "<svg" in last[REVIEW] and "segment_video" in last[REVIEW + 1]
+    frame, laid = app.look_at(visit, 5, 0.4, ["Outline"])
+    assert frame.shape == laid.shape == (96, 128, 3) and (frame != laid).any()
 
 
 def test_every_update_has_the_same_shape(visit: dict[str, Any]) -> None:
     updates = [
-        *app.run(visit, editor(visit), *SETTINGS),
-        *app.run(visit, editor(visit, scene(0)[1]), *SETTINGS),
-        *app.run({}, None, *SETTINGS),
+        *start(visit, editor(visit)),
+        *start(visit, editor(visit, scene(0)[1])),
+        *start({}, None),
     ]
-    assert {len(update) for update in updates} == {10}
+    assert {len(update) for update in updates} == {15}
 
 
 def test_running_without_a_painted_object_says_what_is_missing(visit: dict[str, Any]) -> None:
-    assert "Paint at least one object" in words(next(iter(app.run(visit, editor(visit), *SETTINGS))))
+    assert "Paint at least one object" in words(next(iter(start(visit, editor(visit)))))
     emptied = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
-    assert "Paint at least one object" in words(next(iter(app.run(visit, emptied, *SETTINGS))))
+    assert "Paint at least one object" in words(next(iter(start(visit, emptied))))
 
 
 def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None:
-    updates = app.run(visit, editor(visit, scene(0)[1]), *SETTINGS)
+    updates = start(visit, editor(visit, scene(0)[1]))
     next(updates)
     app.ask_to_stop(visit)
     assert "Stopped" in words(list(updates)[-1])
@@ -63,13 +75,13 @@ def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None
 def test_any_frame_can_be_painted(visit: dict[str, Any]) -> None:
     visit, _shown, at, listing = app.go_to(visit, editor(visit), 6)
     assert at["value"] == visit["at"] == 6 and "Masks given" not in listing
-    last = list(app.run(visit, editor(visit, scene(6)[1]), *SETTINGS))[-1]
-    assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[6]
+    last = list(start(visit, editor(visit, scene(6)[1])))[-1]
+    assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[GIVEN]
     assert overlap(app.project_of(visit).mask(0), scene(0)[1]) > 0.8
 
 
 def test_a_result_is_corrected_on_its_frame(visit: dict[str, Any]) -> None:
-    list(app.run(visit, editor(visit, scene(0)[1]), *SETTINGS))
+    list(start(visit, editor(visit, scene(0)[1])))
     visit = app.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
     assert list(app.project_of(visit).given) == [0]
     found = app.project_of(visit).mask(8)
@@ -146,7 +158,75 @@ def test_words_from_outside_are_no_markup() -> None:
 
 def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, visit, shown, *_ = app.open_example("shapes", {})
+    _, visit, shown, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = app.open_example(
+        "shapes", {}
+    )
+    assert "finished run" in said and group["visible"] and Path(video).exists()
     assert Path(shown["background"]).exists()
     layer = app.lay_strokes(visit)["layers"][0]
     assert set(np.unique(app.strokes_to_mask(layer, app.colours_for(None)))) == {0, 1, 2, 3}
+
+
+def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    for clip in app.EXAMPLES.glob("*.mp4"):
+        visit = app.open_example(clip.stem, {})[1]
+        last = list(app.run(None, visit, None, 0.45, app.LOOK, *app.USUAL))[-1]
+        count = visit["frames"]
+        assert f"Done: {count} of {count} frames" in words(last) and f"{count} taken over" in words(last)
+
+
+def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
+    list(start(visit, editor(visit, scene(0)[1])))
+    assert app.open_clip(str(clip), visit)[6] == {"visible": False, "__type__": "update"}
+
+
+def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
+    assert "Run first" in list(app.make(visit, next(iter(app.PRODUCTS))))[-1][1]
+    list(start(visit, editor(visit, scene(0)[1])))
+    for product in app.PRODUCTS:
+        path, said = list(app.make(visit, product))[-1]
+        assert Path(path).stat().st_size > 1000 and "is ready" in said
+
+
+def test_a_project_file_brings_back_masks_names_and_settings(visit: dict[str, Any], clip: Path, tmp_path: Path) -> None:
+    assert "clip first" in app.take_project_file({}, "x")[0]
+    list(start(visit, editor(visit, scene(0)[1])))
+    app.project_of(visit).rename({1: "disk"})
+    kept = tmp_path / "kept.zip"
+    app.project_of(visit).save(app.settings_of(*CHOSEN))
+    kept.write_bytes((Path(visit["folder"]) / "project.zip").read_bytes())
+    other = app.open_clip(str(clip), visit)[0]
+    said, shown, listing, *chosen = app.take_project_file(other, str(kept))
+    assert "1 mask" in said and shown and "disk" in listing and tuple(chosen) == CHOSEN
+    kept.write_text("nothing")
+    assert "is no project file" in app.take_project_file(other, str(kept))[0]
+
+
+def test_presets_fill_every_control() -> None:
+    for settings in app.PRESETS.values():
+        assert app.settings_of(*app.as_chosen(settings)) == replace(settings, raft_weights=app.RAFT)
+
+
+def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None:
+    wild = Settings(short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x")
+    tame = app.allowed(wild)
+    assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, app.WEIGHTS, "auto")
+    assert (tame.long_term, tame.short_term) == ((0, 5), (1, 3, 5))
+
+
+def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    mask = tmp_path / "mask.png"
+    write_mask(mask, scene(0)[1])
+    files = app.segment(str(clip), str(mask), short_side=64, flow="none")
+    assert [Path(file).name for file in files][:2] == ["overlay.mp4", "masks.zip"]
+    project = app.Project(tmp_path / "p", clip)
+    project.give(3, scene(3)[1])
+    again = app.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
+    assert Result(Path(again[0]).parent).receipt["masks_given"] == [3]
+    for wrong, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
+        with pytest.raises(gr.Error, match=message):
+            app.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def clip(tmp_path: Path) -> Path:
     return path
 
 
-def start(clip: Path, at: int = 0, settings: Settings = FAST, **options: Any) -> Iterator[Update]:
+def start(clip: Path, at: int = 0, settings: Settings = FAST, **options: Any) -> Generator[Update, None, None]:
     return segment_video(
         clip, {at: square(at)}, clip.parent / "out", settings, encoder=load_encoder("patch"), **options
     )
@@ -123,7 +123,7 @@ def test_closing_the_generator_keeps_what_is_done(clip: Path, at: int) -> None:
     updates = start(clip, at)
     next(updates)
     next(updates)
-    updates.close()  # type: ignore[attr-defined]
+    updates.close()
     done = 3 if at else 2  # the given frame itself, and two on the way backwards
     assert len(names(clip)) == VideoReader(clip.parent / "out" / "overlay.mp4").count() == done
     assert receipt(clip)["end"] == "stopped"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-from mamp import OBJECT_COLOURS, MaskError, overlay, read_mask, write_mask
+from mamp import OBJECT_COLOURS, Look, MaskError, overlay, read_mask, write_mask
 from mamp.masks import PALETTE, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
 from tests.conftest import overlap, scene
 
@@ -100,7 +100,7 @@ def test_soft_strokes_snap_to_the_palette() -> None:
 
 def test_overlay_colours_objects_and_leaves_the_rest() -> None:
     frame = np.full((40, 60, 3), 90, np.uint8)
-    picture = overlay(frame, MASK, numbers=False)
+    picture = overlay(frame, MASK, Look(numbers=False))
     far = cv2.dilate((MASK > 0).astype(np.uint8), np.ones((5, 5))) == 0  # a contour is two pixels wide
     assert np.array_equal(picture[far], frame[far])
     assert (picture[10, 15] != picture[30, 50]).any() and (picture[10, 15] != 90).any()

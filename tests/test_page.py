@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from mamp import OBJECT_COLOURS, write_mask
-from tests.conftest import scene, write_clip
+from mamp import OBJECT_COLOURS, VideoReader, write_mask
+from tests.conftest import ROOT, scene, write_clip
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
+EXAMPLES = ROOT / "examples"
 PATIENCE = 90_000  # [ms] for what computes
 
 
@@ -82,6 +85,7 @@ def wait_for_objects(page: Page, count: int) -> None:
 
 def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
     take_example(page, "Shapes")
+    expect(page.locator("video[src*='overlay']")).to_be_visible()
     wait_for_objects(page, 3)
     paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
@@ -110,6 +114,8 @@ def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
 
 def test_stop_keeps_what_is_done(page: Page) -> None:
     take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("left")).first).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -150,3 +156,73 @@ def test_uploaded_clip_is_painted_on_two_frames_and_corrected(page: Page, tmp_pa
     choose_frame(page, 0)
     wait_for_objects(page, 1)
     expect(given.get_by_role("listitem")).to_have_count(2)
+
+
+def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> None:
+    take_example(page, "Street")
+    name = page.get_by_label("Name of object 2")
+    name.fill("${1+1}{{value}}<b>x</b>")
+    name.press("Tab")
+    chart = page.locator(".chart svg")
+    box = chart.bounding_box()
+    assert box is not None
+    chart.click(position={"x": box["width"] * 0.955, "y": 40})
+    expect(page.get_by_label("number input for Frame", exact=True)).to_have_value("37", timeout=30_000)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("38 taken over")).to_be_visible(timeout=PATIENCE)
+    assert page.get_by_label("Name of object 2").input_value() == "${1+1}{{value}}<b>x</b>"
+
+    page.get_by_role("button", name="Prepare").click()
+    expect(page.get_by_text("cutout.webm is ready")).to_be_visible(timeout=PATIENCE)
+    with page.expect_download() as download:
+        page.locator("#product a").first.click()
+    download.value.save_as(tmp_path / "cutout.webm")
+    assert VideoReader(tmp_path / "cutout.webm").count() == 38
+    with page.expect_download() as download:
+        page.locator("a[href*='project.zip']").first.click()
+    download.value.save_as(tmp_path / "project.zip")
+
+    page.reload()
+    page.locator("input[type=file]").first.set_input_files(EXAMPLES / "street.mp4")
+    expect(page.get_by_text("38 frames, 512x384")).to_be_visible(timeout=30_000)
+    page.get_by_text("Go on with a project file").click()
+    page.locator("#project-file input[type=file]").set_input_files(tmp_path / "project.zip")
+    expect(page.get_by_text("1 mask and the settings of street.mp4 are back")).to_be_visible(timeout=30_000)
+    wait_for_objects(page, 3)
+    assert page.get_by_label("Name of object 2").input_value() == "${1+1}{{value}}<b>x</b>"
+
+
+def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> None:
+    browser = page.context.browser
+    assert browser is not None
+    other = browser.new_context().new_page()
+    other.goto(page_url)
+    take_example(page, "Shapes")
+    take_example(other, "Cup")
+    for tab, frames in ((page, 60), (other, 75)):
+        tab.get_by_role("button", name="Run", exact=True).click()
+        expect(tab.get_by_text(f"Done: {frames} of {frames} frames")).to_be_visible(timeout=PATIENCE)
+    shown = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
+    assert shown[0] != shown[1]
+    assert page.locator("video[src*='overlay']").evaluate("(video) => video.videoWidth") == 416
+
+
+def test_programs_get_the_same_through_the_client(page_url: str) -> None:
+    client = Client(page_url, verbose=False)
+    try:
+        described = client.view_api(return_format="dict")
+        assert isinstance(described, dict) and list(described["named_endpoints"]) == ["/segment"]
+        files = client.predict(
+            handle_file(EXAMPLES / "street.mp4"),
+            handle_file(EXAMPLES / "street.png"),
+            short_side=96,
+            flow="none",
+            api_name="/segment",
+        )
+        assert VideoReader(files[0]).count() == 38
+        with pytest.raises(AppError, match="frames 0 to 37"):
+            client.predict(
+                handle_file(EXAMPLES / "street.mp4"), handle_file(EXAMPLES / "street.png"), 99, api_name="/segment"
+            )
+    finally:
+        client.close()

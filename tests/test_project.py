@@ -61,7 +61,7 @@ def rewrite(path: Path, **changes: object) -> Path:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"masks_given": [5]}, {"settings": {}}, {"settings": {"evil": 1}}, {"names": [1]}, {"masks_given": ["../x"]}],
+    [{"masks_given": [5]}, {"settings": {}}, {"settings": {"radius": "x"}}, {"names": [1]}, {"masks_given": ["../x"]}],
 )
 def test_a_file_that_is_no_project_is_refused_in_words(project: Project, changes: dict[str, object]) -> None:
     with pytest.raises(MaskError, match=r"project\.zip is no project file"):
