@@ -78,7 +78,21 @@ PRODUCTS = {
 LOOK = ["Outline", "Number"]
 MAX_RADIUS = 24
 USUAL = (next(iter(SIZES)), next(iter(FLOWS)), next(iter(MEMORY)), next(iter(FEATURES)), 36, 12)
-THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+THEME = gr.themes.Soft(
+    primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+).set(  # the theme's own colours have too little contrast for WCAG AA
+    body_text_color_subdued="*neutral_600",
+    block_info_text_color="*neutral_600",
+    block_label_text_color="*primary_800",
+    block_title_text_color="*primary_800",
+    link_text_color="*primary_700",
+    link_text_color_dark="*primary_300",
+    checkbox_label_background_fill_selected="*primary_700",
+    checkbox_label_background_fill_selected_dark="*primary_700",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+)
 HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLOURS.tolist()]
 # A click on something that carries a frame's number asks for that frame; so does one on the chart.
 FIND_FRAME = """
@@ -205,7 +219,9 @@ def opened(visit: Visit, words: str) -> tuple[Any, ...]:
     frames = visit.get("frames", 1)
     chosen = gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1)
     start = gr.update(interactive=bool(visit))
-    return visit, shown_frame(visit), words, start, chosen, listing(visit), *results(visit)
+    editor = gr.update(value=shown_frame(visit), visible=True if visit else "hidden")
+    empty = gr.update(visible=not visit)
+    return visit, editor, empty, words, start, chosen, listing(visit), *results(visit)
 
 
 def shown_frame(visit: Visit) -> Any:
@@ -428,7 +444,7 @@ def results(visit: Visit, opacity: float = 0.45, parts: Any = LOOK, server: str 
         as_python(*run_as),
         as_command(*run_as),
         as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
-        None,
+        gr.update(value=None, visible=False),
     )
 
 
@@ -473,7 +489,7 @@ def make(visit: Visit, product: str) -> Iterator[tuple[Any, str]]:
     if path is None or not path.exists():
         yield gr.skip(), say("Stopped.")
         return
-    yield str(path), say(f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB.")
+    yield gr.update(value=str(path), visible=True), say(f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB.")
 
 
 def segment(
@@ -562,9 +578,9 @@ def build() -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 gr.Markdown(
-                    f"### 1 · Choose a clip\nUp to {MAX_FRAMES} frames and {MAX_UPLOAD.upper()}; any common video format."
+                    f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames and {MAX_UPLOAD.upper()}; any common video format."
                 )
-                clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=260)
+                clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
                 gr.Markdown("Or look at a finished one:")
                 with gr.Row():
                     examples = [
@@ -576,7 +592,7 @@ def build() -> gr.Blocks:
                         label="Project file (after its clip)", file_types=[".zip"], height=110, elem_id="project-file"
                     )
             with gr.Column(scale=3, min_width=300):
-                gr.Markdown("### 2 · Paint what to follow")
+                gr.Markdown("## 2 · Paint what to follow")
                 at = gr.Slider(
                     0,
                     1,
@@ -588,6 +604,7 @@ def build() -> gr.Blocks:
                     buttons=[],
                 )
                 gr.HTML(legend())
+                empty = gr.HTML('<div class="empty-frame">The clip\'s first frame comes here, to paint on.</div>')
                 editor = gr.ImageEditor(
                     label="Frame",
                     type="numpy",
@@ -598,6 +615,7 @@ def build() -> gr.Blocks:
                     sources=(),
                     canvas_size=SMALL_CANVAS,
                     placeholder="The frame comes here",
+                    visible="hidden",
                     brush=gr.Brush(colors=list(HEX), default_color=HEX[0], default_size=14, color_mode="fixed"),
                     eraser=gr.Eraser(default_size=18),
                     interactive=True,
@@ -617,7 +635,7 @@ def build() -> gr.Blocks:
                             for name in ("Left", "Top", "Right", "Bottom")
                         ]
                     box = gr.Button("Find the object in this box (pixels of the clip)", size="sm")
-        gr.Markdown("### 3 · Run")
+        gr.Markdown("## 3 · Run")
         status = gr.HTML(say("Choose a clip to begin."))
         with gr.Row():
             start = gr.Button("Run", variant="primary", interactive=False)
@@ -682,7 +700,7 @@ def build() -> gr.Blocks:
                 parts = gr.CheckboxGroup(LOOK, value=LOOK, label="Drawn on the overlay", info="Besides the colour.")
         preview = gr.Image(label="Live preview", interactive=False, height=300, buttons=[], visible=False)
         with gr.Column(visible=False) as group:
-            gr.Markdown("### 4 · Look, correct, take away")
+            gr.Markdown("## 4 · Look, correct, take away")
             with gr.Row():
                 with gr.Column(min_width=300):
                     video = gr.Video(label="Result", interactive=False, height=320)
@@ -706,13 +724,12 @@ def build() -> gr.Blocks:
                         list(PRODUCTS), value=next(iter(PRODUCTS)), label="Also", info="Written on request.", scale=3
                     )
                     prepare = gr.Button("Prepare", size="sm", scale=1)
-                produced = gr.File(label="Product", interactive=False, height=90, elem_id="product")
+                produced = gr.File(label="Product", interactive=False, height=90, visible=False, elem_id="product")
             with gr.Tab("This run as code"):
                 gr.Markdown("With the clip and `project.zip` (under *Files*) beside it:")
-                codes = [
-                    gr.Code(label="Python", language="python", interactive=False),
-                    gr.Code(label="Command line", language="shell", interactive=False),
-                    gr.Code(label="Client of this page", language="python", interactive=False),
+                codes = [  # not gr.Code: its colours have too little contrast
+                    gr.Textbox(label=label, lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
+                    for label in ("Python", "Command line", "Client of this page")
                 ]
         with gr.Row(visible=False):
             api_inputs = [
@@ -728,7 +745,7 @@ def build() -> gr.Blocks:
             api = gr.Button("segment")
 
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
-        new = [visit, editor, status, start, at, given, *shown]
+        new = [visit, editor, empty, status, start, at, given, *shown]
         controls = [size, flow, memory, features, top_k, radius]
         clip.input(open_clip, [clip, visit], new, api_visibility="private")
         clip.clear(open_clip, [clip, visit], new, api_visibility="private")

@@ -81,4 +81,4 @@ def review(result: Result, names: Mapping[int, str]) -> str:
     )
     words = f'<ul class="rows" aria-label="Frames to check">{listed}</ul>' if listed else "<p>Nothing stands out.</p>"
     drawing = chart(sightings, (height, width), names)
-    return f'<h4>Frames most in need of a look</h4>{words}<div class="chart">{drawing}</div>'
+    return f'<h3>Frames most in need of a look</h3>{words}<div class="chart">{drawing}</div>'

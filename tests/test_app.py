@@ -134,10 +134,10 @@ def test_the_bin_takes_a_mask_back(visit: dict[str, Any]) -> None:
 def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
-    assert "cannot be read" in app.open_clip(str(text), {})[2]
+    assert "cannot be read" in app.open_clip(str(text), {})[3]
     monkeypatch.setattr(app, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    assert "limit here is 3" in app.open_clip(str(long), {})[2]
+    assert "limit here is 3" in app.open_clip(str(long), {})[3]
 
 
 def test_nothing_is_done_before_there_is_a_clip() -> None:
@@ -158,11 +158,11 @@ def test_words_from_outside_are_no_markup() -> None:
 
 def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, visit, shown, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = app.open_example(
+    _, visit, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = app.open_example(
         "shapes", {}
     )
     assert "finished run" in said and group["visible"] and Path(video).exists()
-    assert Path(shown["background"]).exists()
+    assert Path(shown["value"]["background"]).exists() and not empty["visible"]
     layer = app.lay_strokes(visit)["layers"][0]
     assert set(np.unique(app.strokes_to_mask(layer, app.colours_for(None)))) == {0, 1, 2, 3}
 
@@ -178,15 +178,15 @@ def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, m
 
 def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    assert app.open_clip(str(clip), visit)[6] == {"visible": False, "__type__": "update"}
+    assert app.open_clip(str(clip), visit)[7] == {"visible": False, "__type__": "update"}
 
 
 def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
     assert "Run first" in list(app.make(visit, next(iter(app.PRODUCTS))))[-1][1]
     list(start(visit, editor(visit, scene(0)[1])))
     for product in app.PRODUCTS:
-        path, said = list(app.make(visit, product))[-1]
-        assert Path(path).stat().st_size > 1000 and "is ready" in said
+        made, said = list(app.make(visit, product))[-1]
+        assert Path(made["value"]).stat().st_size > 1000 and "is ready" in said
 
 
 def test_a_project_file_brings_back_masks_names_and_settings(visit: dict[str, Any], clip: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_every_requirement_is_pinned() -> None:
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
     for name in ("requirements.txt", "requirements-dev.txt"):
         needs = [
-            re.split(r"[<>=]", line)[0] for line in (ROOT / name).read_text().split("\n") if line and line[0] != "-"
+            re.split(r"[<>=[]", line)[0] for line in (ROOT / name).read_text().split("\n") if line and line[0] != "-"
         ]
         assert set(needs) <= pinned
 

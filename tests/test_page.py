@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -205,6 +206,35 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
     shown = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
     assert shown[0] != shown[1]
     assert page.locator("video[src*='overlay']").evaluate("(video) => video.videoWidth") == 416
+
+
+@pytest.mark.parametrize("size", [(1280, 1000), (390, 844)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_accessibility_rules_are_kept(page: Page, page_url: str, size: tuple[int, int], theme: str) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(f"{page_url}?__theme={theme}")
+    expect(page.get_by_role("button", name="Shapes", exact=True)).to_be_visible()
+    assert_accessible(page)
+    take_example(page, "Shapes")
+    wait_for_objects(page, 3)
+    for closed in ("Settings", "Without drawing", "Go on with a project file"):
+        page.get_by_role("button", name=closed).first.click()
+    page.wait_for_timeout(500)
+    assert_accessible(page)
+    page.get_by_role("tab", name="This run as code").click()
+    page.wait_for_timeout(500)
+    assert_accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "something is cut off"
+
+
+def assert_accessible(page: Page) -> None:
+    grave = [
+        f"{fault['id']}: {node['html'][:120]}"
+        for fault in Axe().run(page).response["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+    assert not grave, grave
 
 
 def test_programs_get_the_same_through_the_client(page_url: str) -> None:
