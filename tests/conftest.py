@@ -106,6 +106,7 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "GRADIO_SERVER_PORT": str(port),
         "GRADIO_TEMP_DIR": str(folder),
         "HF_HUB_OFFLINE": "1",
+        "GRADIO_MCP_SERVER": "True",
     }
     url = f"http://127.0.0.1:{port}/"
     with (folder / "log.txt").open("w") as log:

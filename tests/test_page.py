@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import shutil
 import time
 import zipfile
@@ -13,6 +15,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import TextContent
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -256,3 +261,29 @@ def test_programs_get_the_same_through_the_client(page_url: str) -> None:
             )
     finally:
         client.close()
+
+
+def test_agents_get_the_same_through_mcp(page_url: str) -> None:
+    async def ask() -> list[str]:
+        async with (
+            streamable_http_client(f"{page_url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            (tool,) = (await session.list_tools()).tools
+            assert tool.name.endswith("segment") and "mask of them on one frame" in (tool.description or "")
+            wanted = {"video", "mask", "frame", "short_side", "flow", "top_k", "radius"}
+            assert set(tool.inputSchema["properties"]) == wanted
+            given = {
+                "video": address(EXAMPLES / "street.mp4", "video/mp4"),
+                "mask": address(EXAMPLES / "street.png", "image/png"),
+            }
+            answer = await session.call_tool(tool.name, {**given, "short_side": 96, "flow": "none"})
+            assert not answer.isError, answer
+            return [part.text for part in answer.content if isinstance(part, TextContent)]
+
+    def address(path: Path, kind: str) -> str:  # the server fetches no address of its own network
+        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+    found = asyncio.run(ask())
+    assert any("overlay.mp4" in text for text in found), found
