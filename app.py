@@ -717,7 +717,7 @@ def build() -> gr.Blocks:
                 files = gr.Files(
                     label="Overlay, masks (PNG, run lengths), areas (CSV), receipt, project file",
                     interactive=False,
-                    height=190,
+                    height=330,
                 )
                 with gr.Row():
                     product = gr.Dropdown(

@@ -38,7 +38,7 @@ class Update:
     frame: int  # the number of the frame just finished
     done: int
     frames_total: int
-    fps: float  # frames finished a second
+    fps: float  # frames tracked a second; frames rendered, where none had to be tracked
     seconds_left: float
     preview: Image | None = None  # RGB (H, W, 3), about once a second
     result: Result | None = None  # on the last update only
@@ -128,7 +128,7 @@ class _Run:
         self.confidence: dict[int, dict[int, float]] = {}
         self.objects: dict[int, dict[int, Rle]] = {}  # by the frames whose mask is written
         self.kept: set[int] = set()  # those of them that an earlier run has written
-        self.rendered = 0
+        self.tracked = self.rendered = 0
         self.stopped = False
         self.sound: str | None = None
         self.error: str | None = None
@@ -236,6 +236,7 @@ class _Run:
             if given is not None:
                 mask = correct_mask(mask, given)  # as sharp as it was given
         self._keep(frame.index, mask, tracker.confidence)
+        self.tracked += 1
         return mask
 
     def _shrunk(self, image: Image, how: int) -> Image:
@@ -261,7 +262,7 @@ class _Run:
         if now - self.shown >= _PREVIEW_SECONDS:
             shown, self.shown = image if mask is None else overlay(image, mask, self.look), now
         done = len(self.objects)
-        fps = max(1, done - len(self.kept)) / max(1e-6, now - self.began)
+        fps = max(1, self.tracked or self.rendered) / max(1e-6, now - self.began)
         self.last = Update(index, done, self.total, fps, (self.total - done) / fps, shown)
         return self.last
 

@@ -8,16 +8,27 @@ from mamp.matching import propagate, reconstruct
 
 
 def by_definition(
-    query: Tensor, keys: Tensor, values: Tensor, radius: int, top_k: int | None, inside: Tensor | None = None
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    radius: int,
+    top_k: int | None,
+    inside: Tensor | None = None,
+    spread: float | None = None,
 ) -> Tensor:
-    """Eq. 1 and 2, cell by cell."""
+    """Eq. 1 and 2, cell by cell; with ``spread``, similarities less the squared distance."""
     C, h, w = query.shape
     scores = torch.zeros(values.shape[1], h, w)
     for y in range(h):
         for x in range(w):
             top, left = max(0, y - radius), max(0, x - radius)
             window = (slice(None), slice(None), slice(top, y + radius + 1), slice(left, x + radius + 1))
-            similarity = torch.einsum("c,nchw->nhw", query[:, y, x], keys[window]).flatten() / C**0.5
+            similarity = torch.einsum("c,nchw->nhw", query[:, y, x], keys[window]) / C**0.5
+            if spread is not None:
+                rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+                distance = (rows - y) ** 2 + (columns - x) ** 2
+                similarity = similarity - distance[window[2:]] / (2 * spread**2)
+            similarity = similarity.flatten()
             carried = values[window].transpose(0, 1).flatten(1)
             if inside is not None:
                 may = inside[:, window[2], window[3]].flatten()
@@ -29,13 +40,15 @@ def by_definition(
 
 @pytest.mark.parametrize("top_k", [None, 1, 9, 36])
 @pytest.mark.parametrize("muted", [False, True])
+@pytest.mark.parametrize("spread", [None, 1.5])
 @pytest.mark.parametrize(("h", "w"), [(11, 13), (8, 16), (3, 20)])
-def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, w: int) -> None:
+def test_matching_equals_its_definition(top_k: int | None, muted: bool, spread: float | None, h: int, w: int) -> None:
     torch.manual_seed(h)
     query, keys, values = torch.randn(5, h, w), torch.randn(3, 5, h, w), torch.rand(3, 4, h, w)
     inside = torch.rand(3, h, w) > 0.3 if muted else None
-    expected = by_definition(query, keys, values, 3, top_k, inside)
-    torch.testing.assert_close(propagate(query, keys, values, inside=inside, radius=3, top_k=top_k), expected)
+    expected = by_definition(query, keys, values, 3, top_k, inside, spread)
+    found = propagate(query, keys, values, inside=inside, radius=3, top_k=top_k, spread=spread)
+    torch.testing.assert_close(found, expected)
 
 
 def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

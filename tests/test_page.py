@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 import time
 import zipfile
 from collections.abc import Iterator
@@ -19,27 +18,21 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import TextContent
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from mamp import OBJECT_COLOURS, VideoReader, write_mask
-from tests.conftest import ROOT, scene, write_clip
+from tests.conftest import ROOT, browser, scene, write_clip
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"
 EXAMPLES = ROOT / "examples"
 PATIENCE = 90_000  # [ms] for what computes
 
 
 @pytest.fixture
 def page(page_url: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        tab = browser.new_page(viewport={"width": 1280, "height": 1500})
+    with browser() as chromium:
+        tab = chromium.new_page(viewport={"width": 1280, "height": 1500})
         tab.goto(page_url)
         yield tab
-        browser.close()
 
 
 def take_example(page: Page, name: str) -> None:
@@ -199,9 +192,9 @@ def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> N
 
 
 def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> None:
-    browser = page.context.browser
-    assert browser is not None
-    other = browser.new_context().new_page()
+    chromium = page.context.browser
+    assert chromium is not None
+    other = chromium.new_context().new_page()
     other.goto(page_url)
     take_example(page, "Shapes")
     take_example(other, "Cup")

@@ -1,0 +1,50 @@
+"""Pictures of every step of the page, on desktop and phone, light and dark: ``scripts/screenshots [FOLDER]``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.conftest import ROOT, browser, serve
+
+SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+
+def main(folder: Path) -> None:
+    """Walks from the first look to a finished run, four times."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as files, serve(Path(files)) as url, browser() as chromium:
+        for screen, (width, height) in SCREENS.items():
+            for theme in ("light", "dark"):
+                page = chromium.new_context(viewport={"width": width, "height": height}).new_page()
+                page.goto(f"{url}?__theme={theme}")
+                expect(page.get_by_role("button", name="Street", exact=True)).to_be_visible()
+                walk(page, folder / f"{screen}-{theme}")
+
+
+def walk(page: Page, name: Path) -> None:
+    """One walk; the pictures are called ``name`` and the step."""
+
+    def take(step: str) -> None:
+        page.wait_for_timeout(1500)
+        page.screenshot(path=f"{name}-{step}.jpg", full_page=True, type="jpeg", quality=80)
+
+    take("1-start")
+    page.locator("input[type=file]").first.set_input_files(ROOT / "examples/street.mp4")
+    expect(page.get_by_text("38 frames")).to_be_visible()
+    page.get_by_role("button", name="Without drawing").click()
+    page.locator("#mask-file input[type=file]").set_input_files(ROOT / "examples/street.png")
+    expect(page.get_by_text("Mask taken for frame 0")).to_be_visible()
+    take("2-painted")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("left").first).to_be_visible(timeout=60_000)
+    take("3-running")
+    expect(page.get_by_text("Done: 38 of 38")).to_be_visible(timeout=120_000)
+    take("4-result")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/screenshots")
