@@ -1,4 +1,4 @@
-"""The command line: ``python -m mamp {segment,export,train,evaluate}``."""
+"""The command line: ``python -m mamp {segment,export,train,evaluate,benchmark}``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mamp import evaluate, export, settings, train
+from mamp import benchmark, evaluate, export, settings, train
 from mamp.encoder import WeightsError
 from mamp.job import segment_video
 from mamp.result import Result
@@ -17,7 +17,7 @@ from mamp.result import Result
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand; returns the exit code: 2 and one sentence on stderr where the user can mend it."""
     parser = argparse.ArgumentParser(prog="python -m mamp", description="Follow objects through a video.")
-    commands = parser.add_subparsers(required=True, metavar="{segment,export,train,evaluate}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,export,train,evaluate,benchmark}")
     segment = commands.add_parser("segment", help="follow objects through a clip")
     add_arguments(segment)
     segment.set_defaults(run=run)
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         ("export", export, "cut-outs with alpha, and masks by object, of a finished run"),
         ("train", train, "train the encoder on unlabelled clips"),
         ("evaluate", evaluate, "measure J and F on sequences with masks"),
+        ("benchmark", benchmark, "measure the time and memory of a frame, stage by stage"),
     ):
         command = commands.add_parser(name, help=about)
         module.add_arguments(command)

@@ -22,6 +22,14 @@ class Clock:
         """What each stage has taken so far [s]."""
         return {name: round(value, 3) for name, value in self._seconds.items()}
 
+    def add(self, name: str, seconds: float) -> None:
+        """Counts seconds for a stage."""
+        self._seconds[name] += seconds
+
+    def clear(self) -> None:
+        """Starts again from zero."""
+        self._seconds.clear()
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Counts what is done inside for a stage."""
@@ -29,7 +37,7 @@ class Clock:
         try:
             yield
         finally:
-            self._seconds[name] += time.monotonic() - began
+            self.add(name, time.monotonic() - began)
 
     def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """Counts for a stage what it takes to come by each item."""

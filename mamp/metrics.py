@@ -45,7 +45,8 @@ def contours(mask: Bool) -> NDArray[np.uint8]:
 
 def statistics(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """Mean, recall (share above 0.5) and decay (first quarter less last quarter) of an object's frames (T,)."""
-    # The official tool casts these to uint8, which breaks beyond 256 frames; DAVIS has no sequence of that length.
-    ids = np.round(np.linspace(1, len(values), BINS + 1) + 1e-10).astype(int) - 1
+    # The official tool casts these to uint8, so that its quarters are others beyond 256 frames.
+    ids = (np.round(np.linspace(1, len(values), BINS + 1) + 1e-10) - 1).astype(int).astype(np.uint8).astype(int)
     quarters = [values[ids[index] : ids[index + 1] + 1] for index in range(BINS)]
-    return float(np.mean(values)), float(np.mean(values > 0.5)), float(np.mean(quarters[0]) - np.mean(quarters[-1]))
+    ends = [float(np.mean(quarter)) if len(quarter) else math.nan for quarter in (quarters[0], quarters[-1])]
+    return float(np.mean(values)), float(np.mean(values > 0.5)), ends[0] - ends[1]

@@ -1,6 +1,7 @@
 """J, F and the evaluation of a folder in the layout of DAVIS."""
 
 import json
+import warnings
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,31 @@ def test_statistics_are_mean_recall_and_decay() -> None:
     assert decay == pytest.approx(np.mean([1, 0.9, 0.8]) - np.mean([0.2, 0.1]), abs=0.06)
 
 
+def official_decay(values: np.ndarray) -> float:  # type: ignore[type-arg]
+    """As davis2017-evaluation words it."""
+    ids = np.round(np.linspace(1, len(values), 5) + 1e-10) - 1
+    ids = ids.astype(np.uint8)
+    bins = [values[int(ids[i]) : int(ids[i + 1]) + 1] for i in range(4)]
+    return float(np.nanmean(bins[0]) - np.nanmean(bins[3]))
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 50, 104, 256])
+def test_decay_is_that_of_the_official_tool(length: int) -> None:
+    values = np.random.default_rng(length).random(length)
+    assert statistics(values)[2] == pytest.approx(official_decay(values), abs=1e-12)
+
+
+def test_decay_has_the_official_quirk_beyond_256_frames() -> None:
+    values = np.random.default_rng(0).random(400)
+    assert np.isnan(statistics(values)[2]) == np.isnan(official_decay_or_nan(values))
+
+
+def official_decay_or_nan(values: np.ndarray) -> float:  # type: ignore[type-arg]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return official_decay(values)
+
+
 def test_a_davis_folder_is_measured_and_the_last_line_is_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +82,17 @@ def test_a_davis_folder_is_measured_and_the_last_line_is_json(
     assert main(["evaluate", str(tmp_path), "--weights", "patch", "--baseline", "--save", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     summary = json.loads(lines[-1])
-    assert summary["encoder"] == summary["patches"] and summary["encoder"]["J"] > 80
+    assert summary["encoder"] == summary["patches"] and summary["encoder"]["J-Mean"] > 80
     assert sorted(path.name for path in (tmp_path / "out/disk").iterdir()) == [f"{t:05d}.png" for t in range(6)]
+    tables = [(tmp_path / f"out/{name}_results-val.csv").read_text() for name in ("global", "per-sequence")]
+    assert tables[0].startswith("J&F-Mean,J-Mean,J-Recall,J-Decay,F-Mean,F-Recall,F-Decay\n")
+    assert tables[1].startswith("Sequence,J-Mean,F-Mean\ndisk_1,0.")
+
+    assert main(["evaluate", str(tmp_path), "--score", str(tmp_path / "out")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["out"] == summary["encoder"]
+    Pictures.fromarray(np.full((96, 128), 2, np.uint8)).save(tmp_path / "out/disk/00003.png")
+    assert main(["evaluate", str(tmp_path), "--score", str(tmp_path / "out")]) == 2
+    assert "disk/00003.png has a label" in capsys.readouterr().err
+    (tmp_path / "out/disk/00003.png").unlink()
+    assert main(["evaluate", str(tmp_path), "--score", str(tmp_path / "out")]) == 2
     assert main(["evaluate", str(tmp_path / "nothing")]) == 2

@@ -1,0 +1,257 @@
+"""The command ``python -m mamp benchmark``: where the time of a frame goes, what it takes in memory, and against what."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from mamp import settings
+from mamp.alignment import pad_to_stride
+from mamp.clock import Clock
+from mamp.encoder import EncoderFunction, has_bfloat16, load_encoder
+from mamp.flow import dis_flow
+from mamp.memory import Memory
+from mamp.paper_code import PaperCode
+from mamp.render import overlay
+from mamp.tracker import MaskTracker
+from mamp.video import VideoReader
+from mamp.writer import VideoWriter
+
+Frame = NDArray[np.uint8]
+
+_WARM_UP = 7  # frames before the clock starts: the memory is full then, and libraries have made their choices
+_GEMM = 2048  # side of the matrices whose product is the machine's measure
+STAGES = ("decode", "encode", "flow", "match", "read-out", "render", "write")
+
+
+class TimedTracker(MaskTracker):
+    """A tracker that counts the seconds of its stages on ``clock``."""
+
+    clock: Clock
+
+    def _encode(self, frame: Frame) -> Tensor:
+        with self.clock.stage("encode"):
+            return self._awaited(super()._encode(frame))
+
+    def _flow_to(self, frame: Frame, distance: int, memory: Memory) -> Tensor:
+        with self.clock.stage("flow"):
+            return self._awaited(super()._flow_to(frame, distance, memory))
+
+    def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
+        before = self.clock.seconds.get("flow", 0.0)
+        began = time.monotonic()
+        scores = self._awaited(super()._match(frame, query, t, references))
+        spent = self.clock.seconds.get("flow", 0.0) - before
+        self.clock.add("match", time.monotonic() - began - spent)
+        return scores
+
+    def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Frame:
+        with self.clock.stage("read-out"):
+            return super()._decide(scores, size, processed)
+
+    def _awaited(self, tensor: Tensor) -> Tensor:
+        if tensor.is_cuda:
+            torch.cuda.synchronize()
+        return tensor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``python -m mamp benchmark``."""
+    parser.add_argument("--clip", type=Path, help="a clip; one is made up if not given")
+    parser.add_argument("--frames", type=int, default=30, help="frames to measure (%(default)s)")
+    parser.add_argument("--objects", type=int, default=1, help="number of objects (%(default)s)")
+    parser.add_argument("--against", choices=("paper-code",), help="also measure the authors' way, on 3 frames")
+    settings.add_arguments(parser, short_side=480)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, as the command line says; the last line printed is one JSON object."""
+    chosen = settings.from_arguments(args)
+    with tempfile.TemporaryDirectory() as folder:
+        clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + _WARM_UP)
+        reader = VideoReader(clip)
+        size = (reader.info.height, reader.info.width)
+        encoder = chosen.encoder()
+        clock = Clock()
+        frames = _measure(chosen, encoder, reader, made_up_mask(size, args.objects), clock, Path(folder), args.frames)
+        report = _report(clock, frames, chosen.processing_size(size))
+        report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
+        report["peak_memory_mb"] = round(peak_memory() / 2**20)
+        print(f"peak memory {report['peak_memory_mb']} MB")
+        if args.against:
+            report["against"] = _against(chosen, reader, report["ms_per_frame"])
+    print(json.dumps(report))
+    return 0
+
+
+def _measure(
+    chosen: settings.Settings,
+    encoder: EncoderFunction,
+    reader: VideoReader,
+    mask: Frame,
+    clock: Clock,
+    folder: Path,
+    count: int,
+) -> int:
+    """Follows made-up objects through a clip as ``segment_video`` does; gives the number of frames on the clock."""
+    tracker = TimedTracker(
+        encoder,
+        radius=chosen.radius,
+        top_k=chosen.top_k,
+        long_term=chosen.long_term,
+        short_term=chosen.short_term,
+        flow=chosen.flow_function(),
+        spread=chosen.spread,
+    )
+    height, width = chosen.processing_size(mask.shape)
+    small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+    tracker.clock = Clock()
+    warm = min(_WARM_UP, reader.count() - 1)
+    frames = 0
+    with VideoWriter(folder / "overlay.mp4", reader, mask.shape) as video:
+        for frame in itertools.islice(clock.timed("decode", reader), warm + count):
+            if frame.index == warm:
+                clock.clear()
+                tracker.clock = clock
+            image = frame.image
+            if image.shape[:2] != (height, width):
+                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+            found = tracker.step(image, small if frame.index == 0 else None, size=mask.shape)
+            with clock.stage("render"):
+                picture = overlay(frame.image, found)
+            with clock.stage("write"):
+                video.write(picture, frame.time, frame.duration)
+            frames += frame.index >= warm
+    return frames
+
+
+def _report(clock: Clock, frames: int, size: tuple[int, int]) -> dict[str, Any]:
+    stages = {name: 1000 * clock.seconds.get(name, 0.0) / frames for name in STAGES}
+    whole = sum(stages.values())
+    print(f"{'stage':10}{'ms/frame':>10}{'share':>8}")
+    for name, spent in stages.items():
+        print(f"{name:10}{spent:10.1f}{spent / whole:8.0%}")
+    print(f"{'all':10}{whole:10.1f}   {1000 / whole:.2f} frames/s at {size[1]}x{size[0]}, {frames} frames")
+    rounded = {name: round(spent, 1) for name, spent in stages.items()}
+    return {"size": [size[1], size[0]], "frames": frames, "ms_per_frame": round(whole, 1), "stages": rounded}
+
+
+def _encoder_speed(
+    encoder: EncoderFunction, size: tuple[int, int], clock: Clock, frames: int
+) -> dict[str, float | str | None]:
+    """FLOP/s of the encoder beside those of one large matrix product of the type it computes in."""
+    if not isinstance(encoder, torch.nn.Module):
+        return {}
+    device = next(encoder.parameters()).device
+    kind = torch.bfloat16 if has_bfloat16(device) else torch.float32
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        encoder(pad_to_stride(torch.zeros(3, *size, device=device))[None])
+    reached = counter.get_total_flops() / (clock.seconds["encode"] / frames)
+    matrix = torch.randn(_GEMM, _GEMM, device=device, dtype=kind)
+    best = 2 * _GEMM**3 / median_seconds(lambda: (matrix @ matrix).sum().item())
+    name = str(kind).removeprefix("torch.")
+    print(f"encoder {reached / 1e9:.0f} GFLOP/s, {reached / best:.0%} of a {name} matrix product of {_GEMM}")
+    return {"encoder_gflops": round(reached / 1e9, 1), "of_matrix_product": round(reached / best, 3), "type": name}
+
+
+def _against(chosen: settings.Settings, reader: VideoReader, ours: float) -> dict[str, float]:
+    """The authors' way on the same frames: milliseconds a frame, and how far its masks agree with ours."""
+    size = chosen.processing_size((reader.info.height, reader.info.width))
+    images = [
+        np.asarray(cv2.resize(frame.image, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
+        for frame in itertools.islice(reader, _WARM_UP + 3)
+    ]
+    encoder = load_encoder(chosen.weights, fold=False)
+    mask = made_up_mask(size, 1)
+    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, spread=None, flow="dis")
+    same_way = plain.tracker(load_encoder(chosen.weights), dis_flow)
+    # Frames before the last three only fill the memory: the masks of one tracker serve both.
+    equal, spent = [], []
+    for t, image in enumerate(images):
+        found = same_way.step(image, mask if t == 0 else None)
+        if t < _WARM_UP:
+            theirs.step(image, found)
+            continue
+        began = time.monotonic()
+        other = theirs.step(image)
+        spent.append(time.monotonic() - began)
+        theirs.masks[-1] = found
+        equal.append(float((other == found).mean()))
+    answer = {
+        "ms_per_frame": round(1000 * float(np.median(spent)), 1),
+        "times_slower": round(1000 * float(np.median(spent)) / ours, 1),
+        "pixels_equal": round(min(equal), 5),
+        "peak_memory_mb": round(peak_memory() / 2**20),
+    }
+    print(
+        f"the authors' way: {answer['ms_per_frame']:.0f} ms a frame, {answer['times_slower']:.1f} times slower; "
+        f"{answer['pixels_equal']:.3%} of pixels equal; peak memory {answer['peak_memory_mb']} MB"
+    )
+    return answer
+
+
+def median_seconds(work: Callable[[], object], times: int = 5) -> float:
+    """The median time of some work, after a first time that does not count."""
+    work()
+    spent = []
+    for _ in range(times):
+        began = time.monotonic()
+        work()
+        spent.append(time.monotonic() - began)
+    return float(np.median(spent))
+
+
+def peak_memory() -> int:
+    """The largest memory that this process has held so far [bytes]: of the GPU where one is used, else of the machine."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def made_up_clip(path: Path, short_side: int, frames: int) -> Path:
+    """A clip in which a textured ground and a patch of it move in different ways, 16:9."""
+    size = (short_side, short_side * 16 // 9 // 2 * 2)
+    with VideoWriter(path, None, size) as video:
+        for t, image in enumerate(_made_up_frames(size, frames)):
+            video.write(image, Fraction(t, 25))
+    return path
+
+
+def _made_up_frames(size: tuple[int, int], frames: int) -> Iterator[Frame]:
+    height, width = size
+    rng = np.random.default_rng(0)
+    grain = rng.integers(20, 235, (height // 8, width // 8, 3), dtype=np.uint8)
+    ground = cv2.resize(grain, (width + 4 * frames, height), interpolation=cv2.INTER_CUBIC)
+    side = height // 3
+    for t in range(frames):
+        image = np.ascontiguousarray(ground[:, 2 * t : 2 * t + width])
+        left = (width // 8 + 5 * t) % (width - side)
+        image[side : 2 * side, left : left + side] = ground[:side, :side][::-1]
+        yield image.astype(np.uint8)
+
+
+def made_up_mask(size: tuple[int, int], objects: int) -> Frame:
+    """Squares of equal size in a row (H, W) uint8, the first where the moving patch of ``made_up_clip`` begins."""
+    height, width = size
+    mask = np.zeros(size, np.uint8)
+    side = height // 3
+    across = np.linspace(width // 8, width - side - 1, max(objects, 2)).astype(int)
+    for label, left in enumerate(across[:objects], 1):
+        mask[side : 2 * side, left : left + max(4, side // max(1, objects // 3))] = label
+    return mask

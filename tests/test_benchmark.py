@@ -1,0 +1,35 @@
+"""The benchmark measures what runs, and the re-creation of the authors' way gives the same masks."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mamp import MaskTracker, PatchEncoder
+from mamp.__main__ import main
+from mamp.benchmark import STAGES
+from mamp.flow import dis_flow
+from mamp.paper_code import PaperCode
+from tests.conftest import scene
+
+
+def test_the_authors_way_gives_the_same_masks() -> None:
+    ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, spread=None)
+    theirs = PaperCode(PatchEncoder(), dis_flow, radius=4, top_k=9)
+    for t in range(9):
+        frame, mask = scene(t)
+        first = mask if t == 0 else None
+        found, expected = ours.step(frame, first), theirs.step(frame, first)
+        assert (found == expected).mean() > 0.999
+        assert np.count_nonzero(expected) > 100
+
+
+def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3", "--against", "paper-code"]
+    assert main(words) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(report["stages"]) == set(STAGES) and all(spent >= 0 for spent in report["stages"].values())
+    assert report["ms_per_frame"] == pytest.approx(sum(report["stages"].values()), abs=0.5)
+    assert report["frames"] == 2 and report["peak_memory_mb"] > 50
+    assert report["against"]["pixels_equal"] > 0.98
+    assert report["of_matrix_product"] > 0
