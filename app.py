@@ -43,6 +43,7 @@ from mamp.project import Project, read_project_file
 from mamp.render import colour_of
 from mamp.settings import default_device
 from mamp.snippets import as_client, as_command, as_python
+from mamp.writer import cut_clip
 
 EXAMPLES = Path(__file__).parent / "examples"
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
@@ -165,16 +166,42 @@ def open_clip(path: str | None, visit: Visit) -> tuple[Any, ...]:
     if path is None:
         return opened({}, say("Choose a clip to begin."))
     try:
+        frames = reader_of(path).count()
+        if frames > MAX_FRAMES:
+            words = f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Take a part of it, on the left."
+            return opened({}, say(words, bad=True), too_long=frames)
         visit = new_visit(path)
     except VideoError as error:
         return opened({}, say(str(error), bad=True))
-    info = reader_of(path).info
+    return described(visit)
+
+
+def take_part(path: str | None, visit: Visit, first: float, last: float) -> tuple[Any, ...]:
+    """Cuts a part out of the clip, and goes on with that."""
+    close_visit(visit)
+    if path is None:
+        return opened({}, say("Choose a clip first.", bad=True))
+    folder = new_folder()
+    try:
+        if last - first >= MAX_FRAMES:
+            raise VideoError(f"Frames {first:.0f} to {last:.0f} are more than the {MAX_FRAMES} that may be taken.")
+        cut_clip(reader_of(path), int(first), int(last), folder / "part.mp4")
+        visit = new_visit(str(folder / "part.mp4"), folder)
+    except VideoError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return opened({}, say(str(error), bad=True), too_long=reader_of(path).count())
+    return described(visit)
+
+
+def described(visit: Visit) -> tuple[Any, ...]:
+    """A clip that was just opened, and what it is."""
+    info = reader_of(visit["clip"]).info
     sound = "with sound" if info.has_audio else "no sound"
     size = f"{info.width}x{info.height}, {float(info.fps):.4g} a second, {sound}"
     return opened(visit, say(f"{visit['frames']} frames, {size}. Now paint each object."))
 
 
-def new_visit(path: str) -> Visit:
+def new_visit(path: str, folder: Path | None = None) -> Visit:
     """A folder of its own for a clip.
 
     Raises:
@@ -183,12 +210,17 @@ def new_visit(path: str) -> Visit:
     frames = reader_of(path).count()
     if frames > MAX_FRAMES:
         raise VideoError(f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Please cut it.")
+    return {"folder": str(folder or new_folder()), "clip": path, "frames": frames, "at": 0}
+
+
+def new_folder() -> Path:
+    """An unguessable folder; those that nobody has used for long are removed."""
     root = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     root.mkdir(parents=True, exist_ok=True)
     for old in root.glob("mamp-visit-*"):  # a tab that was never closed, a server that was killed
         if time.time() - newest(old) > 2 * KEEP_SECONDS:
             shutil.rmtree(old, ignore_errors=True)
-    return {"folder": tempfile.mkdtemp(prefix="mamp-visit-", dir=root), "clip": path, "frames": frames, "at": 0}
+    return Path(tempfile.mkdtemp(prefix="mamp-visit-", dir=root))
 
 
 def newest(folder: Path) -> float:
@@ -214,14 +246,16 @@ def open_example(name: str, visit: Visit) -> tuple[Any, ...]:
     return str(clip), *opened(visit, say(words))
 
 
-def opened(visit: Visit, words: str) -> tuple[Any, ...]:
-    """What a new clip, or none, changes on the page."""
+def opened(visit: Visit, words: str, *, too_long: int = 0) -> tuple[Any, ...]:
+    """What a new clip, or none, changes on the page; one that is too long, by its frames, is offered to be cut."""
     frames = visit.get("frames", 1)
     chosen = gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1)
     start = gr.update(interactive=bool(visit))
     editor = gr.update(value=shown_frame(visit), visible=True if visit else "hidden")
     empty = gr.update(visible=not visit)
-    return visit, editor, empty, words, start, chosen, listing(visit), *results(visit)
+    part = gr.update(visible=bool(too_long))
+    last = gr.update(value=min(too_long, MAX_FRAMES) - 1) if too_long else gr.skip()
+    return visit, editor, empty, words, start, chosen, listing(visit), part, last, *results(visit)
 
 
 def shown_frame(visit: Visit) -> Any:
@@ -434,10 +468,11 @@ def results(visit: Visit, opacity: float = 0.45, parts: Any = LOOK, server: str 
     file = read_project_file(project.folder / "project.zip")
     run_as = project.clip.name, file.masks, file.settings, file.names
     first = min(file.masks)
+    cut = [project.clip] if project.clip.parent == project.folder else []
     return (
         gr.update(visible=True),
         str(project.result.overlay),
-        [str(path) for path in (*project.result.files, project.folder / "project.zip")],
+        [str(path) for path in (*project.result.files, project.folder / "project.zip", *cut)],
         gr.update(maximum=max(1, visit["frames"] - 1), value=first, interactive=True),
         look_at(visit, first, opacity, parts),
         review(project.result, project.names),
@@ -581,6 +616,11 @@ def build() -> gr.Blocks:
                     f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames and {MAX_UPLOAD.upper()}; any common video format."
                 )
                 clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
+                with gr.Group(visible=False) as part:
+                    with gr.Row():
+                        first_frame = gr.Number(0, label="First frame", precision=0, minimum=0, min_width=80)
+                        last_frame = gr.Number(0, label="Last frame", precision=0, minimum=0, min_width=80)
+                    take = gr.Button("Take this part", variant="primary", size="sm")
                 gr.Markdown("Or look at a finished one:")
                 with gr.Row():
                     examples = [
@@ -745,9 +785,10 @@ def build() -> gr.Blocks:
             api = gr.Button("segment")
 
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
-        new = [visit, editor, empty, status, start, at, given, *shown]
+        new = [visit, editor, empty, status, start, at, given, part, last_frame, *shown]
         controls = [size, flow, memory, features, top_k, radius]
         clip.input(open_clip, [clip, visit], new, api_visibility="private")
+        take.click(take_part, [clip, visit, first_frame, last_frame], new, api_visibility="private")
         clip.clear(open_clip, [clip, visit], new, api_visibility="private")
         for button, path in zip(examples, sorted(EXAMPLES.glob("*.mp4")), strict=True):
             name = gr.State(path.stem)

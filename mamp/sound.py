@@ -78,7 +78,8 @@ class Sound:
             shift = round(start / packet.time_base)
             packet.pts -= shift
             packet.dts -= shift
-            yield packet
+            if packet.pts + (packet.duration or 1) >= 0:  # one before the beginning is what decoders need to start
+                yield packet
 
     def _encoded(self, source: InputContainer, stream: AudioStream, start: Fraction) -> Iterator[Packet[AudioStream]]:
         encoder = self._out.codec_context
@@ -97,6 +98,8 @@ class Sound:
             for frame in frames:
                 if frame.pts is not None and frame.time_base is not None:
                     frame.pts -= round(start / frame.time_base)
+                    if frame.pts + frame.samples / (frame.sample_rate * frame.time_base) <= 0:
+                        continue
                 for resampled in resampler.resample(frame):
                     yield from encoder.encode(resampled)
         for resampled in resampler.resample(None):

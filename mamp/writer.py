@@ -22,6 +22,7 @@ from mamp.video import VideoReader
 _RATES = (Fraction(1), Fraction(240))  # [frames/s] that the encoder is told; a file may claim anything
 _COARSEST = 10_000  # [ticks/s]
 _FINEST = 1_000_000  # [ticks/s] a finer time base overflows the 32 bits that an mp4 has for the length of a frame
+_START = Fraction(0)
 _WRITER_TIME_BASE = Fraction(1, 90_000)  # [s] when there is no clip to take one from
 
 
@@ -61,14 +62,17 @@ class VideoWriter:
         like: The clip whose time base and sound it gets. Its sound is carried up to the end of the last frame, and to
             the sound's own end if all frames of ``like`` were written.
         size: Of the frames (H, W) [pixels]. An odd side gets one more row or column, a copy of the last.
+        begin: Where in ``like`` the video begins [s]; its own time counts from there.
 
     Raises:
         VideoError: No such video can be written.
     """
 
-    def __init__(self, path: str | Path, like: VideoReader | None, size: tuple[int, int]) -> None:
+    def __init__(
+        self, path: str | Path, like: VideoReader | None, size: tuple[int, int], *, begin: Fraction = Fraction(0)
+    ) -> None:
         self.path = Path(path)
-        self._like = like
+        self._like, self._begin = like, begin
         self._size = size
         self._codec = _CODECS[self.path.suffix]
         self._written = 0
@@ -113,7 +117,7 @@ class VideoWriter:
         self._sound: Sound | None = None
         if info and info.has_audio and self._like:
             source = opened.enter_context(open_container(self._like.path))
-            self._sound = Sound(source, info.start, self._output)
+            self._sound = Sound(source, info.start + self._begin, self._output)
         self._output.start_encoding()
 
     @property
@@ -182,3 +186,27 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def cut_clip(reader: VideoReader, first: int, last: int, path: str | Path) -> None:
+    """Writes a part of a clip, with its time stamps and its sound.
+
+    Args:
+        reader: The clip.
+        first: Number of the part's first frame.
+        last: Number of its last one.
+        path: Of the mp4.
+
+    Raises:
+        VideoError: There is no such part.
+    """
+    if not 0 <= first <= last < reader.count():
+        raise VideoError(f"The clip has frames 0 to {reader.count() - 1}; frames {first} to {last} are no part of it.")
+    begin = reader.time(first)
+    size = (reader.info.height, reader.info.width)
+    with VideoWriter(path, reader, size, begin=begin) as video:
+        for frame in reader:
+            if frame.index > last:
+                break
+            if frame.index >= first:
+                video.write(frame.image, frame.time - begin, frame.duration)

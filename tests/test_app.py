@@ -137,7 +137,24 @@ def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, mon
     assert "cannot be read" in app.open_clip(str(text), {})[3]
     monkeypatch.setattr(app, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    assert "limit here is 3" in app.open_clip(str(long), {})[3]
+    _, _, _, said, *_, part, last = app.open_clip(str(long), {})[:9]
+    assert "limit here is 3" in said and part["visible"] and last["value"] == 2
+
+
+def test_a_part_of_a_clip_that_is_too_long_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(app, "MAX_FRAMES", 6)
+    long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
+    visit, *_ = app.take_part(str(long), {}, 5, 9)
+    assert visit["frames"] == 5
+    reader = app.VideoReader(visit["clip"])
+    assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
+    first = next(iter(reader)).image.astype(int)
+    assert np.abs(first - scene(5)[0]).mean() < np.abs(first - scene(4)[0]).mean()
+    for wrong in ((0, 14), (9, 5), (12, 15)):
+        refused = app.take_part(str(long), {}, *wrong)
+        assert refused[0] == {} and "bad" in refused[3]
+    assert len(list(tmp_path.glob("mamp-visit-*"))) == 1
 
 
 def test_nothing_is_done_before_there_is_a_clip() -> None:
@@ -178,7 +195,7 @@ def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, m
 
 def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    assert app.open_clip(str(clip), visit)[7] == {"visible": False, "__type__": "update"}
+    assert app.open_clip(str(clip), visit)[9] == {"visible": False, "__type__": "update"}
 
 
 def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:

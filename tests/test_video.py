@@ -17,7 +17,8 @@ from PIL import Image
 
 from mamp.sources import Decoded
 from mamp.video import VideoError, VideoReader
-from mamp.writer import VideoWriter
+from mamp.writer import VideoWriter, cut_clip
+from tests.conftest import scene, write_clip
 
 RED = (255, 0, 0)
 MS = Fraction(1, 1000)
@@ -387,3 +388,16 @@ print(copy(None) - short)
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=Path.cwd()
     ).stdout
     assert float(grown) < 60  # [MiB]; the 240 frames more are 211 MiB
+
+
+@pytest.mark.parametrize(("sound", "name"), [("aac", "a.mp4"), ("mp2", "a.mkv")])
+def test_a_part_of_a_clip_keeps_its_times_and_its_sound(tmp_path: Path, sound: str, name: str) -> None:
+    times = [0, 40, 100, 140, 300, 340, 380, 500, 540, 580]
+    whole = VideoReader(write_clip(tmp_path / name, [scene(t)[0] for t in range(10)], times=times, sound=sound))
+    cut_clip(whole, 3, 7, tmp_path / "part.mp4")
+    part = VideoReader(tmp_path / "part.mp4")
+    assert [round(1000 * part.time(index)) for index in range(part.count())] == [0, 160, 200, 240, 360]
+    with av.open(str(tmp_path / "part.mp4")) as container:
+        heard = [packet for packet in container.demux(container.streams.audio[0]) if packet.pts is not None]
+        begin, end = (float(packet.pts * packet.time_base) for packet in (heard[0], heard[-1]))
+    assert -0.05 < begin < 0.05 and 0.3 < end < 0.45
