@@ -36,6 +36,7 @@ from mamp import (
     segment_video,
 )
 from mamp.encoder import PATCH
+from mamp.estimate import seconds_of_run
 from mamp.export import export
 from mamp.fragments import CSS, given_masks, legend, minutes, review, say
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
@@ -390,6 +391,19 @@ def settings_of(size: str, flow: str, memory: str, features: str, top_k: float, 
     )
 
 
+def forecast(visit: Visit, *chosen: Any) -> str:
+    """How long a run will take here, in words; nothing where that cannot be known."""
+    if not visit or spaces is not None:  # on ZeroGPU this process has no GPU to try
+        return ""
+    info, settings = reader_of(visit["clip"]).info, settings_of(*chosen)
+    try:
+        seconds = seconds_of_run(encoders[settings.weights], settings, (info.height, info.width), visit["frames"])
+    except (WeightsError, ValueError):
+        return ""
+    words = f"About {minutes(max(1, seconds))} minutes for {visit['frames']} frames on this machine."
+    return f'<div class="legend">{words}</div>'
+
+
 def listing(visit: Visit) -> str:
     """The masks given."""
     return given_masks(project_of(visit).given, project_of(visit).names) if visit else ""
@@ -676,6 +690,7 @@ def build() -> gr.Blocks:
                         ]
                     box = gr.Button("Find the object in this box (pixels of the clip)", size="sm")
         gr.Markdown("## 3 · Run")
+        expected = gr.HTML("")
         status = gr.HTML(say("Choose a clip to begin."))
         with gr.Row():
             start = gr.Button("Run", variant="primary", interactive=False)
@@ -787,12 +802,19 @@ def build() -> gr.Blocks:
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
         new = [visit, editor, empty, status, start, at, given, part, last_frame, *shown]
         controls = [size, flow, memory, features, top_k, radius]
-        clip.input(open_clip, [clip, visit], new, api_visibility="private")
-        take.click(take_part, [clip, visit, first_frame, last_frame], new, api_visibility="private")
-        clip.clear(open_clip, [clip, visit], new, api_visibility="private")
+        changes = [
+            clip.input(open_clip, [clip, visit], new, api_visibility="private"),
+            clip.clear(open_clip, [clip, visit], new, api_visibility="private"),
+            take.click(take_part, [clip, visit, first_frame, last_frame], new, api_visibility="private"),
+        ]
         for button, path in zip(examples, sorted(EXAMPLES.glob("*.mp4")), strict=True):
             name = gr.State(path.stem)
-            button.click(open_example, [name, visit], [clip, *new], api_visibility="private")
+            changes.append(button.click(open_example, [name, visit], [clip, *new], api_visibility="private"))
+        asked = {"inputs": [visit, *controls], "outputs": expected, "show_progress": "hidden"}
+        for change in changes:
+            change.then(forecast, **asked, api_visibility="private")
+        altered = [size.change, flow.change, memory.change, features.change, top_k.release, radius.release]
+        gr.on(altered, forecast, **asked, api_visibility="private")
         editor.upload(lay_strokes, visit, editor, show_progress="hidden", api_visibility="private")
         editor.clear(clear_frame, visit, [editor, given], api_visibility="private")
         for source, wanted in ((at.release, at), (fix.click, slider)):

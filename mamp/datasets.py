@@ -18,11 +18,13 @@ from mamp.flow import dis_flow
 from mamp.masks import read_mask
 
 Frame = NDArray[np.uint8]
+Flow = NDArray[np.float32]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 SHIFT = 0.15  # the second square of a pair moves by up to this share of its side
+TURN, SCALE, STRETCH, SHEAR = 25.0, 0.3, 0.1, 0.15  # [degrees], two logarithms of factors, and a tangent
 _THUMBNAIL = (32, 18)  # (W, H) at which frames are compared for shot cuts
 _CUT = 25.0  # mean difference of two thumbnails, of 255, from which on it may be a cut ...
 _CUT_RATIO = 3.0  # ... if it is also this much larger than is usual around it
@@ -41,7 +43,9 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         pairs: Pairs an item.
         max_gap: The longest time between the two frames of a pair [s].
         max_scale: The largest side of the square that is cut out and shrunk to ``crop``, as a multiple of it [>= 1].
-        motion: Whether items hold the optical flow between the two frames as well.
+        motion: Whether items hold the motion between the two frames as well.
+        warped: Share of the pairs whose second frame is the first one turned, scaled, sheared and shifted at random
+            [0, 1]: their motion is known exactly, where that of two frames is optical flow.
         seed: Of everything random.
 
     Raises:
@@ -58,13 +62,14 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         max_gap: float = 0.4,
         max_scale: float = 2.0,
         motion: bool = False,
+        warped: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.clips = find_clips(Path(root))
         if not self.clips:
             raise FileNotFoundError(f"there is no video and no folder of frames in {root}")
         self.length, self.crop, self.pairs = length, crop, pairs
-        self.max_gap, self.max_scale, self.motion, self.seed = max_gap, max_scale, motion, seed
+        self.max_gap, self.max_scale, self.motion, self.warped, self.seed = max_gap, max_scale, motion, warped, seed
 
     def __len__(self) -> int:
         return self.length
@@ -82,12 +87,22 @@ class FramePairs(Dataset[dict[str, Tensor]]):
             frames, fps = read_window(clip, start=float(rng.random()), seconds=3 * self.max_gap)
             shots = [shot for shot in split_shots(frames) if len(shot) > 1]
             if shots:
-                pairs = [self._pair(shots, fps, rng) for _ in range(self.pairs)]
-                item = {"frames": torch.from_numpy(np.stack(pairs))}
+                pairs = [self._moved(self._pair(shots, fps, rng), rng) for _ in range(self.pairs)]
+                item = {"frames": torch.from_numpy(np.stack([frames for frames, _ in pairs]))}
                 if self.motion:
-                    flows = [(dis_flow(first, second), dis_flow(second, first)) for first, second in pairs]
-                    item["flow"] = torch.from_numpy(np.array(flows))
+                    item["flow"] = torch.from_numpy(np.stack([flow for _, flow in pairs]))
                 return item
+
+    def _moved(self, pair: Frame, rng: np.random.Generator) -> tuple[Frame, Flow]:
+        """A pair, or its first frame and that frame warped, and the motion there and back (2, 2, crop, crop)."""
+        first, second = pair
+        if self.warped and rng.random() < self.warped:
+            second, there, back = warp_at_random(first, rng)
+        elif self.motion:
+            there, back = dis_flow(first, second), dis_flow(second, first)
+        else:
+            there = back = np.zeros((2, *first.shape[:2]), np.float32)
+        return np.stack((first, second)), np.stack((there, back))
 
     def _pair(self, shots: list[list[Frame]], fps: float, rng: np.random.Generator) -> Frame:
         shot = shots[rng.integers(len(shots))]
@@ -119,6 +134,32 @@ class FramePairs(Dataset[dict[str, Tensor]]):
                 for corner, free in zip((top, left), room, strict=True)
             )
         return np.stack(squares)
+
+
+def warp_at_random(frame: Frame, rng: np.random.Generator) -> tuple[Frame, Flow, Flow]:
+    """Turns, scales, shears and shifts a square frame.
+
+    Args:
+        frame: RGB (S, S, 3) uint8.
+        rng: Decides how.
+
+    Returns:
+        The frame as it is then, black where it came from outside, and the displacement (2, S, S) float32 [pixels] of
+        every pixel there and back.
+    """
+    side = len(frame)
+    angle = np.deg2rad(rng.uniform(-TURN, TURN))
+    scale, stretch = np.exp(rng.uniform(-SCALE, SCALE)), np.exp(rng.uniform(-STRETCH, STRETCH))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.array([[scale, rng.uniform(-SHEAR, SHEAR)], [0, scale * stretch]])
+    middle = np.full(2, (side - 1) / 2)
+    offset = middle - linear @ middle + side * rng.uniform(-SHIFT, SHIFT, 2)
+    points = np.stack(np.meshgrid(np.arange(side), np.arange(side), indexing="xy"), axis=-1).astype(np.float64)
+    there = points @ linear.T + offset - points
+    back = (points - offset) @ np.linalg.inv(linear).T - points
+    moved = cv2.warpAffine(frame, np.column_stack((linear, offset)), (side, side), flags=cv2.INTER_LINEAR)
+    there, back = (np.ascontiguousarray(flow.transpose(2, 0, 1), np.float32) for flow in (there, back))
+    return np.asarray(moved, np.uint8), there, back
 
 
 def find_clips(root: Path) -> list[Path]:

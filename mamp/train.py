@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jitter", type=float, default=paper.jitter, help="of the light between the frames (%(default)s)"
     )
     parser.add_argument(
+        "--warped", type=float, default=paper.warped, help="share of pairs of a frame and itself warped (%(default)s)"
+    )
+    parser.add_argument(
         "--max-gap", type=float, default=paper.max_gap, help="seconds between the two frames (%(default)s)"
     )
     parser.add_argument(

@@ -43,6 +43,7 @@ class Recipe:
     colour_weight: float = 1.0
     motion_weight: float = 0.0
     jitter: float = 0.0
+    warped: float = 0.0  # share of pairs
     max_gap: float = 0.4  # [s]
     max_scale: float = 2.0
     pairs_per_window: int = 1
@@ -149,6 +150,7 @@ class Trainer:
             max_gap=recipe.max_gap,
             max_scale=recipe.max_scale,
             motion=recipe.motion_weight > 0,
+            warped=recipe.warped,
             seed=recipe.seed,
         )
         torch.manual_seed(recipe.seed)

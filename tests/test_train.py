@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
-from mamp.datasets import FramePairs, split_shots
+from mamp.datasets import FramePairs, split_shots, warp_at_random
 from mamp.encoder import Encoder, load_encoder
 from mamp.losses import colour_loss, motion_loss
 from mamp.trainer import Recipe, Trainer, learning_rate
@@ -40,6 +41,24 @@ def test_pairs_are_the_same_whenever_they_are_asked_for(clips: Path) -> None:
     assert pairs[3]["frames"].shape == (2, 2, 32, 32, 3) and pairs[3]["flow"].shape == (2, 2, 2, 32, 32)
     assert all(torch.equal(pairs[3][name], again[3][name]) for name in pairs[3])
     assert not torch.equal(pairs[3]["frames"], pairs[4]["frames"])
+
+
+def test_a_warped_frame_moves_as_its_flow_says() -> None:
+    rng = np.random.default_rng(3)
+    frame = scene(0, 96, 96)[0]
+    second, there, back = warp_at_random(frame, rng)
+    rows, columns = np.mgrid[:96, :96].astype(np.float32)
+    for one, other, flow in ((frame, second, there), (second, frame, back)):
+        x, y = columns + flow[0], rows + flow[1]
+        found = cv2.remap(other, x, y, cv2.INTER_LINEAR).astype(int)
+        inside = (x > 1) & (x < 94) & (y > 1) & (y < 94) & one.any(axis=2) & found.any(axis=2)
+        assert inside.mean() > 0.4 and np.abs(found - one)[inside].mean() < 6
+    assert np.abs(there).max() > 3
+
+
+def test_all_pairs_of_a_run_may_be_warped_ones(clips: Path) -> None:
+    item = FramePairs(clips, length=2, crop=32, pairs=2, motion=True, warped=1.0)[0]
+    assert item["flow"].shape == (2, 2, 2, 32, 32) and item["flow"].abs().max() > 1
 
 
 def test_no_pair_reaches_over_a_cut() -> None:
