@@ -40,7 +40,7 @@ from mamp.estimate import seconds_of_run
 from mamp.export import export
 from mamp.fragments import CSS, given_masks, legend, minutes, review, say
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
-from mamp.project import Project, read_project_file
+from mamp.project import Project, new_project_folder, read_project_file, same_frame
 from mamp.render import colour_of
 from mamp.settings import default_device
 from mamp.snippets import as_client, as_command, as_python
@@ -52,11 +52,8 @@ MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 KEEP_SECONDS = 3600
-OTHER_FRAME = 1.0  # mean difference [0, 255] from which on the editor holds another frame than it should
-SMALL_CANVAS = (
-    16,
-    9,
-)  # the frame sets the size; where a side is below the canvas's, gradio 6.31 lays layers off centre
+# The frame sets the size; where one of its sides is below the canvas's, gradio 6.31 lays layers off centre.
+SMALL_CANVAS = (16, 9)
 GPU_SECONDS_A_FRAME, GPU_SECONDS_TO_START = 0.12, 10
 
 SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}
@@ -216,17 +213,7 @@ def new_visit(path: str, folder: Path | None = None) -> Visit:
 
 def new_folder() -> Path:
     """An unguessable folder; those that nobody has used for long are removed."""
-    root = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
-    root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob("mamp-visit-*"):  # a tab that was never closed, a server that was killed
-        if time.time() - newest(old) > 2 * KEEP_SECONDS:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix="mamp-visit-", dir=root))
-
-
-def newest(folder: Path) -> float:
-    """When something was last written into a folder or a run in it."""
-    return max((path.stat().st_mtime for path in (folder, *folder.iterdir()) if path.exists()), default=0.0)
+    return new_project_folder(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir(), keep_seconds=2 * KEEP_SECONDS)
 
 
 def open_example(name: str, visit: Visit) -> tuple[Any, ...]:
@@ -281,14 +268,10 @@ def keep_strokes(visit: Visit, painted: Any) -> None:
     """Takes over what is painted, if the editor holds the frame that it should."""
     if not visit or not painted or not painted["layers"] or painted["background"] is None:
         return
-    strokes, background = painted["layers"][0], painted["background"][..., :3]
     project, frame = project_of(visit), reader_of(visit["clip"]).frame(visit["at"]).image
-    if strokes.shape[:2] != frame.shape[:2] or background.shape != frame.shape:
-        return
-    if np.abs(background.astype(int) - frame).mean() > OTHER_FRAME:
-        return
-    shown = project.mask(visit["at"])
-    project.paint(visit["at"], strokes_to_mask(strokes, colours_for(shown)))
+    if same_frame(painted["background"], frame):
+        shown = project.mask(visit["at"])
+        project.paint(visit["at"], strokes_to_mask(painted["layers"][0], colours_for(shown)))
 
 
 def go_to(visit: Visit, painted: Any, index: float) -> tuple[Any, ...]:

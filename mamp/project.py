@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,8 @@ from mamp.video import VideoReader
 Image = NDArray[np.uint8]
 
 _SLIP = 3  # [pixels]; an editor that shows a mask gives it back with edges changed by less
+_OTHER = 1.0  # mean difference [0, 255] from which on two pictures are not the same frame
+_PREFIX = "mamp-visit-"
 _LONGEST_NAME = 60
 _MAX_BYTES = 1 << 26  # of a project file, unpacked
 
@@ -214,3 +217,26 @@ class Project:
     def remove(self) -> None:
         """Removes everything but the clip."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def new_project_folder(root: str | Path, *, keep_seconds: float) -> Path:
+    """Makes an unguessable folder under ``root``, and removes those that were last used longer ago than ``keep_seconds``.
+
+    Whoever owns a folder removes it when it is done; this is for tabs that were never closed and servers that were killed.
+    """
+    root = Path(root)
+    root.mkdir(parents=True, exist_ok=True)
+    for old in root.glob(f"{_PREFIX}*"):
+        if time.time() - _last_used(old) > keep_seconds:
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+
+
+def _last_used(folder: Path) -> float:
+    """When something was last written into a folder or a run in it."""
+    return max((path.stat().st_mtime for path in (folder, *folder.iterdir()) if path.exists()), default=0.0)
+
+
+def same_frame(shown: Image, frame: Image) -> bool:
+    """Whether an editor's background (H, W, 3 or 4) uint8 is a frame (H, W, 3): browsers change colours a little."""
+    return shown.shape[:2] == frame.shape[:2] and float(np.abs(shown[..., :3].astype(int) - frame).mean()) < _OTHER

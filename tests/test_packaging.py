@@ -52,7 +52,8 @@ def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     small = job.Settings(short_side=64)
     monkeypatch.setattr(job, "Settings", lambda: small)
     scope: dict[str, object] = {}
-    for block in re.findall(r"```python\n(.*?)```", README, re.S):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    for block in (block for block in blocks if "gradio_client" not in block):  # that one needs the page
         exec(compile(block, "README.md", "exec"), scope)
     assert len(scope["masks"]) == 3  # type: ignore[arg-type]
     assert (tmp_path / "out/overlay.mp4").exists()

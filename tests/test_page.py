@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -254,6 +256,16 @@ def test_programs_get_the_same_through_the_client(page_url: str) -> None:
             )
     finally:
         client.close()
+
+
+def test_the_readmes_client_works(page_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (code,) = (block for block in blocks if "gradio_client" in block)
+    scope: dict[str, Any] = {}
+    exec(code.replace("http://127.0.0.1:7860/", page_url).replace("short_side=240", "short_side=64"), scope)
+    scope["client"].close()
+    assert VideoReader(scope["files"][0]).count() == 38
 
 
 def test_agents_get_the_same_through_mcp(page_url: str) -> None:

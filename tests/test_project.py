@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from mamp import MaskError, Result, Settings
 from mamp.__main__ import main
-from mamp.project import Project, read_project_file
+from mamp.project import Project, new_project_folder, read_project_file
 from mamp.snippets import as_client, as_command, as_python
 from tests.conftest import scene, write_clip
 
@@ -119,3 +120,12 @@ def test_the_client_names_server_and_files() -> None:
     code = as_client("it's.mp4", "http://127.0.0.1:7860/")
     compile(code, "client", "exec")
     assert "it's.mp4" in code and "/segment" in code
+
+
+def test_folders_that_nobody_uses_are_removed(tmp_path: Path) -> None:
+    old, used = (new_project_folder(tmp_path, keep_seconds=100) for _ in range(2))
+    (used / "run-1").mkdir()
+    for path in (old, used):
+        os.utime(path, (1, 1))
+    new_project_folder(tmp_path, keep_seconds=100)
+    assert not old.exists() and used.exists()
