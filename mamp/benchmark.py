@@ -117,7 +117,6 @@ def _measure(
         long_term=chosen.long_term,
         short_term=chosen.short_term,
         flow=chosen.flow_function(),
-        spread=chosen.spread,
     )
     height, width = chosen.processing_size(mask.shape)
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
@@ -179,7 +178,7 @@ def _against(chosen: settings.Settings, reader: VideoReader, ours: float) -> dic
     ]
     encoder = load_encoder(chosen.weights, fold=False)
     mask = made_up_mask(size, 1)
-    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, spread=None, flow="dis")
+    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, flow="dis")
     same_way = plain.tracker(load_encoder(chosen.weights), dis_flow)
     # Frames before the last three only fill the memory: the masks of one tracker serve both.
     equal, spent = [], []

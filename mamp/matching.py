@@ -25,7 +25,6 @@ def propagate(
     inside: Tensor | None = None,
     radius: int = 12,
     top_k: int | None = 36,
-    spread: float | None = None,
 ) -> Tensor:
     """Carries Values of the references to the query (Eq. 1 and 2).
 
@@ -39,8 +38,6 @@ def propagate(
         inside: Which cells of the references may vote (N, h, w) bool; all if not given.
         radius: Of the window [cells].
         top_k: How many matches vote; ``None`` for all.
-        spread: Of the normal distribution over the window that matches are weighted with [cells, > 0]: motion has laid
-            the references over the query, so what lies far away is less likely. ``None`` weighs all alike (the paper).
 
     Returns:
         Scores (K, h, w): weighted means of the values. Zero where nothing may vote.
@@ -71,7 +68,6 @@ def propagate(
     windows = keys.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
     windows = windows.permute(2, 3, 1, 0, 4, 5)  # (rows, columns, C+1, N, reach, reach), a view
     offsets = _window_offsets(side, wp, hp, N, keys.device)  # (N * side * side)
-    near_first = None if spread is None else _closeness(side, spread, keys.device).repeat(N)  # (N * side * side)
     origins = _tile_origins(rows, columns, wp, keys.device)  # (tiles, cells of a tile)
 
     scores = []
@@ -81,10 +77,7 @@ def propagate(
         for column in range(0, columns, block):
             near = windows[row, column : column + block].flatten(2)  # (T, C+1, N * reach * reach), copied here
             tiles = slice(row * columns + column, row * columns + column + len(near))
-            similarity = _local(query[tiles], near, N, side)
-            if near_first is not None:
-                similarity += near_first.to(similarity.dtype)
-            affinity, chosen = _affinity(similarity, top_k)
+            affinity, chosen = _affinity(_local(query[tiles], near, N, side), top_k)
             rows_of_table = origins[tiles].reshape(-1, 1) + offsets[chosen]
             scores.append(F.embedding_bag(rows_of_table, table, per_sample_weights=affinity, mode="sum"))
     grid = torch.cat(scores).view(rows, columns, _TILE, _TILE, K).permute(4, 0, 2, 1, 3)
@@ -108,12 +101,6 @@ def _affinity(similarity: Tensor, top_k: int | None) -> tuple[Tensor, Tensor]:
         return similarity.softmax(dim=1), chosen
     best, chosen = similarity.topk(top_k, dim=1)
     return best.softmax(dim=1), chosen
-
-
-def _closeness(side: int, spread: float, device: torch.device) -> Tensor:
-    """Logarithm of a normal distribution over a window, zero in its middle (side * side)."""
-    step = torch.arange(side, device=device) - side // 2
-    return (-(step[:, None] ** 2 + step**2) / (2 * spread**2)).reshape(-1)
 
 
 def _window_offsets(side: int, wp: int, hp: int, N: int, device: torch.device) -> Tensor:

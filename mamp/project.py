@@ -75,7 +75,7 @@ def read_project_file(path: str | Path) -> ProjectFile:
 
 def _settings(document: Mapping[str, Any]) -> Settings:
     """Settings from JSON, each of its type; raises what reading raises where they are not."""
-    flow, top_k, spread, weights = (document[name] for name in ("flow", "top_k", "spread", "weights"))
+    flow, top_k, weights = (document[name] for name in ("flow", "top_k", "weights"))
     if flow not in FLOWS:
         raise ValueError(f"there is no flow {flow}")
     return Settings(
@@ -86,7 +86,6 @@ def _settings(document: Mapping[str, Any]) -> Settings:
         radius=int(document["radius"]),
         long_term=tuple(int(frame) for frame in document["long_term"]),
         short_term=tuple(int(age) for age in document["short_term"]),
-        spread=None if spread is None else float(spread),
         weights=None if weights is None else str(weights),
         raft_weights=str(document["raft_weights"]),
     )

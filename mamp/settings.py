@@ -10,14 +10,14 @@ import torch
 from mamp.encoder import EncoderFunction, load_encoder
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
 from mamp.memory import LONG_TERM, SHORT_TERM
-from mamp.tracker import SPREAD, MaskTracker
+from mamp.tracker import MaskTracker
 
 FLOWS = ("dis", "raft", "none")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a clip is processed. The defaults are ``MaskTracker``'s; ``short_side`` is what decides the time it takes."""
+    """How a clip is processed. The defaults are the paper's; ``short_side`` is what decides the time it takes."""
 
     short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
     flow: str = "dis"  # one of FLOWS
@@ -26,7 +26,6 @@ class Settings:
     radius: int = 12  # [cells]
     long_term: tuple[int, ...] = LONG_TERM
     short_term: tuple[int, ...] = SHORT_TERM
-    spread: float | None = SPREAD  # [cells]; None for the paper's whole window
     weights: str | None = None  # None for the shipped ones, "patch" for none at all
     raft_weights: str = RAFT_WEIGHTS
 
@@ -55,7 +54,6 @@ class Settings:
             long_term=self.long_term,
             short_term=self.short_term,
             flow=flow,
-            spread=self.spread,
         )
 
     def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -87,13 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
     )
     parser.add_argument("--radius", type=int, default=usual.radius, help="of the window, in cells (%(default)s)")
     parser.add_argument(
-        "--spread",
-        type=cells_or_none,
-        default=usual.spread,
-        metavar="CELLS|none",
-        help="of likely matches (%(default)s)",
-    )
-    parser.add_argument(
         "--long-term", type=numbers, default=usual.long_term, metavar="0,5", help="frames kept in memory"
     )
     parser.add_argument(
@@ -115,8 +106,3 @@ def numbers(text: str) -> tuple[int, ...]:
 def count_or_all(text: str) -> int | None:
     """Reads a number, or "all"."""
     return None if text == "all" else int(text)
-
-
-def cells_or_none(text: str) -> float | None:
-    """Reads a number, or "none"."""
-    return None if text == "none" else float(text)

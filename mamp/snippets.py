@@ -49,8 +49,7 @@ def as_command(clip: str, given: Iterable[int], settings: Settings, names: Mappi
         words += ["--mask", f"{index}={_mask_file(index)}"]
     words += ["--out", "out"]
     for name, value in _changed(settings).items():
-        nothing = "all" if name == "top_k" else "none"
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else nothing if value is None else str(value)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else "all" if value is None else str(value)
         words += [f"--{name.replace('_', '-')}", text]
     for label, name in names.items():
         words += ["--name", f"{label}={name}"]

@@ -22,15 +22,14 @@ from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_mem
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
-SPREAD = 4.0  # [cells]; see docs/LOG.md
 _LABELS_AT_ONCE = 8  # channels of full-size scores held at a time
 
 
 class MaskTracker:
     """Propagates masks from frame to frame with a memory of earlier ones (Sec. 3.2, Fig. 2).
 
-    The defaults are the paper's but for ``spread``, which it does not have. Each row of its ablations is one keyword:
-    ``flow=None`` (Table 5), ``top_k=None``, 1 or 9 (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
+    The defaults are the paper's. Each row of its ablations is one keyword: ``flow=None`` (Table 5), ``top_k=None``, 1 or 9
+    (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
 
     Args:
         encoder: Lab (B, 3, H, W) -> features (B, C, H / 4, W / 4); see ``load_encoder``.
@@ -40,8 +39,6 @@ class MaskTracker:
         short_term: Ages of the other frames in the memory, in frames.
         flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
             frames lie between the two. ``None`` matches without motion.
-        spread: How far from where the motion leads a match is still likely [cells]; see ``propagate``. ``None``, and
-            matching without motion, weigh the whole window alike, as the paper does.
         device: Where it runs; the encoder's device, else the CPU.
 
     Attributes:
@@ -61,7 +58,6 @@ class MaskTracker:
         long_term: Sequence[int] = LONG_TERM,
         short_term: Sequence[int] = SHORT_TERM,
         flow: FlowFunction | None = dis_flow,
-        spread: float | None = SPREAD,
         device: str | torch.device | None = None,
     ) -> None:
         if radius < 0:
@@ -70,13 +66,10 @@ class MaskTracker:
             raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
         if any(frame < 0 for frame in long_term) or any(age < 1 for age in short_term):
             raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
-        if spread is not None and spread <= 0:
-            raise ValueError(f"spread must be more than 0, or None, not {spread}")
         self.encoder = encoder
         self.radius = radius
         self.top_k = top_k
         self.flow = flow
-        self.spread = None if flow is None else spread
         self.device = torch.device(device or _device_of(encoder))
         self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
@@ -258,7 +251,7 @@ class MaskTracker:
             )  # (N, 2, h, w)
             carried, inside = warp(torch.cat((keys, values), dim=1), flow)
             keys, values = carried[:, : keys.shape[1]], carried[:, keys.shape[1] :]
-        return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k, spread=self.spread)
+        return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
 
     def _flow_to(self, frame: Frame, distance: int, memory: Memory) -> Tensor:
         """Displacement of the query to a reference (2, h, w) [cells]."""

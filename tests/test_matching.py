@@ -14,9 +14,8 @@ def by_definition(
     radius: int,
     top_k: int | None,
     inside: Tensor | None = None,
-    spread: float | None = None,
 ) -> Tensor:
-    """Eq. 1 and 2, cell by cell; with ``spread``, similarities less the squared distance."""
+    """Eq. 1 and 2, cell by cell."""
     C, h, w = query.shape
     scores = torch.zeros(values.shape[1], h, w)
     for y in range(h):
@@ -24,10 +23,6 @@ def by_definition(
             top, left = max(0, y - radius), max(0, x - radius)
             window = (slice(None), slice(None), slice(top, y + radius + 1), slice(left, x + radius + 1))
             similarity = torch.einsum("c,nchw->nhw", query[:, y, x], keys[window]) / C**0.5
-            if spread is not None:
-                rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-                distance = (rows - y) ** 2 + (columns - x) ** 2
-                similarity = similarity - distance[window[2:]] / (2 * spread**2)
             similarity = similarity.flatten()
             carried = values[window].transpose(0, 1).flatten(1)
             if inside is not None:
@@ -40,14 +35,13 @@ def by_definition(
 
 @pytest.mark.parametrize("top_k", [None, 1, 9, 36])
 @pytest.mark.parametrize("muted", [False, True])
-@pytest.mark.parametrize("spread", [None, 1.5])
 @pytest.mark.parametrize(("h", "w"), [(11, 13), (8, 16), (3, 20)])
-def test_matching_equals_its_definition(top_k: int | None, muted: bool, spread: float | None, h: int, w: int) -> None:
+def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, w: int) -> None:
     torch.manual_seed(h)
     query, keys, values = torch.randn(5, h, w), torch.randn(3, 5, h, w), torch.rand(3, 4, h, w)
     inside = torch.rand(3, h, w) > 0.3 if muted else None
-    expected = by_definition(query, keys, values, 3, top_k, inside, spread)
-    found = propagate(query, keys, values, inside=inside, radius=3, top_k=top_k, spread=spread)
+    expected = by_definition(query, keys, values, 3, top_k, inside)
+    found = propagate(query, keys, values, inside=inside, radius=3, top_k=top_k)
     torch.testing.assert_close(found, expected)
 
 

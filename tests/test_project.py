@@ -17,9 +17,7 @@ from mamp.project import Project, new_project_folder, read_project_file
 from mamp.snippets import as_client, as_command, as_python
 from tests.conftest import scene, write_clip
 
-SETTINGS = Settings(
-    short_side=64, flow="none", top_k=None, radius=3, long_term=(), short_term=(1, 2), spread=None, weights="patch"
-)
+SETTINGS = Settings(short_side=64, flow="none", top_k=None, radius=3, long_term=(), short_term=(1, 2), weights="patch")
 NAMES = {1: "dog's ball", 3: "it"}
 
 

@@ -90,7 +90,7 @@ def test_the_answer_comes_at_the_size_that_was_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"top_k": None}, {"top_k": 1}, {"long_term": ()}, {"short_term": ()}, {"flow": None}, {"spread": None}]
+    "settings", [{"top_k": None}, {"top_k": 1}, {"long_term": ()}, {"short_term": ()}, {"flow": None}]
 )
 def test_every_ablation_is_one_keyword(settings: dict[str, object]) -> None:
     assert overlap(follow(4, **settings)[-1], scene(3)[1]) > 0.8
