@@ -10,30 +10,34 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-import app
+import handlers
 from mamp import Result, Settings, write_mask
 from tests.conftest import Image, overlap, scene, write_clip
 
-CHOSEN = (next(iter(app.SIZES)), "Off", next(iter(app.MEMORY)), "Colour patches, untrained", 36, 12)
+CHOSEN = (next(iter(handlers.SIZES)), "Off", next(iter(handlers.MEMORY)), "Colour patches, untrained", 36, 12)
 STATUS, GIVEN, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # where they stand in what a run yields
 
 
 @pytest.fixture
 def visit(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    return app.open_clip(str(clip), {})[0]
+    return handlers.open_clip(str(clip), {})[0]
 
 
 def editor(visit: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
     """What the editor sends: the chosen frame, and this mask painted on it."""
-    with Pictures.open(app.shown_frame(visit)["background"]) as picture:
+    with Pictures.open(handlers.shown_frame(visit)["background"]) as picture:
         background = np.asarray(picture.convert("RGBA"))
     mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
-    return {"background": background, "layers": [app.mask_to_strokes(mask, app.colours_for(mask))], "composite": None}
+    return {
+        "background": background,
+        "layers": [handlers.mask_to_strokes(mask, handlers.colours_for(mask))],
+        "composite": None,
+    }
 
 
 def start(visit: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
-    return app.run(None, visit, painted, opacity, ["Outline"], *CHOSEN)
+    return handlers.run(None, visit, painted, opacity, ["Outline"], *CHOSEN)
 
 
 def words(update: tuple[Any, ...]) -> str:
@@ -46,7 +50,7 @@ def test_a_run_gives_video_masks_and_receipt(visit: dict[str, Any]) -> None:
     assert Path(last[VIDEO]).name == "overlay.mp4" and all(Path(file).exists() for file in last[FILES])
     assert {Path(file).suffix for file in last[FILES]} == {".mp4", ".zip", ".json", ".csv"}
     assert "<svg" in last[REVIEW] and "segment_video" in last[REVIEW + 1]
-    frame, laid = app.look_at(visit, 5, 0.4, ["Outline"])
+    frame, laid = handlers.look_at(visit, 5, 0.4, ["Outline"])
     assert frame.shape == laid.shape == (96, 128, 3) and (frame != laid).any()
 
 
@@ -68,167 +72,167 @@ def test_running_without_a_painted_object_says_what_is_missing(visit: dict[str, 
 def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None:
     updates = start(visit, editor(visit, scene(0)[1]))
     next(updates)
-    app.ask_to_stop(visit)
+    handlers.ask_to_stop(visit)
     assert "Stopped" in words(list(updates)[-1])
 
 
 def test_any_frame_can_be_painted(visit: dict[str, Any]) -> None:
-    visit, _shown, at, listing = app.go_to(visit, editor(visit), 6)
+    visit, _shown, at, listing = handlers.go_to(visit, editor(visit), 6)
     assert at["value"] == visit["at"] == 6 and "Masks given" not in listing
     last = list(start(visit, editor(visit, scene(6)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[GIVEN]
-    assert overlap(app.project_of(visit).mask(0), scene(0)[1]) > 0.8
+    assert overlap(handlers.project_of(visit).mask(0), scene(0)[1]) > 0.8
 
 
 def test_a_result_is_corrected_on_its_frame(visit: dict[str, Any]) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    visit = app.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
-    assert list(app.project_of(visit).given) == [0]
-    found = app.project_of(visit).mask(8)
-    layer = app.lay_strokes(visit)["layers"][0]
-    assert np.array_equal(app.strokes_to_mask(layer, app.colours_for(None)), found)
+    visit = handlers.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
+    assert list(handlers.project_of(visit).given) == [0]
+    found = handlers.project_of(visit).mask(8)
+    layer = handlers.lay_strokes(visit)["layers"][0]
+    assert np.array_equal(handlers.strokes_to_mask(layer, handlers.colours_for(None)), found)
 
-    visit = app.go_to(visit, editor(visit, found), 9)[0]
-    assert list(app.project_of(visit).given) == [0], "a mask that was only looked at is not given"
-    visit = app.go_to(visit, editor(visit), 8)[0]
-    visit = app.go_to(visit, editor(visit, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
-    assert list(app.project_of(visit).given) == [0, 8]
+    visit = handlers.go_to(visit, editor(visit, found), 9)[0]
+    assert list(handlers.project_of(visit).given) == [0], "a mask that was only looked at is not given"
+    visit = handlers.go_to(visit, editor(visit), 8)[0]
+    visit = handlers.go_to(visit, editor(visit, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
+    assert list(handlers.project_of(visit).given) == [0, 8]
 
 
 def test_strokes_of_another_frame_are_not_taken(visit: dict[str, Any]) -> None:
     late = editor(visit, scene(0)[1])
     visit["at"] = 7  # the editor still shows frame 0
-    app.keep_strokes(visit, late)
-    assert not app.project_of(visit).given
+    handlers.keep_strokes(visit, late)
+    assert not handlers.project_of(visit).given
 
 
 def test_a_mask_file_is_taken_and_explained(visit: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    _, said, listing = app.take_mask_file(visit, None, str(small))
+    _, said, listing = handlers.take_mask_file(visit, None, str(small))
     assert "frame 0: 1 object; scaled from 64x48" in said and "Frame 0" in listing
-    assert overlap(app.project_of(visit).mask(0), scene(0)[1]) > 0.9
+    assert overlap(handlers.project_of(visit).mask(0), scene(0)[1]) > 0.9
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "names no object" in app.take_mask_file(visit, None, str(small))[1]
+    assert "names no object" in handlers.take_mask_file(visit, None, str(small))[1]
     small.write_text("no picture")
-    assert "cannot be read as an image" in app.take_mask_file(visit, None, str(small))[1]
+    assert "cannot be read as an image" in handlers.take_mask_file(visit, None, str(small))[1]
 
 
 def test_a_box_adds_an_object(visit: dict[str, Any]) -> None:
-    app.fill_box(visit, editor(visit), 1, 10, 10, 50, 50)
-    _, said, _listing = app.fill_box(visit, editor(visit), 12, 60, 50, 100, 90)
+    handlers.fill_box(visit, editor(visit), 1, 10, 10, 50, 50)
+    _, said, _listing = handlers.fill_box(visit, editor(visit), 12, 60, 50, 100, 90)
     assert "Object 12 takes" in said
-    assert set(np.unique(app.project_of(visit).mask(0))) == {0, 1, 12}
-    layer = app.lay_strokes(visit)["layers"][0]
-    assert 12 in app.strokes_to_mask(layer, app.colours_for(app.project_of(visit).mask(0)))
-    assert "does not lie in the frame" in app.fill_box(visit, editor(visit), 1, 5, 5, 900, 9)[1]
+    assert set(np.unique(handlers.project_of(visit).mask(0))) == {0, 1, 12}
+    layer = handlers.lay_strokes(visit)["layers"][0]
+    assert 12 in handlers.strokes_to_mask(layer, handlers.colours_for(handlers.project_of(visit).mask(0)))
+    assert "does not lie in the frame" in handlers.fill_box(visit, editor(visit), 1, 5, 5, 900, 9)[1]
 
 
 def test_the_bin_takes_a_mask_back(visit: dict[str, Any]) -> None:
-    visit = app.go_to(visit, editor(visit, scene(0)[1]), 0)[0]
-    assert list(app.project_of(visit).given) == [0]
-    shown, listing = app.clear_frame(visit)
-    assert Path(shown["background"]).exists() and not app.project_of(visit).given and "Masks given" not in listing
+    visit = handlers.go_to(visit, editor(visit, scene(0)[1]), 0)[0]
+    assert list(handlers.project_of(visit).given) == [0]
+    shown, listing = handlers.clear_frame(visit)
+    assert Path(shown["background"]).exists() and not handlers.project_of(visit).given and "Masks given" not in listing
 
 
 def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
-    assert "cannot be read" in app.open_clip(str(text), {})[3]
-    monkeypatch.setattr(app, "MAX_FRAMES", 3)
+    assert "cannot be read" in handlers.open_clip(str(text), {})[3]
+    monkeypatch.setattr(handlers, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    _, _, _, said, *_, part, last = app.open_clip(str(long), {})[:9]
+    _, _, _, said, *_, part, last = handlers.open_clip(str(long), {})[:9]
     assert "limit here is 3" in said and part["visible"] and last["value"] == 2
 
 
 def test_a_part_of_a_clip_that_is_too_long_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(app, "MAX_FRAMES", 6)
+    monkeypatch.setattr(handlers, "MAX_FRAMES", 6)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
-    visit, *_ = app.take_part(str(long), {}, 5, 9)
+    visit, *_ = handlers.take_part(str(long), {}, 5, 9)
     assert visit["frames"] == 5
-    reader = app.VideoReader(visit["clip"])
+    reader = handlers.VideoReader(visit["clip"])
     assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
     first = next(iter(reader)).image.astype(int)
     assert np.abs(first - scene(5)[0]).mean() < np.abs(first - scene(4)[0]).mean()
     for wrong in ((0, 14), (9, 5), (12, 15)):
-        refused = app.take_part(str(long), {}, *wrong)
+        refused = handlers.take_part(str(long), {}, *wrong)
         assert refused[0] == {} and "bad" in refused[3]
     assert len(list(tmp_path.glob("mamp-visit-*"))) == 1
 
 
 def test_nothing_is_done_before_there_is_a_clip() -> None:
-    assert app.shown_frame({}) is None
-    assert app.go_to({}, None, 3)[0] == {}
-    assert "Choose a clip first" in app.take_mask_file({}, None, None)[1]
-    assert "Choose a clip first" in app.fill_box({}, None, 1, 0, 0, 9, 9)[1]
+    assert handlers.shown_frame({}) is None
+    assert handlers.go_to({}, None, 3)[0] == {}
+    assert "Choose a clip first" in handlers.take_mask_file({}, None, None)[1]
+    assert "Choose a clip first" in handlers.fill_box({}, None, 1, 0, 0, 9, 9)[1]
 
 
 def test_a_new_clip_removes_what_the_old_one_left(visit: dict[str, Any], clip: Path) -> None:
-    app.open_clip(str(clip), visit)
+    handlers.open_clip(str(clip), visit)
     assert not Path(visit["folder"]).exists()
 
 
 def test_words_from_outside_are_no_markup() -> None:
-    assert "<script>" not in app.say("<script>")
+    assert "<script>" not in handlers.say("<script>")
 
 
 def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, visit, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = app.open_example(
+    _, visit, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = handlers.open_example(
         "shapes", {}
     )
     assert "finished run" in said and group["visible"] and Path(video).exists()
     assert Path(shown["value"]["background"]).exists() and not empty["visible"]
-    layer = app.lay_strokes(visit)["layers"][0]
-    assert set(np.unique(app.strokes_to_mask(layer, app.colours_for(None)))) == {0, 1, 2, 3}
+    layer = handlers.lay_strokes(visit)["layers"][0]
+    assert set(np.unique(handlers.strokes_to_mask(layer, handlers.colours_for(None)))) == {0, 1, 2, 3}
 
 
 def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    for clip in app.EXAMPLES.glob("*.mp4"):
-        visit = app.open_example(clip.stem, {})[1]
-        last = list(app.run(None, visit, None, 0.45, app.LOOK, *app.USUAL))[-1]
+    for clip in handlers.EXAMPLES.glob("*.mp4"):
+        visit = handlers.open_example(clip.stem, {})[1]
+        last = list(handlers.run(None, visit, None, 0.45, handlers.LOOK, *handlers.USUAL))[-1]
         count = visit["frames"]
         assert f"Done: {count} of {count} frames" in words(last) and f"{count} taken over" in words(last)
 
 
 def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    assert app.open_clip(str(clip), visit)[9] == {"visible": False, "__type__": "update"}
+    assert handlers.open_clip(str(clip), visit)[9] == {"visible": False, "__type__": "update"}
 
 
 def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
-    assert "Run first" in list(app.make(visit, next(iter(app.PRODUCTS))))[-1][1]
+    assert "Run first" in list(handlers.make(visit, next(iter(handlers.PRODUCTS))))[-1][1]
     list(start(visit, editor(visit, scene(0)[1])))
-    for product in app.PRODUCTS:
-        made, said = list(app.make(visit, product))[-1]
+    for product in handlers.PRODUCTS:
+        made, said = list(handlers.make(visit, product))[-1]
         assert Path(made["value"]).stat().st_size > 1000 and "is ready" in said
 
 
 def test_a_project_file_brings_back_masks_names_and_settings(visit: dict[str, Any], clip: Path, tmp_path: Path) -> None:
-    assert "clip first" in app.take_project_file({}, "x")[0]
+    assert "clip first" in handlers.take_project_file({}, "x")[0]
     list(start(visit, editor(visit, scene(0)[1])))
-    app.project_of(visit).rename({1: "disk"})
+    handlers.project_of(visit).rename({1: "disk"})
     kept = tmp_path / "kept.zip"
-    app.project_of(visit).save(app.settings_of(*CHOSEN))
+    handlers.project_of(visit).save(handlers.settings_of(*CHOSEN))
     kept.write_bytes((Path(visit["folder"]) / "project.zip").read_bytes())
-    other = app.open_clip(str(clip), visit)[0]
-    said, shown, listing, *chosen = app.take_project_file(other, str(kept))
+    other = handlers.open_clip(str(clip), visit)[0]
+    said, shown, listing, *chosen = handlers.take_project_file(other, str(kept))
     assert "1 mask" in said and shown and "disk" in listing and tuple(chosen) == CHOSEN
     kept.write_text("nothing")
-    assert "is no project file" in app.take_project_file(other, str(kept))[0]
+    assert "is no project file" in handlers.take_project_file(other, str(kept))[0]
 
 
 def test_presets_fill_every_control() -> None:
-    for settings in app.PRESETS.values():
-        assert app.settings_of(*app.as_chosen(settings)) == replace(settings, raft_weights=app.RAFT)
+    for settings in handlers.PRESETS.values():
+        assert handlers.settings_of(*handlers.as_chosen(settings)) == replace(settings, raft_weights=handlers.RAFT)
 
 
 def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None:
     wild = Settings(short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x")
-    tame = app.allowed(wild)
-    assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, app.WEIGHTS, "auto")
+    tame = handlers.allowed(wild)
+    assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, handlers.WEIGHTS, "auto")
     assert (tame.long_term, tame.short_term) == ((0, 5), (1, 3, 5))
 
 
@@ -238,12 +242,12 @@ def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     mask = tmp_path / "mask.png"
     write_mask(mask, scene(0)[1])
-    files = app.segment(str(clip), str(mask), short_side=64, flow="none")
+    files = handlers.segment(str(clip), str(mask), short_side=64, flow="none")
     assert [Path(file).name for file in files][:2] == ["overlay.mp4", "masks.zip"]
-    project = app.Project(tmp_path / "p", clip)
+    project = handlers.Project(tmp_path / "p", clip)
     project.give(3, scene(3)[1])
-    again = app.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
+    again = handlers.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
     assert Result(Path(again[0]).parent).receipt["masks_given"] == [3]
     for wrong, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
         with pytest.raises(gr.Error, match=message):
-            app.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]
+            handlers.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]
