@@ -79,6 +79,25 @@ element.addEventListener('change', (event) => {
 });
 """
 
+# The editor (gradio 6.31) loses layers that come with a frame, and tells of a loaded frame only now and then: so its own
+# promise is kept here, and waited for before strokes are laid. It also misjudges the zoom while it is being shown.
+KEEP_PROMISE = """
+() => {
+    const editor = window.editor, load = editor.add_image_from_url;
+    editor.add_image_from_url = (...given) => (editor.loading = load.apply(editor, given));
+}
+"""
+WHEN_LOADED = """
+async (...given) => {
+    const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+    await pause(50);
+    await window.editor.loading;
+    await pause(50);
+    window.editor.tools.get('zoom').set_zoom('fit');
+    return given;
+}
+"""
+
 
 def build() -> gr.Blocks:
     """The page."""
@@ -282,19 +301,25 @@ def build() -> gr.Blocks:
             change.then(forecast, **asked, api_visibility="private")
         altered = [size.change, flow.change, memory.change, features.change, top_k.release, radius.release]
         gr.on(altered, forecast, **asked, api_visibility="private")
-        editor.upload(  # multiple: a mask may come while that of the frame before is still being laid
-            lay_strokes, visit, editor, show_progress="hidden", trigger_mode="multiple", api_visibility="private"
-        )
-        editor.clear(clear_frame, visit, [editor, given], api_visibility="private")
-        for source, wanted in ((at.release, at), (fix.click, slider)):
-            source(go_to, [visit, editor, wanted], [visit, editor, at, given], api_visibility="private")
-        given.select(go_to_given, [visit, editor], [visit, editor, at, given], api_visibility="private")
+        moved, taken = [visit, editor, at, given], [editor, status, given]
+        changes += [
+            editor.clear(clear_frame, visit, [editor, given], api_visibility="private"),
+            at.release(go_to, [visit, editor, at], moved, api_visibility="private"),
+            fix.click(go_to, [visit, editor, slider], moved, api_visibility="private"),
+            given.select(go_to_given, [visit, editor], moved, api_visibility="private"),
+            mask_file.upload(take_mask_file, [visit, editor, mask_file], taken, api_visibility="private"),
+            box.click(fill_box, [visit, editor, number, *corners], taken, api_visibility="private"),
+            project_file.upload(
+                take_project_file,
+                [visit, editor, project_file],
+                [status, editor, given, *controls],
+                api_visibility="private",
+            ),
+        ]
+        for change in changes:
+            change.then(lay_strokes, visit, editor, js=WHEN_LOADED, show_progress="hidden", api_visibility="private")
+        page.load(None, js=KEEP_PROMISE)
         given.submit(rename, visit, None, show_progress="hidden", api_visibility="private")
-        mask_file.upload(take_mask_file, [visit, editor, mask_file], [editor, status, given], api_visibility="private")
-        box.click(fill_box, [visit, editor, number, *corners], [editor, status, given], api_visibility="private")
-        project_file.upload(
-            take_project_file, [visit, project_file], [status, editor, given, *controls], api_visibility="private"
-        )
         for button, settings in zip(presets, PRESETS.values(), strict=True):
             button.click(partial(as_chosen, settings), None, controls, api_visibility="private")
         start.click(

@@ -222,7 +222,7 @@ def shown_frame(visit: Visit) -> Any:
 
 
 def lay_strokes(visit: Visit) -> Any:
-    """Paints the frame's mask once the editor holds the frame: layers that come with it are lost (gradio 6.31)."""
+    """Paints the frame's mask, once the editor holds the frame."""
     mask = project_of(visit).mask(visit["at"]) if visit else None
     if mask is None:
         return gr.skip()
@@ -299,8 +299,9 @@ def fill_box(visit: Visit, painted: Any, number: float, *corners: float) -> tupl
     return shown_frame(visit), say(f"Object {int(number)} takes {share} of frame {visit['at']}."), listing(visit)
 
 
-def take_project_file(visit: Visit, path: str | None) -> tuple[Any, ...]:
+def take_project_file(visit: Visit, painted: Any, path: str | None) -> tuple[Any, ...]:
     """Brings back masks, names and settings of a project file."""
+    keep_strokes(visit, painted)
     nothing = (gr.skip(),) * 8
     if not visit or path is None:
         return say("Choose the project's clip first: it is not in the project file.", bad=True), *nothing

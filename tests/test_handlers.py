@@ -211,17 +211,17 @@ def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
 
 
 def test_a_project_file_brings_back_masks_names_and_settings(visit: dict[str, Any], clip: Path, tmp_path: Path) -> None:
-    assert "clip first" in handlers.take_project_file({}, "x")[0]
+    assert "clip first" in handlers.take_project_file({}, None, "x")[0]
     list(start(visit, editor(visit, scene(0)[1])))
     handlers.project_of(visit).rename({1: "disk"})
     kept = tmp_path / "kept.zip"
     handlers.project_of(visit).save(handlers.settings_of(*CHOSEN))
     kept.write_bytes((Path(visit["folder"]) / "project.zip").read_bytes())
     other = handlers.open_clip(str(clip), visit)[0]
-    said, shown, listing, *chosen = handlers.take_project_file(other, str(kept))
+    said, shown, listing, *chosen = handlers.take_project_file(other, None, str(kept))
     assert "1 mask" in said and shown and "disk" in listing and tuple(chosen) == CHOSEN
     kept.write_text("nothing")
-    assert "is no project file" in handlers.take_project_file(other, str(kept))[0]
+    assert "is no project file" in handlers.take_project_file(other, None, str(kept))[0]
 
 
 def test_presets_fill_every_control() -> None:

@@ -78,10 +78,23 @@ def objects_in_editor(page: Page) -> int:
 
 
 def wait_for_objects(page: Page, count: int) -> None:
+    """Waits for objects in the editor, and for the frame to fill it."""
     deadline = time.monotonic() + 30
-    while objects_in_editor(page) != count:
-        assert time.monotonic() < deadline, f"{objects_in_editor(page)} objects are painted, not {count}"
+    while objects_in_editor(page) != count or not 0.7 < share_of_editor(page) <= 1:
+        shown = f"{objects_in_editor(page)} objects are painted, not {count}"
+        assert time.monotonic() < deadline, f"{shown}; the frame takes {share_of_editor(page):.2f} of the editor"
         page.wait_for_timeout(200)
+
+
+def share_of_editor(page: Page) -> float:
+    """The frame's width or height, as share of the editor's, whichever is more."""
+    found: float = page.evaluate(
+        """() => {
+            const {width, height, scale_value: scale, app: {screen}} = window.editor;
+            return Math.max(scale * width / screen.width, scale * height / screen.height);
+        }"""
+    )
+    return found
 
 
 def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
