@@ -110,14 +110,7 @@ def _measure(
     count: int,
 ) -> int:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the number of frames on the clock."""
-    tracker = TimedTracker(
-        encoder,
-        radius=chosen.radius,
-        top_k=chosen.top_k,
-        long_term=chosen.long_term,
-        short_term=chosen.short_term,
-        flow=chosen.flow_function(),
-    )
+    tracker = TimedTracker(encoder, flow=chosen.flow_function(), **chosen.of_tracker())
     height, width = chosen.processing_size(mask.shape)
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
     tracker.clock = Clock()

@@ -1,172 +1,326 @@
-"""Measures J and F on sequences with masks, in the folders of DAVIS, as the official tool does."""
+"""Measures J and F on sequences with masks, in the folders of DAVIS or YouTube-VOS, as the official tools do."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
+import sys
 import time
+import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch.distributed as dist
 from numpy.typing import NDArray
 
-from mamp import settings
-from mamp.datasets import VosSequence, find_sequences
+from mamp import processes, settings
+from mamp.ablations import ABLATIONS
+from mamp.datasets import DATASETS, VosSequence, find_sequences, seen_categories
 from mamp.encoder import PATCH, EncoderFunction
-from mamp.masks import objects_in, read_mask, write_mask
-from mamp.metrics import contour_accuracy, region_similarity, statistics
+from mamp.flow import FlowFunction
+from mamp.masks import read_mask, write_mask
+from mamp.scores import (
+    Scores,
+    frames_that_count,
+    global_table,
+    j_and_f,
+    measure,
+    objects_of,
+    seen_table,
+    write_tables,
+)
+from mamp.settings import Settings
+from mamp.tracker import MaskTracker
 
 Mask = NDArray[np.uint8]
-Scores = dict[int, tuple[float, ...]]  # of each object: mean, recall and decay of J, then those of F
+Numbered = Iterator[tuple[int, Mask]]
 
-GLOBAL_COLUMNS = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
-SEQUENCE_COLUMNS = ("Sequence", "J-Mean", "F-Mean")
+
+@dataclass(frozen=True)
+class Contender:
+    """Who makes the masks: a tracker with its settings, or, without settings, whoever left them in ``folder``."""
+
+    name: str
+    settings: Settings | None
+    folder: Path | None = None  # where its masks lie, or are kept
+    tracker: type[MaskTracker] = MaskTracker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``python -m mamp evaluate``."""
-    parser.add_argument("root", type=Path, help="folder with JPEGImages/ and Annotations/")
-    parser.add_argument("--split", default="val", help="list in ImageSets/ (%(default)s)")
+    parser.add_argument("root", type=Path, help="folder of DAVIS or YouTube-VOS, or with JPEGImages/ and Annotations/")
+    parser.add_argument("--dataset", choices=DATASETS, default="auto", help="layout of the folder (%(default)s)")
+    parser.add_argument("--split", default="val", help="list in ImageSets/, or folder of YouTube-VOS (%(default)s)")
     parser.add_argument("--resolution", default="480p", help="folder in JPEGImages/ and Annotations/ (%(default)s)")
     parser.add_argument("--sequences", help="only these, with commas")
     parser.add_argument("--frames", type=int, help="only so many frames of each")
-    parser.add_argument("--baseline", action="store_true", help="measure the encoder without weights in the same run")
-    parser.add_argument("--save", type=Path, help="write masks and the official CSVs here, as <sequence>/<frame>.png")
-    parser.add_argument("--score", type=Path, help="track nothing: score the masks in this folder")
+    parser.add_argument("--save", type=Path, help="keep masks, tables and the zip for the server here; resumes from it")
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--baseline", action="store_true", help="measure the encoder without weights in the same run")
+    others.add_argument("--score", type=Path, help="track nothing: score the masks in this folder")
+    others.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="score two folders side by side")
+    others.add_argument("--ablate", choices=tuple(ABLATIONS), help="the rows of one of the paper's ablations")
     settings.add_arguments(parser, short_side=0)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates, as the command line says; the last line printed is one JSON object."""
-    sequences = find_sequences(args.root, split=args.split, resolution=args.resolution)
+    sequences = find_sequences(args.root, dataset=args.dataset, split=args.split, resolution=args.resolution)
     if args.sequences:
         wanted = args.sequences.split(",")
         sequences = [sequence for sequence in sequences if sequence.name in wanted]
     if not sequences:
         raise ValueError(f"there are no sequences with masks in {args.root.name}")
-    if args.score and args.baseline:
-        raise ValueError("--score tracks nothing, so there is no --baseline beside it")
-    chosen = settings.from_arguments(args)
-    encoders: dict[str, EncoderFunction | None] = (
-        {args.score.name: None} if args.score else {"encoder": chosen.encoder()}
-    )
-    if args.baseline:
-        encoders["patches"] = replace(chosen, weights=PATCH).encoder()
-    scores: dict[str, dict[str, Scores]] = {name: {} for name in encoders}
-    print(f"{'sequence':24}{'masks by':>10}{'frames':>8}{'J':>8}{'F':>8}{'J&F':>8}{'frames/s':>10}")
+    contenders = _contenders(args, replace(settings.from_arguments(args), device=str(processes.join(args.device))))
+    rank, world = processes.rank_and_world()
+    if rank == 0:
+        _row("sequence", "masks by", "frames", ["J", "F", "J&F"], "frames/s")
+    outcome = _measured(deal(sequences, world)[rank], contenders, args.frames)
+    for other in _of_all_processes(outcome, world):
+        outcome.add(other)
+    if rank == 0:
+        outcome.sort([sequence.name for sequence in sequences])
+        _summarise(args, sequences, contenders, outcome)
+    processes.leave()
+    return 1 if outcome.failures else 0
+
+
+def _contenders(args: argparse.Namespace, chosen: Settings) -> list[Contender]:
+    if args.score or args.compare:
+        if args.save:
+            raise ValueError("nothing is tracked, so there is nothing to --save")
+        folders = [args.score] if args.score else args.compare
+        return [Contender(folder.name, None, folder) for folder in folders]
+    if args.ablate:
+        return [
+            Contender(name, replace(chosen, **row.changes), args.save and args.save / name, row.tracker)
+            for name, row in ABLATIONS[args.ablate].items()
+        ]
+    baseline = [Contender("patches", replace(chosen, weights=PATCH))] if args.baseline else []
+    return [Contender("encoder", chosen, args.save), *baseline]
+
+
+def deal(sequences: list[VosSequence], world: int) -> list[list[VosSequence]]:
+    """Deals sequences out to processes: the longest first, each to the process with the least to do."""
+    shares: list[list[VosSequence]] = [[] for _ in range(world)]
+    for sequence in sorted(sequences, key=len, reverse=True) if world > 1 else sequences:
+        min(shares, key=lambda share: sum(map(len, share))).append(sequence)
+    return shares
+
+
+@dataclass
+class Outcome:
+    """What came of it: scores by contender and sequence, and what went wrong by sequence."""
+
+    scores: dict[str, dict[str, Scores]]
+    failures: dict[str, str]
+
+    def add(self, other: Outcome) -> None:
+        """Takes over what another process has found."""
+        self.failures |= other.failures
+        for name, by_sequence in other.scores.items():
+            self.scores[name] |= by_sequence
+
+    def sort(self, order: list[str]) -> None:
+        """Puts sequences into the data set's order."""
+        for name, by_sequence in self.scores.items():
+            self.scores[name] = {sequence: by_sequence[sequence] for sequence in order if sequence in by_sequence}
+
+
+def _measured(sequences: Iterable[VosSequence], contenders: list[Contender], frames: int | None) -> Outcome:
+    """Measures every contender on every sequence; one that fails is reported, and the others go on."""
+    outcome = Outcome({contender.name: {} for contender in contenders}, {})
+    for contender in contenders:
+        _note_settings(contender)
     for sequence in sequences:
-        count = min(len(sequence), args.frames or len(sequence))
-        for name, encoder in encoders.items():
+        for contender in contenders:
             began = time.monotonic()
-            if encoder is None:
-                masks = stored(sequence, args.score, count)
-            else:
-                masks = tracked(sequence, encoder, chosen, count)
-                if args.save and name == "encoder":
-                    masks = kept(masks, sequence, args.save)
-            scores[name][sequence.name] = measure(sequence, masks, count)
+            try:
+                count = min(len(sequence), frames or len(sequence))
+                found = measure(sequence, masks_of(contender, sequence, count), count)
+            except (ValueError, RuntimeError, OSError) as error:
+                outcome.failures[sequence.name] = str(error)
+                print(f"{sequence.name}: {error}", file=sys.stderr, flush=True)
+                continue
+            outcome.scores[contender.name][sequence.name] = found
             rate = count / (time.monotonic() - began)
-            _row(sequence.name, name, count, scores[name][sequence.name].values(), f"{rate:10.2f}")
-    summary = {}
-    for name, by_sequence in scores.items():
-        objects = [values for sequence_scores in by_sequence.values() for values in sequence_scores.values()]
-        _row("mean over objects", name, 0, objects, "")
-        means = np.mean(objects, axis=0)
-        whole = dict(zip(GLOBAL_COLUMNS, [(means[0] + means[3]) / 2, *means], strict=True))
-        summary[name] = {column: round(100 * value, 2) for column, value in whole.items()} | {"objects": len(objects)}
-        if folder := args.score or (args.save if name == "encoder" else None):
-            write_tables(folder, args.split, whole, by_sequence)
-    print(json.dumps(summary))
-    return 0
+            _row(sequence.name, contender.name, count, _percent(found.values()), f"{rate:.2f}")
+    return outcome
 
 
-def tracked(sequence: VosSequence, encoder: EncoderFunction, chosen: settings.Settings, count: int) -> Iterator[Mask]:
-    """The masks (H, W) uint8 of the first ``count`` frames, tracked from the first mask."""
-    tracker = chosen.tracker(encoder, chosen.flow_function())
-    first = _first_mask(sequence)
+def _of_all_processes(mine: Outcome, world: int) -> list[Outcome]:
+    if world == 1:
+        return []
+    everyone: list[Outcome] = [mine] * world
+    dist.all_gather_object(everyone, mine)
+    return everyone
+
+
+def masks_of(contender: Contender, sequence: VosSequence, count: int) -> Numbered:
+    """The masks of a sequence's first ``count`` frames that its data set wants: those that are there, else tracked ones."""
+    wanted, folder = sequence.wanted(count), contender.folder
+    if contender.settings is None:
+        assert folder is not None
+        counted = {t for frames in frames_that_count(sequence, count).values() for t in frames}
+        return stored(sequence, folder, sorted(counted))
+    if folder and all(mask_file(folder, sequence, t).exists() for t in wanted):
+        return stored(sequence, folder, wanted)
+    masks = (found for found in tracked(sequence, contender, count) if found[0] in wanted)
+    return kept(masks, sequence, folder) if folder else masks
+
+
+def tracked(sequence: VosSequence, contender: Contender, count: int) -> Numbered:
+    """Tracks the first ``count`` frames, from the first given mask on; YouTube-VOS at half its size (Sec. 4)."""
+    chosen = contender.settings
+    assert chosen is not None
+    tracker = contender.tracker(_encoder(chosen), flow=_flow(chosen), **chosen.of_tracker())
+    started = False
     for t in range(count):
-        frame = _resized(sequence.frame(t), chosen, cv2.INTER_AREA)
-        given = _resized(first, chosen, cv2.INTER_NEAREST_EXACT) if t == 0 else None
-        yield tracker.step(frame, given, size=(first.shape[0], first.shape[1]))
+        given = sequence.given(t)
+        started = started or given is not None
+        if not started:
+            continue
+        frame = sequence.frame(t)
+        size = (frame.shape[0], frame.shape[1])
+        if sequence.listed and not chosen.short_side:
+            chosen = replace(chosen, short_side=min(size) // 2)
+        small = chosen.processing_size(size)
+        mask = None if given is None else _resized(given, small, cv2.INTER_NEAREST_EXACT)
+        yield t, tracker.step(_resized(frame, small, cv2.INTER_AREA), mask, size=size)
 
 
-def stored(sequence: VosSequence, folder: Path, count: int) -> Iterator[Mask]:
-    """The masks of the first ``count`` frames that lie in ``folder``.
+def stored(sequence: VosSequence, folder: Path, frames: Iterable[int]) -> Numbered:
+    """The masks of some frames that lie in ``folder``.
 
     Raises:
         MaskError: One is missing or cannot be read.
-        ValueError: One has another size or a label that the first mask has not.
+        ValueError: One has another size or a label that the sequence has not.
     """
-    first = _first_mask(sequence)
-    for t in range(count):
-        path = folder / sequence.name / f"{sequence.frame_name(t)}.png"
-        mask = read_mask(path)
-        if mask.shape != first.shape:
+    last = max(sequence.objects)
+    for t in frames:
+        path = mask_file(folder, sequence, t)
+        mask, truth = read_mask(path), sequence.mask(t)
+        if truth is not None and mask.shape != truth.shape:
             raise ValueError(f"{sequence.name}/{path.name} is {mask.shape[1]}x{mask.shape[0]}, unlike the true masks")
-        if (objects_in(mask) or [0])[-1] > objects_in(first)[-1]:
+        if mask.max() > last:
             raise ValueError(f"{sequence.name}/{path.name} has a label that the sequence's first mask has not")
-        yield mask
+        yield t, mask
 
 
-def kept(masks: Iterable[Mask], sequence: VosSequence, folder: Path) -> Iterator[Mask]:
+def kept(masks: Numbered, sequence: VosSequence, folder: Path) -> Numbered:
     """Writes masks as they come by."""
     (folder / sequence.name).mkdir(parents=True, exist_ok=True)
-    for t, mask in enumerate(masks):
-        write_mask(folder / sequence.name / f"{sequence.frame_name(t)}.png", mask)
-        yield mask
+    for t, mask in masks:
+        write_mask(mask_file(folder, sequence, t), mask)
+        yield t, mask
 
 
-def measure(sequence: VosSequence, masks: Iterable[Mask], count: int) -> Scores:
-    """Scores the masks of one sequence: each object of the first mask, first and last frame left out."""
-    labels = objects_in(_first_mask(sequence))
-    values: dict[int, list[tuple[float, float]]] = {label: [] for label in labels}
-    for t, mask in enumerate(masks):
-        truth = sequence.mask(t)
-        if truth is None or t in (0, count - 1):
-            continue
-        for label, rows in values.items():
-            one, other = truth == label, mask == label
-            rows.append((region_similarity(one, other), contour_accuracy(one, other)))
-    if not all(values.values()):
-        raise ValueError(f"{sequence.name} has too few frames with masks to measure on")
-    tables = {label: np.array(rows) for label, rows in values.items()}
-    return {label: (*statistics(table[:, 0]), *statistics(table[:, 1])) for label, table in tables.items()}
+def mask_file(folder: Path, sequence: VosSequence, t: int) -> Path:
+    """Where the mask of a frame lies, for the official tools too."""
+    return folder / sequence.name / f"{sequence.frame_name(t)}.png"
 
 
-def write_tables(folder: Path, split: str, whole: dict[str, float], by_sequence: dict[str, Scores]) -> None:
-    """Writes the two CSVs of the official DAVIS tool, with its names, columns and digits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"global_results-{split}.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(GLOBAL_COLUMNS)
-        table.writerow(f"{whole[column]:.3f}" for column in GLOBAL_COLUMNS)
-    with (folder / f"per-sequence_results-{split}.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(SEQUENCE_COLUMNS)
-        for name, scores in by_sequence.items():
-            for label, values in scores.items():
-                table.writerow([f"{name}_{label}", f"{values[0]:.3f}", f"{values[3]:.3f}"])
+def _note_settings(contender: Contender) -> None:
+    """Leaves the settings beside the masks, so that a run is never gone on with under other ones."""
+    if contender.settings is None or contender.folder is None:
+        return
+    path = contender.folder / "settings.json"
+    origin = getattr(_encoder(contender.settings), "origin", {})
+    text = json.dumps({**asdict(contender.settings), **origin, "device": None}, indent=1)
+    if path.exists() and path.read_text() != text:
+        raise ValueError(f"{contender.folder.name} holds masks of other settings: choose another folder for --save")
+    contender.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
-def _first_mask(sequence: VosSequence) -> Mask:
-    first = sequence.mask(0)
-    if first is None or not first.any():
-        raise ValueError(f"{sequence.name} has no objects in its first frame")
-    return first
+def _summarise(
+    args: argparse.Namespace, sequences: list[VosSequence], contenders: list[Contender], outcome: Outcome
+) -> None:
+    """Prints means and, of several contenders, the sequences side by side; writes tables and the zip; ends with JSON."""
+    listed = any(sequence.listed for sequence in sequences)
+    seen = seen_categories(args.root) if listed else set()
+    categories = {
+        sequence.name: {label: found.category for label, found in sequence.objects.items()}
+        for sequence in sequences
+        if sequence.name not in outcome.failures
+    }
+    summary: dict[str, object] = {}
+    for contender in contenders:
+        by_sequence = outcome.scores[contender.name]
+        objects = objects_of(by_sequence)
+        table = global_table(by_sequence) if objects else {}
+        if objects:
+            _row("mean over objects", contender.name, "", _percent(objects), "")
+        if by_seen := seen_table(by_sequence, categories, seen):
+            print("  ".join(f"{name} {100 * value:.1f}" for name, value in by_seen.items()))
+        table |= by_seen
+        summary[contender.name] = {name: round(100 * value, 2) for name, value in table.items()} | {
+            "objects": len(objects)
+        }
+        if contender.folder and objects:
+            write_tables(contender.folder, args.split, table, by_sequence)
+        if contender.folder and contender.settings and not outcome.failures:
+            path = write_zip(contender.folder, sequences, "Annotations/" if listed else "")
+            print(f"{path.name} in {contender.folder.name} is what the server takes")
+    if len(contenders) > 1:
+        _side_by_side(contenders, outcome)
+    if outcome.failures:
+        summary["failures"] = outcome.failures
+    print(json.dumps(summary))
 
 
-def _resized(image: Mask, chosen: settings.Settings, how: int) -> Mask:
-    height, width = chosen.processing_size((image.shape[0], image.shape[1]))
-    if (height, width) == image.shape[:2]:
+def write_zip(folder: Path, sequences: Iterable[VosSequence], inside: str) -> Path:
+    """Packs the masks of a folder as the data set's server takes them; ``inside`` is where in the zip they lie."""
+    path = folder / "masks.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+        for sequence in sequences:
+            for mask in sorted((folder / sequence.name).glob("*.png")):
+                file.write(mask, f"{inside}{sequence.name}/{mask.name}")
+    return path
+
+
+def _side_by_side(contenders: list[Contender], outcome: Outcome) -> None:
+    """J&F of every sequence, a column a contender, and how far the last is ahead of the first."""
+    names = [contender.name for contender in contenders]
+    print(f"\n{'J&F':24}" + "".join(f"{name[:11]:>12}" for name in (*names, "last-first")))
+    shared = [name for name in outcome.scores[names[0]] if all(outcome.scores[other].get(name) for other in names)]
+    rows = {name: [list(outcome.scores[other][name].values()) for other in names] for name in shared}
+    if shared:
+        rows["mean over objects"] = [
+            [values for name in shared for values in outcome.scores[other][name].values()] for other in names
+        ]
+    for name, row in rows.items():
+        means = [_percent(objects)[2] for objects in row]
+        print(f"{name:24}" + "".join(f"{mean:12.1f}" for mean in means) + f"{means[-1] - means[0]:+12.1f}")
+
+
+@cache
+def _encoder(chosen: Settings) -> EncoderFunction:
+    return chosen.encoder()
+
+
+@cache
+def _flow(chosen: Settings) -> FlowFunction | None:
+    return chosen.flow_function()
+
+
+def _resized(image: Mask, size: tuple[int, int], how: int) -> Mask:
+    if size == image.shape[:2]:
         return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=how), np.uint8)
 
 
-def _row(sequence: str, name: str, frames: int, objects: Iterable[tuple[float, ...]], rate: str) -> None:
-    means = np.mean(list(objects), axis=0) * 100
-    j, f = means[0], means[3]
-    print(f"{sequence:24}{name:>10}{frames or '':>8}{j:8.1f}{f:8.1f}{(j + f) / 2:8.1f}{rate}", flush=True)
+def _percent(objects: Iterable[tuple[float, ...]]) -> list[float]:
+    objects = list(objects)
+    return [100 * value for value in j_and_f(objects)] if objects else []
+
+
+def _row(sequence: str, name: str, frames: int | str, means: list[float] | list[str], rate: str) -> None:
+    cells = [f"{mean:.1f}" if isinstance(mean, float) else mean for mean in means or ["", "", ""]]
+    print(
+        f"{sequence:24}{name[:10]:>11}{frames:>8}" + "".join(f"{cell:>8}" for cell in cells) + f"{rate:>10}", flush=True
+    )

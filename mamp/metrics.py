@@ -16,6 +16,7 @@ BINS = 4
 
 def region_similarity(truth: Bool, result: Bool) -> float:
     """J: intersection over union of two masks (H, W) bool; 1 if both are empty."""
+    truth, result = _around_objects(truth, result)
     union = np.count_nonzero(truth | result)
     return np.count_nonzero(truth & result) / union if union else 1.0
 
@@ -23,6 +24,7 @@ def region_similarity(truth: Bool, result: Bool) -> float:
 def contour_accuracy(truth: Bool, result: Bool) -> float:
     """F: the F-measure of the contours of two masks (H, W) bool, matched within a small disk."""
     radius = math.ceil(BOUND * math.hypot(*truth.shape))
+    truth, result = _around_objects(truth, result)
     truth_contour, result_contour = contours(truth), contours(result)
     n_truth, n_result = int(truth_contour.sum()), int(result_contour.sum())
     if not n_truth or not n_result:
@@ -41,6 +43,13 @@ def contours(mask: Bool) -> NDArray[np.uint8]:
     edge = (here ^ padded[:-1, 1:]) | (here ^ padded[1:, :-1]) | (here ^ padded[1:, 1:])
     edge[-1, -1] = False
     return edge.astype(np.uint8)
+
+
+def _around_objects(truth: Bool, result: Bool) -> tuple[Bool, Bool]:
+    """The part of two masks that holds their objects and the contours of those: the same numbers in a fraction of time."""
+    left, top, width, height = cv2.boundingRect((truth | result).view(np.uint8))
+    part = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
+    return truth[part], result[part]
 
 
 def statistics(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -47,14 +48,11 @@ class Settings:
 
     def tracker(self, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
         """A tracker at its first frame."""
-        return MaskTracker(
-            encoder,
-            radius=self.radius,
-            top_k=self.top_k,
-            long_term=self.long_term,
-            short_term=self.short_term,
-            flow=flow,
-        )
+        return MaskTracker(encoder, flow=flow, **self.of_tracker())
+
+    def of_tracker(self) -> dict[str, Any]:
+        """Those of the settings that are keywords of ``MaskTracker``."""
+        return {name: getattr(self, name) for name in ("radius", "top_k", "long_term", "short_term")}
 
     def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (H, W) at which frames of a size (H, W) are matched."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
+from mamp import processes
 from mamp.encoder import STRIDE, file_sha256
 from mamp.trainer import Recipe, Trainer
 
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = Recipe(**{name: value for name, value in vars(args).items() if name in names})
     if recipe.crop % STRIDE:
         raise ValueError(f"--crop must be a multiple of {STRIDE}, not {recipe.crop}")
-    device = _join(args.device)
+    device = processes.join(args.device)
     trainer = Trainer(
         recipe, args.data, args.out, device=device, workers=args.workers, autocast=args.precision == "bfloat16"
     )
@@ -105,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{trainer.progress.samples:,} samples in {_clock(trainer.progress.seconds)}: {path} {file_sha256(path)[:12]}"
         )
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    processes.leave()
     return 128 + stop.number if stop.number else 0
 
 
@@ -128,17 +127,6 @@ class _StopSignal:
         flag = torch.tensor(self.number, device=device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
         return bool(flag.item())
-
-
-def _join(name: str) -> torch.device:
-    """Joins the processes that torchrun started, if it did, and picks this one's device."""
-    cuda = name.startswith("cuda") or (name == "auto" and torch.cuda.is_available())
-    if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("nccl" if cuda else "gloo")
-        if cuda:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return torch.device("cuda" if name == "auto" and cuda else "cpu" if name == "auto" else name)
 
 
 def _report(rank: int, line: str) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mamp import processes
 from mamp.datasets import FramePairs
 from mamp.encoder import Encoder, ResidualBlock, save_encoder, to_channels_last
 from mamp.lab import A, B, drop_ab_channel, rgb_to_lab
@@ -135,7 +135,7 @@ class Trainer:
     def __init__(
         self, recipe: Recipe, data: Path, out: Path, *, device: torch.device, workers: int = 0, autocast: bool = False
     ) -> None:
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.rank, self.world = processes.rank_and_world()
         if recipe.batch % (self.world * recipe.pairs_per_window):
             raise ValueError(
                 f"the batch must be a multiple of {self.world * recipe.pairs_per_window}, not {recipe.batch}"

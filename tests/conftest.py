@@ -27,6 +27,17 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 Image = NDArray[np.uint8]
 ROOT = Path(__file__).parent.parent
 
+TORCHRUN = [
+    sys.executable,
+    "-m",
+    "torch.distributed.run",
+    "--nproc-per-node",
+    "2",
+    "--master-port",
+    "0",
+    "--standalone",
+]
+
 
 def scene(t: int, height: int = 96, width: int = 128, speed: float = 2.0) -> tuple[Image, Image]:
     """A textured disk that moves over a textured ground: the frame and its exact mask."""

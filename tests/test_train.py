@@ -18,7 +18,7 @@ from mamp.datasets import FramePairs, split_shots, warp_at_random
 from mamp.encoder import Encoder, load_encoder
 from mamp.losses import colour_loss, motion_loss
 from mamp.trainer import Recipe, Trainer, learning_rate
-from tests.conftest import ROOT, scene, write_clip
+from tests.conftest import ROOT, TORCHRUN, scene, write_clip
 
 RECIPE = Recipe(
     batch=4, crop=32, samples=48, schedule="cosine", temperature=0.05, start="patches", motion_weight=1.0, max_scale=1.5
@@ -140,18 +140,8 @@ def test_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: P
 
 def test_two_processes_train_as_one(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "two"
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-port",
-        "0",
-        "--standalone",
-    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    arguments = [*launcher, *command(clips, out, "--samples", "12")]
+    arguments = [*TORCHRUN, *command(clips, out, "--samples", "12")]
     run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
     assert run.returncode == 0, run.stderr
     assert "12 samples" in run.stdout
