@@ -48,6 +48,7 @@ from mamp.writer import cut_clip
 
 EXAMPLES = Path(__file__).parent / "examples"
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
+MAX_CLIP = 20 * MAX_FRAMES  # frames of a clip that a part may be taken of: counting them takes time
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
@@ -129,7 +130,7 @@ def open_clip(path: str | None, visit: Visit) -> tuple[Any, ...]:
     if path is None:
         return opened({}, say("Choose a clip to begin."))
     try:
-        frames = reader_of(path).count()
+        frames = reader_of(path).count(MAX_CLIP)
         if frames > MAX_FRAMES:
             words = f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Take a part of it, on the left."
             return opened({}, say(words, bad=True), too_long=frames)
@@ -144,15 +145,16 @@ def take_part(path: str | None, visit: Visit, first: float, last: float) -> tupl
     close_visit(visit)
     if path is None:
         return opened({}, say("Choose a clip first.", bad=True))
-    folder = new_folder()
+    folder, frames = new_folder(), 0
     try:
+        frames = reader_of(path).count(MAX_CLIP)
         if last - first >= MAX_FRAMES:
             raise VideoError(f"Frames {first:.0f} to {last:.0f} are more than the {MAX_FRAMES} that may be taken.")
         cut_clip(reader_of(path), int(first), int(last), folder / "part.mp4")
         visit = new_visit(str(folder / "part.mp4"), folder)
     except VideoError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        return opened({}, say(str(error), bad=True), too_long=reader_of(path).count())
+        return opened({}, say(str(error), bad=True), too_long=frames)
     return described(visit)
 
 
@@ -170,9 +172,7 @@ def new_visit(path: str, folder: Path | None = None) -> Visit:
     Raises:
         VideoError: The clip cannot be read, or is too long.
     """
-    frames = reader_of(path).count()
-    if frames > MAX_FRAMES:
-        raise VideoError(f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Please cut it.")
+    frames = reader_of(path).count(MAX_FRAMES)
     return {"folder": str(folder or new_folder()), "clip": path, "frames": frames, "at": 0}
 
 

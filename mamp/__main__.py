@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from tqdm import tqdm
 
@@ -39,6 +41,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"mamp: {error}", file=sys.stderr)
         return 2
     return code
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Ends as Ctrl-C does, so that what was done is kept."""
+    raise SystemExit(128 + number)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,4 +97,5 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())

@@ -83,6 +83,11 @@ def segment_video(
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()
+    earlier = None if former is None else Result(Path(former))
+    if earlier is not None:
+        if earlier.folder.resolve() == Path(out_dir).resolve():
+            raise MaskError("An earlier run must be in another folder than the new one.")
+        _ = earlier.receipt  # before anything in the new folder is touched
     clock = Clock()
     with clock.stage("read"):
         reader = VideoReader(clip)
@@ -99,8 +104,8 @@ def segment_video(
         **getattr(loaded, "origin", {"weights": "given by the caller", "weights_sha256": None}),
     }
     run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}), look)
-    if former is not None:
-        run.take_over(Result(Path(former)))
+    if earlier is not None:
+        run.take_over(earlier)
     yield from run.updates(should_stop)
 
 
@@ -142,8 +147,6 @@ class _Run:
 
     def take_over(self, former: Result) -> None:
         """Takes over the masks of an earlier run that still stand."""
-        if former.folder.resolve() == self.result.folder.resolve():
-            raise MaskError("An earlier run must be in another folder than the new one.")
         names = {index: self.reader.name(index) for index in range(self.total)}
         self.kept = frames_that_stand(former, names, self.given, self.receipt)
         with self.clock.stage("write"):
@@ -157,6 +160,9 @@ class _Run:
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
+        # Of a run that is killed this is what is left, beside its masks: enough for the next one to go on.
+        self.result.write_sightings(self._sightings())
+        self._write_receipt("killed")
         try:
             yield from self._backwards(should_stop)
             yield from self._forwards(should_stop)
@@ -253,7 +259,8 @@ class _Run:
         with self.clock.stage("write"):
             write_mask(self._mask_path(index), mask)
             self.objects[index] = encode_rle(mask)
-        self.confidence[index] = confidence
+            self.confidence[index] = confidence
+            self.result.write_sightings(self._sightings_on(index), more=True)
 
     def _update(self, index: int, image: Image, mask: Image | None = None) -> Update:
         """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
@@ -273,18 +280,21 @@ class _Run:
             self.result.write_zip(self._mask_path(index) for index in done)
             self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
             self.result.write_sightings(self._sightings())
-        info = self.reader.info
         with self.clock.stage("count"):
             in_video = VideoReader(self.result.overlay).count() if self.rendered else 0
+        self._write_receipt("failed" if self.error else "stopped" if self.stopped else "complete", in_video)
+
+    def _write_receipt(self, end: str, in_video: int = 0) -> None:
+        info = self.reader.info
         document = {
             "clip": self.reader.path.name,
             **self.receipt,
-            "end": "failed" if self.error else "stopped" if self.stopped else "complete",
+            "end": end,
             "error": self.error,
             "damage": self.reader.damage,
             "frames_in_clip": self.total,
-            "frames_decoded": len(done),
-            "masks_written": len(done),
+            "frames_decoded": len(self.objects),
+            "masks_written": len(self.objects),
             "masks_taken_over": len(self.kept),
             "frames_in_video": in_video,
             "fps": str(info.fps),
@@ -298,15 +308,18 @@ class _Run:
             "names": self.names,
             "seconds": {**self.clock.seconds, "in_all": round(time.monotonic() - self.began, 3)},
         }
-        self.result.receipt_json.write_text(json.dumps(document, indent=2) + "\n")
+        self.result.write_receipt(document)
 
     def _sightings(self) -> Iterator[Sighting]:
         for index in sorted(self.objects):
-            found, confidence = self.objects[index], self.confidence.get(index, {})
-            for label in sorted({*found, *confidence}):
-                area = found[label]["area"] if label in found else 0
-                time_shown = round(float(self.reader.time(index)), 6)
-                yield Sighting(index, time_shown, label, area, round(confidence.get(label, 0.0), 4))
+            yield from self._sightings_on(index)
+
+    def _sightings_on(self, index: int) -> Iterator[Sighting]:
+        found, confidence = self.objects[index], self.confidence.get(index, {})
+        for label in sorted({*found, *confidence}):
+            area = found[label]["area"] if label in found else 0
+            time_shown = round(float(self.reader.time(index)), 6)
+            yield Sighting(index, time_shown, label, area, round(confidence.get(label, 0.0), 4))
 
 
 def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> dict[int, Image]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from mamp.sources import RGB, Decoded, VideoError, VideoInfo, on_white
+from mamp.sources import RGB, Decoded, VideoError, VideoInfo, check_size, on_white
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 RATE = Fraction(24)  # [frames/s] of a folder of frames, which says nothing about time; DAVIS is at 24
@@ -93,6 +93,7 @@ class AnimatedPicture:
         """Decodes from the beginning, whatever ``near``: each frame is drawn over the one before it."""
         try:
             with Image.open(self.path, formats=("WEBP",)) as image:
+                check_size(self.path, *image.size)
                 start = 0
                 for number in range(getattr(image, "n_frames", 1)):
                     image.seek(number)
@@ -100,6 +101,8 @@ class AnimatedPicture:
                     duration = int(image.info.get("duration", 0)) or 1000 // int(RATE)
                     yield Decoded(start, duration, partial(on_white, rgba))
                     start += duration
+        except VideoError:
+            raise
         except (OSError, ValueError, EOFError, Image.DecompressionBombError):
             self.damage = f"{self.path.name} is damaged; only the frames that decode are used."
 
@@ -107,10 +110,13 @@ class AnimatedPicture:
 def _read_picture(path: Path) -> RGB:
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
+            check_size(path, *image.size)
             upright = ImageOps.exif_transpose(image)
             if upright.has_transparency_data:
                 return on_white(np.asarray(upright.convert("RGBA")))
             return np.array(upright.convert("RGB"))
+    except VideoError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"The frame {path.name} cannot be read as a picture.") from error
 

@@ -104,7 +104,9 @@ class Result:
 
     @property
     def sightings(self) -> list[Sighting]:
-        """The rows of ``objects.csv``, in the order of frames."""
+        """The rows of ``objects.csv``: in the order of frames, or as they came where the run was killed."""
+        if not self.objects_csv.exists():
+            return []
         with self.objects_csv.open(newline="") as file:
             return [
                 Sighting(
@@ -115,6 +117,7 @@ class Result:
                     float(row["confidence"]),
                 )
                 for row in csv.DictReader(file)
+                if all(row.values())  # a killed run may end in half a row
             ]
 
     @property
@@ -133,14 +136,23 @@ class Result:
         old = [path for folder in (self.masks_dir, self.given_dir) for path in folder.glob("*.png")]
         if old and not self.receipt_json.exists():
             raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
+        if self.receipt_json.exists():
+            old += self.files
         for path in old:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
-    def write_sightings(self, sightings: Iterable[Sighting]) -> None:
-        """Writes ``objects.csv``."""
-        with self.objects_csv.open("w", newline="") as file:
+    def write_receipt(self, document: Mapping[str, Any]) -> None:
+        """Writes ``receipt.json``, whole or not at all."""
+        partial = self.receipt_json.with_name(".receipt.json.part")
+        partial.write_text(json.dumps(document, indent=2) + "\n")
+        partial.replace(self.receipt_json)
+
+    def write_sightings(self, sightings: Iterable[Sighting], *, more: bool = False) -> None:
+        """Writes ``objects.csv``, or ``more`` rows to what is written."""
+        with self.objects_csv.open("a" if more else "w", newline="") as file:
             table = csv.DictWriter(file, list(Sighting.__dataclass_fields__))
-            table.writeheader()
+            if not more:
+                table.writeheader()
             table.writerows(asdict(sighting) for sighting in sightings)
 
     def write_zip(self, masks: Iterable[Path]) -> None:

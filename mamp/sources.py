@@ -21,6 +21,8 @@ RGB = NDArray[np.uint8]
 
 KINDS = "mp4, mov, mkv, webm, avi, gif, webp or a folder of frames"
 
+MAX_PIXELS = 8192 * 4352  # of a frame: 8K, as cameras round it; a header may claim anything
+
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"  # no playlists: those open other files
 _HD_HEIGHT = 720  # [pixels] from which on an untagged video is in BT.709 colours, as every player assumes
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
@@ -136,6 +138,9 @@ class MediaFile:
         stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         if getattr(stream, "codec_context", None) is None:
             raise VideoError(f"{self.path.name} is compressed in a way that cannot be decoded here.")
+        check_size(self.path, stream.width, stream.height)
+        # Frames may be larger than the header says.
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         # With threads that each take a frame, one broken frame would take its neighbours with it.
         stream.thread_type = "SLICE"
         return stream
@@ -204,6 +209,16 @@ class MediaFile:
         untagged_hd = frame.colorspace == _UNSPECIFIED and height >= _HD_HEIGHT and not frame.format.is_rgb
         colours = "ITU709" if untagged_hd else None
         return _turn(_array(frame.reformat(width, height, "rgb24", src_colorspace=colours)), self._matrix)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuses frames that are too large, before memory is taken for them.
+
+    Raises:
+        VideoError: They are.
+    """
+    if width * height > MAX_PIXELS:
+        raise VideoError(f"{path.name} is {width}x{height}: frames of more than 8K cannot be taken.")
 
 
 def open_container(path: Path) -> InputContainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,9 +76,13 @@ class VideoReader:
         """The name of a frame's mask: that of the frame's own file in a folder, else its number in five digits."""
         return self._source.name(index)
 
-    def count(self) -> int:
-        """The number of frames, by decoding them all the first time."""
-        return len(self._index().ticks)
+    def count(self, limit: int | None = None) -> int:
+        """The number of frames, by decoding them all the first time.
+
+        Raises:
+            VideoError: There are more than ``limit``: they are not counted further.
+        """
+        return len(self._index(limit).ticks)
 
     def time(self, index: int) -> Fraction:
         """When a frame is shown, from the start of the clip [s]."""
@@ -151,9 +156,12 @@ class VideoReader:
             return end - tick
         return last.duration or usual
 
-    def _index(self) -> _Index:
+    def _index(self, limit: int | None = None) -> _Index:
         if self._known is None:
-            timed = [(decoded.pts, tick, duration) for decoded, tick, duration in self._timed()]
+            counted = itertools.islice(self._timed(), None if limit is None else limit + 1)
+            timed = [(decoded.pts, tick, duration) for decoded, tick, duration in counted]
+            if limit is not None and len(timed) > limit:
+                raise VideoError(f"{self.path.name} has more than {limit} frames. Please cut it.")
             pts = [entry[0] for entry in timed]
             position = {stamp: index for index, stamp in enumerate(pts) if stamp is not None}
             self._known = _Index(

@@ -16,6 +16,7 @@ import pytest
 import mamp
 from mamp.__main__ import main
 from mamp.masks import write_mask
+from mamp.result import Result
 from mamp.writer import VideoWriter
 from tests.conftest import scene, write_clip
 
@@ -71,21 +72,49 @@ def test_bad_input_ends_with_one_sentence_and_code_2(
     assert len(lines) == 1 and message in lines[0]
 
 
-def test_ctrl_c_keeps_what_is_done(clip: Path) -> None:
+def started(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
+    """A long run that has written some masks, and its words."""
     out = clip.parent / "out"
-    long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(400)])
+    long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(200)])
     write_mask(clip.parent / "scene.png", scene(0)[1])
-    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), "--out", str(out), *QUICK]
-    run = subprocess.Popen([sys.executable, "-m", "mamp", *words], stderr=subprocess.DEVNULL)
+    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
+    command = [sys.executable, "-m", "mamp", *words, "--out", str(out)]
+    run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (out / "masks" / "00003.png").exists():
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    run.send_signal(signal.SIGINT)
-    assert run.wait(60) == 130
+    return run, words
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_ended_run_keeps_what_is_done(clip: Path, number: signal.Signals, code: int) -> None:
+    run, _ = started(clip)
+    run.send_signal(number)
+    assert run.wait(60) == code
+    out = clip.parent / "out"
     receipt = json.loads((out / "receipt.json").read_text())
-    assert receipt["end"] == "stopped" and 4 <= receipt["masks_written"] < 400
+    assert receipt["end"] == "stopped" and 4 <= receipt["masks_written"] < 200
     assert receipt["masks_written"] == receipt["frames_in_video"] == len(list((out / "masks").iterdir()))
+
+
+def test_a_killed_run_goes_on_to_the_same_masks(clip: Path) -> None:
+    run, words = started(clip)
+    run.kill()
+    run.wait(60)
+    out, again, unbroken = (clip.parent / name for name in ("out", "again", "unbroken"))
+    receipt = json.loads((out / "receipt.json").read_text())
+    done = list((out / "masks").glob("*.png"))
+    assert receipt["end"] == "killed" and not (out / "overlay.mp4").exists() and 4 <= len(done) < 200
+    assert main([*words, "--out", str(again), "--former", str(out)]) == 0
+    assert main([*words, "--out", str(unbroken)]) == 0
+    assert json.loads((again / "receipt.json").read_text())["masks_taken_over"] >= 4
+    for path in (unbroken / "masks").iterdir():
+        assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
+    rows = [Result(folder).sightings for folder in (again, unbroken)]
+    assert len(rows[0]) == len(rows[1]) == 200
+    assert sum(one != other for one, other in zip(*rows, strict=True)) <= 1, "the row that was being written"
+    assert main([*words, "--out", str(out)]) == 0, "into the same folder"
 
 
 def test_public_names_and_all_agree() -> None:

@@ -143,6 +143,9 @@ def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, mon
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
     _, _, _, said, *_, part, last = handlers.open_clip(str(long), {})[:9]
     assert "limit here is 3" in said and part["visible"] and last["value"] == 2
+    monkeypatch.setattr(handlers, "MAX_CLIP", 4)
+    handlers.reader_of.cache_clear()
+    assert "more than 4 frames" in handlers.open_clip(str(long), {})[3]
 
 
 def test_a_part_of_a_clip_that_is_too_long_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

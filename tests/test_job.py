@@ -220,6 +220,7 @@ def test_nothing_is_taken_over_from_other_settings_or_another_clip(clip: Path) -
         list(start(clip, former=clip.parent / "out"))
     with pytest.raises(ValueError, match="no results of a run in nowhere"):
         list(start(clip, former=clip.parent / "nowhere"))
+    assert names(clip) == [f"{t:05d}" for t in range(LENGTH)], "what is there is left alone"
 
 
 def test_a_second_run_into_the_same_folder_replaces_the_first(clip: Path) -> None:

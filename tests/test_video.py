@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -357,6 +360,43 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
         assert name in text and str(tmp_path) not in text and text.endswith(".") and "\n" not in text
     with pytest.raises(FileNotFoundError, match=r"There is no file none\.mp4\."):
         VideoReader(tmp_path / "none.mp4")
+
+
+def test_sizes_beyond_8k_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames/0.png").write_bytes(
+        png + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    )
+    gif = b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0)
+    (tmp_path / "large.gif").write_bytes(gif + b"," + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02D\x01\x00;")
+    webp = b"VP8X" + struct.pack("<II", 10, 0) + (16_000).to_bytes(3, "little") * 2
+    (tmp_path / "large.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(webp)) + b"WEBP" + webp)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name in ("frames", "large.gif", "large.webp"):
+        with pytest.raises(VideoError):
+            VideoReader(tmp_path / name)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
+
+
+def test_frames_that_grow_on_the_way_are_not_decoded_beyond_8k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make(tmp_path / "clip.mp4")
+    monkeypatch.setattr("mamp.sources.MAX_PIXELS", 32 * 32)
+    with pytest.raises(VideoError, match="8K"):
+        VideoReader(clip)
+    monkeypatch.setattr("mamp.sources.check_size", lambda *_: None)
+    with pytest.raises(VideoError, match="no frame that can be decoded"):
+        VideoReader(clip)
+
+
+def test_counting_ends_at_a_limit(tmp_path: Path) -> None:
+    clip = make(tmp_path / "clip.mp4")
+    frames = VideoReader(clip).count()
+    assert VideoReader(clip).count(frames) == frames
+    with pytest.raises(VideoError, match=f"more than {frames - 1} frames"):
+        VideoReader(clip).count(frames - 1)
 
 
 def test_a_folder_of_several_sizes_is_refused(tmp_path: Path) -> None:
