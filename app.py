@@ -103,7 +103,9 @@ def build() -> gr.Blocks:
     """The page."""
     page: gr.Blocks
     with gr.Blocks(
-        title="MAMP: follow objects through a video", delete_cache=(600, KEEP_SECONDS), fill_width=False
+        title="MAMP: follow objects through a video",
+        delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),
+        fill_width=False,
     ) as page:
         visit = gr.State({}, time_to_live=KEEP_SECONDS, delete_callback=close_visit)
         gr.Markdown(
@@ -113,7 +115,8 @@ def build() -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 gr.Markdown(
-                    f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames and {MAX_UPLOAD.upper()}; any common video format."
+                    "## 1 · Choose a clip\n"
+                    f"Up to {MAX_FRAMES} frames, 8K and {MAX_UPLOAD.upper()}; any common video format."
                 )
                 clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
                 with gr.Group(visible=False) as part:

@@ -52,7 +52,7 @@ MAX_CLIP = 20 * MAX_FRAMES  # frames of a clip that a part may be taken of: coun
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
-KEEP_SECONDS = 3600
+KEEP_SECONDS = int(os.environ.get("MAMP_KEEP_SECONDS", "3600"))
 GPU_SECONDS_A_FRAME, GPU_SECONDS_TO_START = 0.12, 10
 
 SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +52,13 @@ class ProjectFile:
     names: dict[int, str]
 
 
+# What zipfile and json raise of a damaged, encrypted or foreign file.
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(KeyError, ValueError, TypeError, AttributeError),
+)
+
+
 def read_project_file(path: str | Path) -> ProjectFile:
     """Reads a project file.
 
@@ -67,9 +76,9 @@ def read_project_file(path: str | Path) -> ProjectFile:
         names = {int(label): str(name) for label, name in document["names"].items()}
         clip, fingerprint = str(document["clip"]), str(document["clip_sha256"])
         return ProjectFile(clip, fingerprint, masks, settings, names)
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        if isinstance(error, MaskError):
-            raise
+    except MaskError:
+        raise
+    except _UNREADABLE as error:
         raise MaskError(f"{path.name} is no project file of this program.") from error
 
 

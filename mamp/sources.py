@@ -126,7 +126,10 @@ class MediaFile:
         with open_container(self.path) as container:
             stream = self._video_stream(container)
             if near is not None:
-                container.seek(near + self._origin, stream=stream)
+                try:
+                    container.seek(near + self._origin, stream=stream)
+                except av.FFmpegError:  # a damaged index; from the beginning the frame is found
+                    return
             for pts, frame in self._frames(container, stream, from_start=near is None):
                 yield Decoded(pts, frame.duration or 0, partial(self._upright, frame))
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -132,6 +132,13 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """Starts the page in a process of its own, on this machine only; yields its address. Files go into a folder."""
+    with serve_process(folder, {}) as (url, _):
+        yield url
+
+
+@contextmanager
+def serve_process(folder: Path, variables: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """As ``serve``, with variables of the environment; yields the address and the process's number."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -142,6 +149,7 @@ def serve(folder: Path) -> Iterator[str]:
         "GRADIO_TEMP_DIR": str(folder),
         "HF_HUB_OFFLINE": "1",
         "GRADIO_MCP_SERVER": "True",
+        **variables,
     }
     url = f"http://127.0.0.1:{port}/"
     with (folder / "log.txt").open("w") as log:
@@ -155,7 +163,7 @@ def serve(folder: Path) -> Iterator[str]:
                     break
             except OSError:
                 time.sleep(0.2)
-        yield url
+        yield url, server.pid
     finally:
         server.terminate()
         server.wait(20)
