@@ -210,7 +210,8 @@ def resolve_weights(
     if isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
         raise WeightsError(f"There is no weights file {path.name}.")
     try:
-        return Path(hf_hub_download(repository, filename or named or default_filename))
+        # No revision: whoever names a repository takes it as it is; safetensors run no code, and a hash can be asked for.
+        return Path(hf_hub_download(repository, filename or named or default_filename))  # nosec
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise WeightsError(f"The weights {source} could not be fetched from the Hugging Face Hub.") from error
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cv2
 import numpy as np
 import pytest
+import torch
 
-from mamp import MaskTracker, PatchEncoder
+from mamp import MaskTracker, PatchEncoder, load_encoder
+from mamp.flow import dis_flow
 from tests.conftest import Image, overlap, scene
 
 
@@ -138,3 +143,20 @@ def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(se
         for t in tracker.frames_to_recall(at, given):
             tracker.recall(t, frames[t], whole[t], given=t in given)
         assert all(overlap(tracker.step(frames[t], given.get(t)), whole[t]) > 0.9 for t in range(at, 14))
+
+
+@pytest.mark.parametrize("flow", [None, dis_flow])
+def test_masks_do_not_hang_on_the_number_of_threads(flow: Any) -> None:
+    encoder = load_encoder()
+    frames = [scene(t)[0] for t in range(6)]
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    answers = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            cv2.setNumThreads(threads)
+            answers.append(np.stack(list(MaskTracker(encoder, flow=flow).track(frames, {0: scene(0)[1]}))))
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+    assert np.array_equal(answers[0], answers[1]) and np.array_equal(answers[0], answers[2])
