@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -39,6 +41,7 @@ from mamp.encoder import PATCH
 from mamp.estimate import seconds_of_run
 from mamp.export import export
 from mamp.fragments import given_masks, minutes, review, say
+from mamp.job import EVERYTHING
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
 from mamp.project import Project, new_project_folder, read_project_file, same_frame
 from mamp.render import colour_of
@@ -46,6 +49,7 @@ from mamp.settings import default_device
 from mamp.snippets import as_client, as_command, as_python
 from mamp.writer import cut_clip
 
+ON_LOAN = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # Spaces of other kinds have spaces too
 EXAMPLES = Path(__file__).parent / "examples"
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
 MAX_CLIP = 20 * MAX_FRAMES  # frames of a clip that a part may be taken of: counting them takes time
@@ -53,7 +57,7 @@ MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 KEEP_SECONDS = int(os.environ.get("MAMP_KEEP_SECONDS", "3600"))
-GPU_SECONDS_A_FRAME, GPU_SECONDS_TO_START = 0.12, 10
+GPU_SECONDS_AT_480P, GPU_SECONDS_TO_START, GPU_SECONDS_AT_ONCE = 0.12, 10, 40
 
 SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}
 FLOWS = {"On (DIS, no weights)": "dis", "On (RAFT, as in the paper: slow on a CPU)": "raft", "Off": "none"}
@@ -83,45 +87,102 @@ Visit = dict[str, Any]  # what a visitor's state holds: paths and numbers, never
 
 
 def on_gpu(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Asks ZeroGPU for what the clip needs; changes nothing elsewhere."""
-    if spaces is None:
+    """Lends a GPU of ZeroGPU for as long as some frames need; changes nothing elsewhere."""
+    if not ON_LOAN:
         return work
 
-    def seconds(visit: Visit, *_: object) -> int:
-        frames: int = visit.get("frames", 0)
-        return GPU_SECONDS_TO_START + round(GPU_SECONDS_A_FRAME * frames)
+    def seconds(visit: Visit, settings: Settings, *_: object) -> int:
+        frames: int = min(visit["frames"], frames_at_once(visit, settings))
+        return math.ceil(GPU_SECONDS_TO_START + frames * gpu_seconds_a_frame(visit, settings))
 
     decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=seconds)(work)
     return decorated
 
 
-@on_gpu
+def gpu_seconds_a_frame(visit: Visit, settings: Settings) -> float:
+    """How long ZeroGPU is asked for, for a frame of the clip [s]: flow takes most of it, and goes by pixels."""
+    info = reader_of(visit["clip"]).info
+    height, width = settings.processing_size((info.height, info.width))
+    return GPU_SECONDS_AT_480P * max(0.2, height * width / (480 * 854))
+
+
+def frames_at_once(visit: Visit, settings: Settings) -> int:
+    """How many frames fit into one loan: short ones are granted sooner, and what they do is kept when minutes run out."""
+    return max(1, int((GPU_SECONDS_AT_ONCE - GPU_SECONDS_TO_START) / gpu_seconds_a_frame(visit, settings)))
+
+
 def follow(visit: Visit, settings: Settings, look: Look) -> Iterator[Update]:
-    """Follows the given masks through the clip, going on from the last run; what is done is kept, however it ends."""
+    """Follows the given masks through the clip, going on from the last run; what is done is kept, however it ends.
+
+    On ZeroGPU the masks are made part by part, and the video of all of them without the GPU.
+
+    Raises:
+        gr.Error: In words for the visitor.
+    """
+    if not ON_LOAN:
+        yield from work(visit, settings, look)
+        return
+    project = project_of(visit)
+    refused: gr.Error | None = None
+    before = -1
+    while refused is None and not project.stop_note.exists():
+        try:
+            for update in work_on_gpu(visit, settings, look, ("masks",), frames_at_once(visit, settings)):
+                if update.result is None:
+                    yield update
+        except gr.Error as error:  # such as a quota that is used up
+            refused = error
+        done = project.result.frames if project.result else 0
+        if done in (before, visit["frames"]):
+            break
+        before = done
+    if project.result is not None:
+        yield from work(visit, settings, look, ("video",))
+    if refused is not None:
+        raise refused
+
+
+def work(
+    visit: Visit,
+    settings: Settings,
+    look: Look,
+    make: Collection[str] = EVERYTHING,
+    frames: int | None = None,
+) -> Iterator[Update]:
+    """One run, of no more than so many new ``frames``."""
     project = project_of(visit)
     out, former = project.new_results(), project.result
+    given = project.given
+    tracked = itertools.count(1)
     updates = segment_video(
         visit["clip"],
-        project.given,
+        given,
         out,
         settings,
         names=project.names,
         former=former.folder if former else None,
         look=look,
-        should_stop=project.stop_note.exists,
+        should_stop=lambda: project.stop_note.exists() or (frames is not None and next(tracked) >= frames),
         encoder=encoders[settings.weights],
+        make=make,
     )
     try:
         for update in updates:
             if update.result:
                 project.keep(out)
             yield update
+    except (VideoError, MaskError, WeightsError, ValueError) as error:
+        # From ZeroGPU's process no other error comes through with its words.
+        raise gr.Error(str(error), print_exception=False) from error
     finally:
         updates.close()
         if (out / "receipt.json").exists():
             project.keep(out)
         else:
             shutil.rmtree(out, ignore_errors=True)
+
+
+work_on_gpu = on_gpu(work)
 
 
 def open_clip(path: str | None, visit: Visit) -> tuple[Any, ...]:
@@ -342,14 +403,21 @@ def settings_of(size: str, flow: str, memory: str, features: str, top_k: float, 
 
 def forecast(visit: Visit, *chosen: Any) -> str:
     """How long a run will take here, in words; nothing where that cannot be known."""
-    if not visit or spaces is not None:  # on ZeroGPU this process has no GPU to try
+    if not visit:
         return ""
     info, settings = reader_of(visit["clip"]).info, settings_of(*chosen)
+    for_frames = f"for {visit['frames']} frames"
+    if ON_LOAN:  # this process has no GPU to try
+        loans = math.ceil(visit["frames"] / frames_at_once(visit, settings))
+        seconds = loans * GPU_SECONDS_TO_START + visit["frames"] * gpu_seconds_a_frame(visit, settings)
+        return (
+            f'<div class="legend">At most {seconds:.0f} seconds of a GPU {for_frames}, {loans} times asked for.</div>'
+        )
     try:
         seconds = seconds_of_run(encoders[settings.weights], settings, (info.height, info.width), visit["frames"])
     except (WeightsError, ValueError):
         return ""
-    words = f"About {minutes(max(1, seconds))} minutes for {visit['frames']} frames on this machine."
+    words = f"About {minutes(max(1, seconds))} minutes {for_frames} on this machine."
     return f'<div class="legend">{words}</div>'
 
 
@@ -409,8 +477,14 @@ def run(
                 pace = f"{update.fps:.1f} a second · {minutes(update.seconds_left)} left"
                 words = f"Frame {update.done} of {update.frames_total} · {pace}"
                 yield outputs(visit, preview=update.preview, words=say(words, share=share), running=True)
-    except (VideoError, MaskError, WeightsError, ValueError) as error:
-        yield outputs(visit, words=say(str(error), bad=True))
+    except gr.Error as error:  # also what ZeroGPU says of quotas
+        done = project_of(visit).result
+        if done is None or not done.overlay.exists():
+            yield outputs(visit, words=say(error.message, bad=True))
+            return
+        project_of(visit).save(settings)
+        words = f"{error.message} What was done is kept; the next run goes on from there."
+        yield outputs(visit, words=say(words, bad=True), shown=results(visit, opacity, parts, server))
 
 
 def outputs(
@@ -532,8 +606,10 @@ def segment(
             )
         if not project.given:
             raise MaskError("The mask names no object: every pixel is background.")
-        *_, last = follow(visit, settings, Look())
-        return [str(path) for path in last.result.files]
+        for _ in follow(visit, settings, Look()):
+            pass
+        assert project.result is not None
+        return [str(path) for path in project.result.files]
     except (VideoError, MaskError, WeightsError, ValueError) as error:
         raise gr.Error(str(error), print_exception=False) from error
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from mamp.writer import VideoWriter
 
 Image = NDArray[np.uint8]
 
+EVERYTHING = ("masks", "video")
 _PREVIEW_SECONDS = 1.0
 
 
@@ -55,6 +56,7 @@ def segment_video(
     look: Look | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     encoder: EncoderFunction | None = None,
+    make: Collection[str] = EVERYTHING,
 ) -> Generator[Update, None, None]:
     """Follows objects through a clip; streams, so memory does not grow with its length.
 
@@ -72,6 +74,8 @@ def segment_video(
         look: How the objects are laid over the frames.
         should_stop: Asked at every frame.
         encoder: Used instead of loading one.
+        make: "masks", "video" or both. A GPU that is lent for seconds makes masks, part by part, each from the ``former``
+            one; then the video of all of them needs none.
 
     Yields:
         An update after each frame; the last one carries the result.
@@ -103,7 +107,7 @@ def segment_video(
         "settings": json.loads(json.dumps(asdict(settings))),
         **getattr(loaded, "origin", {"weights": "given by the caller", "weights_sha256": None}),
     }
-    run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}), look)
+    run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}), look, make)
     if earlier is not None:
         run.take_over(earlier)
     yield from run.updates(should_stop)
@@ -123,9 +127,10 @@ class _Run:
         receipt: dict[str, Any],
         names: dict[int, str],
         look: Look | None,
+        make: Collection[str],
     ) -> None:
         self.reader, self.given, self.result, self.settings, self.clock = reader, given, result, settings, clock
-        self.encoder, self.receipt, self.names, self.look = encoder, receipt, names, look
+        self.encoder, self.receipt, self.names, self.look, self.make = encoder, receipt, names, look, make
         self.flow = settings.flow_function()
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
@@ -163,8 +168,10 @@ class _Run:
         # Of a run that is killed this is what is left, beside its masks: enough for the next one to go on.
         self.result.write_sightings(self._sightings())
         self._write_receipt("killed")
+        self.stopped = "masks" not in self.make and len(self.objects) < self.total
         try:
-            yield from self._backwards(should_stop)
+            if not self.stopped:
+                yield from self._backwards(should_stop)
             yield from self._forwards(should_stop)
         except Exception as error:
             self.error = str(error) or type(error).__name__
@@ -172,14 +179,14 @@ class _Run:
         finally:
             # A run that is closed or fails on its way backwards has masks, but no video yet.
             self.stopped = self.stopped or len(self.objects) < self.total
-            if self.rendered < len(self.objects):
+            if self.rendered < len(self.objects) and "video" in self.make:
                 self.stopped = True
                 with suppress(ValueError, OSError):
                     for _ in self._forwards(lambda: True):
                         pass
             self._finish()
-        assert self.last is not None
-        yield replace(self.last, seconds_left=0.0, preview=self.preview, result=self.result)
+        last = self.last or self._progress(self.first)  # there is none where nothing was left to do
+        yield replace(last, seconds_left=0.0, preview=self.preview, result=self.result)
 
     def _backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Masks of the frames before the first given one, last first; the video follows on the way forwards."""
@@ -200,27 +207,38 @@ class _Run:
         """The video, and the masks that are still missing. Once stopped: the video of the masks there are."""
         tracker: MaskTracker | None = None
         self.rendered = 0
-        with VideoWriter(self.result.overlay, self.reader, self.size) as video:
+        with ExitStack() as opened:
+            video: VideoWriter | None = None
+            if "video" in self.make:
+                video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
             for frame in self.clock.timed("read", self.reader):
                 if frame.index in self.objects:
-                    mask, tracker = read_mask(self._mask_path(frame.index)), None
+                    tracker = None
+                    if video is None:
+                        continue
+                    mask = read_mask(self._mask_path(frame.index))
                 elif not self.stopped:
                     tracker = tracker or self._tracker_at(frame.index, 1)
                     mask = self._step(tracker, frame)
-                elif frame.index > max(self.objects):
+                elif frame.index > max(self.objects) or video is None:
                     break
                 else:
                     continue
-                with self.clock.stage("render"):
-                    picture = overlay(frame.image, mask, self.look)
-                with self.clock.stage("write"):
-                    video.write(picture, frame.time, frame.duration)
-                self.rendered += 1
-                self.preview = picture
-                yield self._update(frame.index, picture)
+                if video is None:
+                    yield self._update(frame.index, frame.image, mask)
+                else:
+                    yield self._update(frame.index, self._render(video, frame, mask))
                 if not self.stopped and len(self.objects) < self.total and should_stop():
                     self.stopped = True
-        self.sound = video.sound
+        self.sound = video.sound if video else None
+
+    def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
+        with self.clock.stage("render"):
+            self.preview = overlay(frame.image, mask, self.look)
+        with self.clock.stage("write"):
+            video.write(self.preview, frame.time, frame.duration)
+        self.rendered += 1
+        return self.preview
 
     def _tracker_at(self, index: int, way: int) -> MaskTracker:
         """A tracker whose next frame is ``index``, on its way forwards (1) or backwards (-1) from the first given mask."""
@@ -268,10 +286,13 @@ class _Run:
         shown = None
         if now - self.shown >= _PREVIEW_SECONDS:
             shown, self.shown = image if mask is None else overlay(image, mask, self.look), now
-        done = len(self.objects)
-        fps = max(1, self.tracked or self.rendered) / max(1e-6, now - self.began)
-        self.last = Update(index, done, self.total, fps, (self.total - done) / fps, shown)
+        self.last = replace(self._progress(index), preview=shown)
         return self.last
+
+    def _progress(self, index: int) -> Update:
+        done = len(self.objects)
+        fps = max(1, self.tracked or self.rendered) / max(1e-6, time.monotonic() - self.began)
+        return Update(index, done, self.total, fps, (self.total - done) / fps)
 
     def _finish(self) -> None:
         done = sorted(self.objects)

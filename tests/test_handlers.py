@@ -1,6 +1,6 @@
 """The page's handlers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,77 @@ def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None
     next(updates)
     handlers.ask_to_stop(visit)
     assert "Stopped" in words(list(updates)[-1])
+
+
+class LentGpu:
+    """A stand-in for the ``spaces`` package: it notes what is asked for, and refuses after some loans."""
+
+    def __init__(self, loans: int) -> None:
+        self.loans, self.durations = loans, list[int]()
+
+    def GPU(self, *, duration: Callable[..., int]) -> Callable[[Any], Any]:  # noqa: N802 (its name)
+        def decorate(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def lent(*given: Any) -> Iterator[Any]:
+                if len(self.durations) == self.loans:
+                    raise handlers.gr.Error("You have used up your minutes.")
+                self.durations.append(duration(*given))
+                yield from work(*given)
+
+            return lent
+
+        return decorate
+
+
+@pytest.fixture
+def lent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LentGpu:
+    gpu = LentGpu(request.param)
+    monkeypatch.setattr(handlers, "spaces", gpu)
+    monkeypatch.setattr(handlers, "ON_LOAN", True)
+    monkeypatch.setattr(handlers, "GPU_SECONDS_AT_ONCE", handlers.GPU_SECONDS_TO_START + 5.5)
+    monkeypatch.setattr(handlers, "gpu_seconds_a_frame", lambda *_: 1.0)
+    monkeypatch.setattr(handlers, "work_on_gpu", handlers.on_gpu(handlers.work))
+    return gpu
+
+
+@pytest.mark.parametrize("lent", [9], indirect=True)
+def test_a_lent_gpu_is_asked_for_part_by_part(visit: dict[str, Any], lent: LentGpu) -> None:
+    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+    assert "Done: 12 of 12 frames" in words(last)
+    assert lent.durations == [15, 15, 15]
+    result = handlers.project_of(visit).result
+    assert result is not None and handlers.VideoReader(result.overlay).count() == 12
+    parts = [path.read_bytes() for path in sorted(result.masks_dir.iterdir())]
+
+    handlers.ON_LOAN = False  # undone by the fixture
+    handlers.project_of(visit).new_results()
+    (handlers.project_of(visit).folder / "results.txt").unlink()
+    list(start(visit, editor(visit, scene(0)[1])))
+    whole = handlers.project_of(visit).result
+    assert whole is not None and parts == [path.read_bytes() for path in sorted(whole.masks_dir.iterdir())]
+
+
+@pytest.mark.parametrize("lent", [2], indirect=True)
+def test_what_was_done_before_the_minutes_ran_out_is_kept(visit: dict[str, Any], lent: LentGpu) -> None:
+    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+    assert "used up your minutes" in words(last) and "What was done is kept" in words(last)
+    result = handlers.project_of(visit).result
+    assert result is not None and handlers.VideoReader(result.overlay).count() == result.frames == 11
+    lent.loans = 3
+    assert "Done: 12 of 12 frames" in words(list(start(visit, editor(visit, scene(0)[1])))[-1])
+
+
+@pytest.mark.parametrize("lent", [0], indirect=True)
+def test_a_gpu_that_is_not_lent_is_told_in_words(visit: dict[str, Any], lent: LentGpu) -> None:
+    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+    assert "used up your minutes" in words(last) and "kept" not in words(last)
+
+
+def test_a_lent_gpu_is_asked_for_by_frames_and_pixels(visit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = handlers.Settings(short_side=48), handlers.Settings(short_side=0)
+    assert handlers.gpu_seconds_a_frame(visit, small) <= handlers.gpu_seconds_a_frame(visit, large)
+    assert handlers.frames_at_once(visit, small) >= handlers.frames_at_once(visit, large) > 100
+    monkeypatch.setattr(handlers, "ON_LOAN", True)
+    assert "seconds of a GPU" in handlers.forecast(visit, *handlers.USUAL)
 
 
 def test_any_frame_can_be_painted(visit: dict[str, Any]) -> None:

@@ -213,8 +213,10 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
     other.goto(page_url)
     take_example(page, "Shapes")
     take_example(other, "Cup")
-    for tab, frames in ((page, 60), (other, 75)):
+    for tab in (other, page):
         tab.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("queue: 1/1").first).to_be_visible(timeout=10_000)
+    for tab, frames in ((page, 60), (other, 75)):
         expect(tab.get_by_text(f"Done: {frames} of {frames} frames")).to_be_visible(timeout=PATIENCE)
     shown = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
     assert shown[0] != shown[1]
