@@ -3,8 +3,8 @@
 from mamp.encoder import PatchEncoder, WeightsError, load_encoder
 from mamp.flow import dis_flow, raft_flow
 from mamp.job import Update, segment_video
-from mamp.masks import MaskError, read_mask, write_mask
-from mamp.render import OBJECT_COLOURS, Look, overlay
+from mamp.masks import OBJECT_COLOURS, MaskError, read_mask, write_mask
+from mamp.render import Look, overlay
 from mamp.result import Result, Sighting
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker

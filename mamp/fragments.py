@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mamp.masks import objects_in, read_mask
-from mamp.render import OBJECT_COLOURS, colour_of
+from mamp.masks import OBJECT_COLOURS, objects_in, read_mask
+from mamp.render import colour_of
 from mamp.result import Result
 from mamp.review import chart, doubts
 

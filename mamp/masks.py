@@ -37,6 +37,20 @@ def _davis_palette() -> NDArray[np.uint8]:
 
 
 PALETTE = _davis_palette()  # (256, 3) uint8
+# Okabe and Ito's eight colours, told apart with any colour vision, without their black.
+OBJECT_COLOURS = np.array(
+    [
+        (230, 159, 0),
+        (86, 180, 233),
+        (0, 158, 115),
+        (240, 228, 66),
+        (0, 114, 178),
+        (213, 94, 0),
+        (204, 121, 167),
+        (255, 255, 255),
+    ],
+    np.uint8,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +70,8 @@ def open_mask(path: str | Path, size: tuple[int, int] | None = None) -> MaskFile
     """Reads a mask file, whatever its kind.
 
     Palette images are read by their indices. Grey images are label numbers, or 0 and 255 for one object; soft edges
-    between those two are cut at half. Colours are matched with the DAVIS palette; colours that are not in it
-    become objects in the order of their area. Transparent pixels are background.
+    between those two are cut at half. Colours are those of the DAVIS palette, or of the page's brush, if all of
+    them are; else they are numbered by their area. Transparent pixels are background.
 
     Args:
         path: PNG or another still image.
@@ -128,21 +142,28 @@ def _from_colours(rgb: NDArray[np.uint8], opaque: NDArray[np.bool_], name: str, 
     )
     if len(colours) > 4096:
         raise MaskError(f"The mask {name} has too many colours: it looks like a photograph.")
-    distance = np.linalg.norm(colours[:, None].astype(float) - PALETTE[None, :24].astype(float), axis=2)
-    label = distance.argmin(axis=1)
-    foreign = distance.min(axis=1) > _NEAR
-    free = [number for number in range(1, 256) if number not in set(label[~foreign].tolist())]
-    # Soft edges are many colours of few pixels each: only colours of some area are objects of their own.
-    own = [index for index in np.argsort(-area) if foreign[index] and area[index] >= max(4, area.sum() // 5000)]
-    for number, index in zip(free, own, strict=False):
-        label[index] = number
-        foreign[index] = False
-    if own:
+    # Soft edges are many colours of few pixels each: only colours of some area are objects.
+    large = area >= max(4, area.sum() // 5000)
+    for palette in (PALETTE[:24], np.vstack(([(0, 0, 0)], OBJECT_COLOURS))):
+        label, near = _nearest(colours, palette)
+        if near[large].all():
+            break
+    else:
+        label, near = _nearest(colours, PALETTE[:1])  # background, or something else
+        others = [index for index in np.argsort(-area, kind="stable") if large[index] and not near[index]][:255]
+        label[others] = range(1, len(others) + 1)
+        near[others] = True
         notes.append("colours numbered by area")
-    if foreign.any():
+    if not near.all():
         notes.append("mixed colours of edges left out")
-    label[foreign] = 0
+    label[~near] = 0
     return np.asarray(label[inverse.reshape(-1)].reshape(rgb.shape[:2]), np.uint8)
+
+
+def _nearest(colours: NDArray[np.uint8], palette: NDArray[np.uint8]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The entry of a palette that is nearest to each colour, and whether it is near."""
+    distance = np.linalg.norm(colours[:, None].astype(float) - palette[None].astype(float), axis=2)
+    return distance.argmin(axis=1), distance.min(axis=1) <= _NEAR
 
 
 def write_mask(path: str | Path, mask: Mask) -> None:

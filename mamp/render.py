@@ -9,24 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks import PALETTE
+from mamp.masks import OBJECT_COLOURS, PALETTE
 
 Image = NDArray[np.uint8]
-
-# Okabe and Ito's eight colours, told apart with any colour vision, without their black.
-OBJECT_COLOURS = np.array(
-    [
-        (230, 159, 0),
-        (86, 180, 233),
-        (0, 158, 115),
-        (240, 228, 66),
-        (0, 114, 178),
-        (213, 94, 0),
-        (204, 121, 167),
-        (255, 255, 255),
-    ],
-    np.uint8,
-)
 
 
 def colour_of(label: int) -> tuple[int, int, int]:

@@ -53,6 +53,19 @@ def test_every_kind_of_mask_is_read(pixels: np.ndarray, expected: np.ndarray, tm
     assert len(np.unique(result)) == len(np.unique(expected))
 
 
+def test_colours_are_those_of_davis_or_of_the_page_or_numbered_by_area(tmp_path: Path) -> None:
+    truth = np.zeros((40, 60), np.uint8)
+    truth[2:20, 2:20], truth[22:38, 30:58], truth[4:8, 40:44] = 5, 3, 1
+    for palette in (PALETTE, np.vstack(([(0, 0, 0)], OBJECT_COLOURS))):
+        Pictures.fromarray(palette[truth].astype(np.uint8)).save(tmp_path / "known.png")
+        assert np.array_equal(read_mask(tmp_path / "known.png"), truth)
+    free = np.array([(0, 0, 0), (90, 200, 90), (0, 0, 0), (200, 30, 30), (0, 0, 0), (30, 160, 60)], np.uint8)
+    Pictures.fromarray(free[truth]).save(tmp_path / "free.png")
+    found = open_mask(tmp_path / "free.png")
+    assert found.notes == ("3 objects", "colours numbered by area")
+    assert np.array_equal(found.mask, np.array([0, 3, 0, 1, 0, 2])[truth])
+
+
 def test_a_mask_file_says_what_was_found_and_done(tmp_path: Path) -> None:
     soft = cv2.GaussianBlur(np.where(MASK == 1, 255, 0).astype(np.uint8).repeat(4, 0).repeat(4, 1), (3, 3), 0)
     Pictures.fromarray(soft).save(tmp_path / "soft.png")

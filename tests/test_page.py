@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 import time
 import zipfile
@@ -172,6 +173,54 @@ def test_uploaded_clip_is_painted_on_two_frames_and_corrected(page: Page, tmp_pa
     expect(given.get_by_role("listitem")).to_have_count(2)
 
 
+PRODUCTS = {"webm": "cutout.webm", "ProRes": "cutout.mov", "PNG pictures": "cutout.zip", "by object": "objects.zip"}
+
+
+def download_to(path: Path, page: Page, link: str) -> None:
+    with page.expect_download() as download:
+        page.locator(link).first.click()
+    download.value.save_as(path)
+
+
+def test_every_kind_of_mask_file_is_taken(page: Page, tmp_path: Path) -> None:
+    truth = np.zeros((192, 256), np.uint8)
+    truth[40:90, 30:90], truth[100:150, 150:230] = 1, 2
+    one = (truth == 1).astype(np.uint8) * 255
+    soft = np.asarray(Image.fromarray(one).resize((64, 48)).resize((256, 192), Image.Resampling.BILINEAR))
+    write_clip(tmp_path / "mine.mp4", [scene(t, 192, 256)[0] for t in range(4)])
+    write_mask(tmp_path / "palette.png", truth)
+    colours = np.array([(0, 0, 0), (200, 30, 30), (30, 160, 60)], np.uint8)
+    pictures = {
+        "labels.png": truth,
+        "black-and-white.png": one,
+        "colours.png": colours[truth],
+        "see-through.png": np.dstack([colours[truth], np.minimum(truth, 1) * 255]),
+        "soft.png": soft,
+        "small.png": truth[::2, ::2],
+    }
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / name)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.mp4")
+    expect(page.get_by_text("4 frames, 256x192")).to_be_visible(timeout=30_000)
+    page.get_by_text("Without drawing").click()
+    said = {
+        "palette.png": "2 objects",
+        "black-and-white.png": "1 object",
+        "colours.png": "2 objects",
+        "soft.png": "1 object; soft edges cut at half",
+        "see-through.png": "2 objects",
+        "labels.png": "2 objects",
+        "small.png": "2 objects; scaled from 128x96",
+    }
+    for name, words in said.items():
+        page.locator("#mask-file input[type=file]").set_input_files(tmp_path / name)
+        expect(page.get_by_text(f"Mask taken for frame 0: {words}")).to_be_visible(timeout=30_000)
+        wait_for_objects(page, int(words[0]))
+        page.locator("#mask-file").get_by_label("Remove this file").or_(
+            page.locator("#mask-file").get_by_label("Clear")
+        ).first.click()
+
+
 def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> None:
     take_example(page, "Street")
     name = page.get_by_label("Name of object 2")
@@ -186,15 +235,38 @@ def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> N
     expect(page.get_by_text("38 taken over")).to_be_visible(timeout=PATIENCE)
     assert page.get_by_label("Name of object 2").input_value() == "${1+1}{{value}}<b>x</b>"
 
-    page.get_by_role("button", name="Prepare").click()
-    expect(page.get_by_text("cutout.webm is ready")).to_be_visible(timeout=PATIENCE)
-    with page.expect_download() as download:
-        page.locator("#product a").first.click()
-    download.value.save_as(tmp_path / "cutout.webm")
-    assert VideoReader(tmp_path / "cutout.webm").count() == 38
-    with page.expect_download() as download:
-        page.locator("a[href*='project.zip']").first.click()
-    download.value.save_as(tmp_path / "project.zip")
+    for product, file in PRODUCTS.items():
+        page.get_by_label("Also").click()
+        page.get_by_role("option", name=product).click()
+        page.get_by_role("button", name="Prepare").click()
+        expect(page.get_by_text(f"{file} is ready")).to_be_visible(timeout=PATIENCE)
+        download_to(tmp_path / file, page, f"#product a[href*='{file}']")
+    for file in ("overlay.mp4", "masks.zip", "masks.json", "objects.csv", "receipt.json", "project.zip"):
+        download_to(tmp_path / file, page, f"a[href*='{file}']")
+
+    clip = VideoReader(EXAMPLES / "street.mp4")
+    for file in ("overlay.mp4", "cutout.webm", "cutout.mov"):
+        video = VideoReader(tmp_path / file)
+        assert video.count() == 38 and video.time(37) == pytest.approx(clip.time(37), abs=1e-3), file
+    receipt = json.loads((tmp_path / "receipt.json").read_text())
+    rows = (tmp_path / "objects.csv").read_text().splitlines()
+    document = json.loads((tmp_path / "masks.json").read_text())
+    assert receipt["masks_written"] == receipt["frames_in_video"] == document["videos"][0]["length"] == 38
+    assert len(rows) > 38 and [entry["category_id"] for entry in document["annotations"]] == [1, 2, 3]
+    with zipfile.ZipFile(tmp_path / "masks.zip") as masks, zipfile.ZipFile(tmp_path / "objects.zip") as objects:
+        with masks.open("masks/00037.png") as file, Image.open(file) as picture:
+            last = np.asarray(picture)
+        names = [name for name in objects.namelist() if name.endswith("00037.png")]
+        assert len(names) == 3
+        for label, name in enumerate(sorted(names), 1):
+            with objects.open(name) as file, Image.open(file) as picture:
+                assert np.array_equal(np.asarray(picture) > 0, last == label), name
+        for label, entry in enumerate(document["annotations"], 1):
+            assert (entry["areas"][37] or 0) == (last == label).sum()
+    with zipfile.ZipFile(tmp_path / "cutout.zip") as pictures:
+        assert len(pictures.namelist()) == 38
+        with pictures.open(sorted(pictures.namelist())[37]) as file, Image.open(file) as picture:
+            assert np.array_equal(np.asarray(picture)[..., 3] > 0, last > 0)
 
     page.reload()
     page.locator("input[type=file]").first.set_input_files(EXAMPLES / "street.mp4")
