@@ -57,10 +57,15 @@ MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 KEEP_SECONDS = int(os.environ.get("MAMP_KEEP_SECONDS", "3600"))
-GPU_SECONDS_AT_480P, GPU_SECONDS_TO_START, GPU_SECONDS_AT_ONCE = 0.12, 10, 40
+GPU_SECONDS_AT_480P, GPU_SECONDS_TO_START, GPU_SECONDS_AT_ONCE = 0.08, 10, 40
 
 SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}
-FLOWS = {"On (DIS, no weights)": "dis", "On (RAFT, as in the paper: slow on a CPU)": "raft", "Off": "none"}
+FLOWS = {
+    "On, from frame to frame (DIS)": ("dis", "chained"),
+    "On, to each remembered frame (DIS: slower)": ("dis", "direct"),
+    "On, to each, as in the paper (RAFT: slow on a CPU)": ("raft", "direct"),
+    "Off": ("none", "chained"),
+}
 FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
 MEMORY = {
     "First and recent frames": ((0, 5), (1, 3, 5)),
@@ -68,7 +73,8 @@ MEMORY = {
     "First frames only": ((0, 5), ()),
 }
 PRESETS = {
-    "Paper": Settings(),
+    "Usual": Settings(),
+    "Paper": Settings(motion="direct"),
     "Fast": Settings(short_side=240, top_k=15, radius=8),
 }
 PRODUCTS = {
@@ -379,7 +385,8 @@ def take_project_file(visit: Visit, painted: Any, path: str | None) -> tuple[Any
 def as_chosen(settings: Settings) -> tuple[Any, ...]:
     """Settings as the page's controls show them; what they do not offer stays as it is. Weights are never taken over."""
     memory = (settings.long_term, settings.short_term)
-    pairs: list[tuple[dict[str, Any], Any]] = [(SIZES, settings.short_side), (FLOWS, settings.flow), (MEMORY, memory)]
+    flow = (settings.flow, settings.motion)
+    pairs: list[tuple[dict[str, Any], Any]] = [(SIZES, settings.short_side), (FLOWS, flow), (MEMORY, memory)]
     names = [next((name for name, offer in offers.items() if offer == value), None) for offers, value in pairs]
     chosen = [gr.skip() if name is None else name for name in names]
     feature = next((name for name, offer in FEATURES.items() if offer == settings.weights), gr.skip())
@@ -389,9 +396,11 @@ def as_chosen(settings: Settings) -> tuple[Any, ...]:
 def settings_of(size: str, flow: str, memory: str, features: str, top_k: float, radius: float) -> Settings:
     """The settings that the page's controls name."""
     long_term, short_term = MEMORY[memory]
+    kind, motion = FLOWS[flow]
     return Settings(
         short_side=SIZES[size],
-        flow=FLOWS[flow],
+        flow=kind,
+        motion=motion,
         top_k=int(top_k) or None,
         radius=int(radius),
         long_term=long_term,

@@ -49,9 +49,15 @@ class TimedTracker(MaskTracker):
         with self.clock.stage("encode"):
             return self._awaited(super()._encode(frame))
 
-    def _flow_to(self, frame: Frame, distance: int, memory: Memory) -> Tensor:
+    def _follow(self, frame: Frame) -> None:
         with self.clock.stage("flow"):
-            return self._awaited(super()._flow_to(frame, distance, memory))
+            super()._follow(frame)
+
+    def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
+        if self.chained:
+            return self._awaited(super()._flow_to(frame, distance, reference))
+        with self.clock.stage("flow"):
+            return self._awaited(super()._flow_to(frame, distance, reference))
 
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         before = self.clock.seconds.get("flow", 0.0)
@@ -171,7 +177,7 @@ def _against(chosen: settings.Settings, reader: VideoReader, ours: float) -> dic
     ]
     encoder = load_encoder(chosen.weights, fold=False)
     mask = made_up_mask(size, 1)
-    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, flow="dis")
+    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, flow="dis", motion="direct")
     same_way = plain.tracker(load_encoder(chosen.weights), dis_flow)
     # Frames before the last three only fill the memory: the masks of one tracker serve both.
     equal, spent = [], []

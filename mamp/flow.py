@@ -101,9 +101,29 @@ def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         warped reference is zero.
     """
     h, w = reference.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij")
-    x, y = x + flow[:, 0], y + flow[:, 1]  # (N, h, w)
+    x, y = _ends(flow)
     inside = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
+    return _sampled(reference, x, y, "zeros") * inside[:, None], inside
+
+
+def chain(first: Tensor, then: Tensor) -> Tensor:
+    """Follows motion on: the displacement (2, h, w) [cells] of frame a to c, from that of a to b and that of b to c.
+
+    Where the motion leaves b, that of b's edge goes on.
+    """
+    x, y = _ends(first[None])
+    return first + _sampled(then[None], x, y, "border")[0]
+
+
+def _ends(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Where flow (N, 2, h, w) [cells] leads: x and y (N, h, w) [cells]."""
+    h, w = flow.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij")
+    return x + flow[:, 0], y + flow[:, 1]
+
+
+def _sampled(source: Tensor, x: Tensor, y: Tensor, outside: str) -> Tensor:
+    """Values of (N, C, h, w) at x and y (N, h, w) [cells], linearly interpolated."""
+    h, w = source.shape[-2:]
     grid = torch.stack((2 * x / max(w - 1, 1) - 1, 2 * y / max(h - 1, 1) - 1), dim=-1)
-    warped = F.grid_sample(reference, grid.to(reference.dtype), padding_mode="zeros", align_corners=True)
-    return warped * inside[:, None], inside
+    return F.grid_sample(source, grid.to(source.dtype), padding_mode=outside, align_corners=True)

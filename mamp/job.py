@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -220,7 +221,7 @@ class _Run:
                 elif not self.stopped:
                     tracker = tracker or self._tracker_at(frame.index, 1)
                     mask = self._step(tracker, frame)
-                elif frame.index > max(self.objects) or video is None:
+                elif video is None or frame.index > max(self.objects, default=-1):
                     break
                 else:
                     continue
@@ -244,13 +245,29 @@ class _Run:
         """A tracker whose next frame is ``index``, on its way forwards (1) or backwards (-1) from the first given mask."""
         tracker = self.settings.tracker(self.encoder, self.flow)
         given = [t for t in self.given if (t - self.first) * way >= 0]
+        asked = tracker.frames_to_recall(abs(index - self.first), [abs(t - self.first) for t in given])
         with self.clock.stage("track"):
-            for t in tracker.frames_to_recall(abs(index - self.first), [abs(t - self.first) for t in given]):
-                at = self.first + way * t
-                mask = read_mask(self._mask_path(at))
-                image = self._shrunk(self.reader.frame(at).image, cv2.INTER_AREA)
-                tracker.recall(t, image, self._shrunk(mask, cv2.INTER_NEAREST_EXACT), given=at in given)
+            for frame in self._frames_before(index, way, None if tracker.chained else asked):
+                t = abs(frame.index - self.first)
+                mask = read_mask(self._mask_path(frame.index)) if t in asked else None
+                tracker.recall(
+                    t,
+                    self._shrunk(frame.image, cv2.INTER_AREA),
+                    None if mask is None else self._shrunk(mask, cv2.INTER_NEAREST_EXACT),
+                    given=frame.index in given,
+                )
         return tracker
+
+    def _frames_before(self, index: int, way: int, asked: Iterable[int] | None) -> Iterator[Frame]:
+        """Frames from the first given mask up to ``index``, without it: all of them, or some by their distance."""
+        if asked is not None:
+            yield from (self.reader.frame(self.first + way * t) for t in asked)
+        elif index == self.first:
+            return
+        elif way > 0:
+            yield from itertools.islice(self.reader, self.first, index)
+        else:
+            yield from itertools.takewhile(lambda frame: frame.index > index, self.reader.backwards(self.first))
 
     def _step(self, tracker: MaskTracker, frame: Frame) -> Image:
         given = self.given.get(frame.index)

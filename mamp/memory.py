@@ -53,6 +53,7 @@ class Memory:
     image: NDArray[np.uint8]  # RGB (H, W, 3), for the flow
     key: Tensor  # features (C, h, w)
     value: Tensor  # labels of the cells (h, w) uint8: one byte a cell, whatever the number of objects
+    motion: Tensor | None = None  # displacement of the newest frame to this one (2, h, w) [cells], where it is followed
 
 
 class MemoryBank:
@@ -80,6 +81,10 @@ class MemoryBank:
     def all(self) -> dict[int, Memory]:
         """Everything that is kept, by frame number."""
         return dict(self._frames)
+
+    def move(self, t: int, motion: Tensor) -> None:
+        """Changes how far a kept frame is from the newest one (2, h, w) [cells]."""
+        self._frames[t] = replace(self._frames[t], motion=motion)
 
     def relabel(self, t: int, value: Tensor) -> None:
         """Changes what a kept frame says of its cells (h, w) uint8."""

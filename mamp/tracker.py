@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.encoder import EncoderFunction, has_bfloat16
-from mamp.flow import FlowFunction, dis_flow, to_cell_units, warp
+from mamp.flow import FlowFunction, chain, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import propagate
@@ -22,6 +22,7 @@ from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_mem
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
+MOTIONS = ("chained", "direct")
 _LABELS_AT_ONCE = 8  # channels of full-size scores held at a time
 
 
@@ -39,6 +40,8 @@ class MaskTracker:
         short_term: Ages of the other frames in the memory, in frames.
         flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
             frames lie between the two. ``None`` matches without motion.
+        motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references;
+            "direct" takes a flow to each reference, as the paper does.
         device: Where it runs; the encoder's device, else the CPU.
 
     Attributes:
@@ -58,6 +61,7 @@ class MaskTracker:
         long_term: Sequence[int] = LONG_TERM,
         short_term: Sequence[int] = SHORT_TERM,
         flow: FlowFunction | None = dis_flow,
+        motion: str = "chained",
         device: str | torch.device | None = None,
     ) -> None:
         if radius < 0:
@@ -66,10 +70,13 @@ class MaskTracker:
             raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
         if any(frame < 0 for frame in long_term) or any(age < 1 for age in short_term):
             raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
+        if motion not in MOTIONS:
+            raise ValueError(f"motion must be one of {', '.join(MOTIONS)}, not {motion}")
         self.encoder = encoder
         self.radius = radius
         self.top_k = top_k
         self.flow = flow
+        self.chained = flow is not None and motion == "chained"
         self.device = torch.device(device or _device_of(encoder))
         self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
@@ -80,6 +87,7 @@ class MaskTracker:
         self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
+        self._before: Frame | None = None
         self._t = 0
         self.confidence: dict[int, float] = {}
 
@@ -105,6 +113,7 @@ class MaskTracker:
         if self._t == 0 and (mask is None or not mask.any()):
             raise ValueError("the first frame needs a mask that names at least one object")
         wanted = size or frame.shape[:2]
+        self._follow(frame)
         key = self._encode(frame)
         if self._t == 0:
             assert mask is not None
@@ -130,25 +139,29 @@ class MaskTracker:
         return answer
 
     @torch.inference_mode()
-    def recall(self, t: int, frame: Frame, mask: Mask, *, given: bool = False) -> None:
+    def recall(self, t: int, frame: Frame, mask: Mask | None, *, given: bool = False) -> None:
         """Takes a frame whose mask is known, unseen: to go on in the middle of a clip that was tracked before.
 
-        Recall, in order, the frames that ``frames_to_recall`` names; then ``step`` goes on with frame ``t`` + 1.
+        Recall, in order, the frames that ``frames_to_recall`` names; then ``step`` goes on with frame ``t`` + 1. Where
+        motion is ``chained``, the frames between them must come too, from frame 0 on, without a mask.
 
         Args:
             t: Number of the frame, counted from the first that was tracked.
             frame: RGB (H, W, 3) uint8.
-            mask: Label map (H, W) uint8.
+            mask: Label map (H, W) uint8; ``None`` for a frame that motion is only followed through.
             given: It was given, not tracked.
 
         Raises:
             ValueError: As ``step``.
         """
         self._check(frame, mask)
+        self._follow(frame)
+        self._t = t + 1
+        if mask is None:
+            return
         self._learn_labels(mask)
         memory = Memory(image=frame, key=self._encode(frame), value=self._value(mask))
         self._bank.add(t, memory, given=given)
-        self._t = t + 1
 
     def frames_to_recall(self, t: int, given: Collection[int] = ()) -> list[int]:
         """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
@@ -193,6 +206,15 @@ class MaskTracker:
         """Masks of all frames but the last, whose mask is given."""
         answers = [self.step(frame, mask if age == 0 else None) for age, frame in enumerate(reversed(frames))]
         return answers[:0:-1]
+
+    def _follow(self, frame: Frame) -> None:
+        """Follows the motion of the frame that comes back to the frames in memory."""
+        if self.chained:
+            if self._before is not None:
+                flow = self._flow_to(frame, 1, self._before)
+                for t, memory in self._bank.all().items():
+                    self._bank.move(t, flow if memory.motion is None else chain(flow, memory.motion))
+            self._before = frame
 
     def _check(self, frame: Frame, mask: Mask | None) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
@@ -247,17 +269,20 @@ class MaskTracker:
         inside = None
         if self.flow is not None:
             flow = torch.stack(
-                [self._flow_to(frame, abs(t - r), memory) for r, memory in references.items()]
+                [
+                    self._flow_to(frame, abs(t - r), memory.image) if memory.motion is None else memory.motion
+                    for r, memory in references.items()
+                ]
             )  # (N, 2, h, w)
             carried, inside = warp(torch.cat((keys, values), dim=1), flow)
             keys, values = carried[:, : keys.shape[1]], carried[:, keys.shape[1] :]
         return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
 
-    def _flow_to(self, frame: Frame, distance: int, memory: Memory) -> Tensor:
-        """Displacement of the query to a reference (2, h, w) [cells]."""
+    def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
+        """Displacement of a frame to another one (2, h, w) [cells]."""
         assert self.flow is not None
         age = {"age": distance} if self._flow_takes_age else {}
-        flow = torch.from_numpy(self.flow(frame, memory.image, **age)).to(self.device)
+        flow = torch.from_numpy(self.flow(frame, reference, **age)).to(self.device)
         return to_cell_units(flow)
 
     def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Mask:

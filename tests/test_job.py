@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import zipfile
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from mamp.encoder import load_encoder
+from mamp.encoder import PatchEncoder, load_encoder
 from mamp.job import Update, segment_video
 from mamp.masks import read_mask, write_mask
 from mamp.result import Result
@@ -211,6 +213,46 @@ def test_a_stopped_run_goes_on_where_it_stopped(clip: Path) -> None:
     asked, document = again(clip, {5: square(5)})
     assert asked == [0, 1, 6, 7] and document["end"] == "complete"
     assert min(overlap(clip, t) for t in range(LENGTH)) > 0.7
+
+
+@pytest.mark.parametrize("motion", ["chained", "direct"])
+@pytest.mark.parametrize("at", [0, 5])
+def test_a_run_in_parts_gives_the_masks_of_an_unbroken_one(clip: Path, at: int, motion: str) -> None:
+    settings = Settings(short_side=0, flow="dis", radius=3, motion=motion)
+    list(start(clip, at, settings))
+    unbroken = {path.name: path.read_bytes() for path in (clip.parent / "out" / "masks").iterdir()}
+    folder = None
+    for part in range(6):
+        asked = itertools.count(1)
+        run = segment_video(
+            clip,
+            {at: square(at)},
+            clip.parent / f"part-{part}",
+            settings,
+            encoder=load_encoder("patch"),
+            former=folder,
+            make=("masks",),
+            should_stop=lambda asked=asked: next(asked) >= 2,  # type: ignore[misc]
+        )
+        result = list(run)[-1].result
+        assert result is not None and not result.overlay.exists()
+        folder = result.folder
+        if not result.stopped:
+            break
+    assert part > 1
+    assert {path.name: path.read_bytes() for path in (folder / "masks").iterdir()} == unbroken
+    video = segment_video(
+        clip, {at: square(at)}, clip.parent / "video", settings, former=folder, make=("video",), encoder=Idle()
+    )
+    done = list(video)[-1].result
+    assert done is not None and not done.stopped and VideoReader(done.overlay).count() == LENGTH
+
+
+class Idle(PatchEncoder):
+    """A video of masks that are there needs no encoder."""
+
+    def __call__(self, lab: torch.Tensor) -> torch.Tensor:
+        raise AssertionError
 
 
 def test_nothing_is_taken_over_from_other_settings_or_another_clip(clip: Path) -> None:

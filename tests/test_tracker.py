@@ -160,3 +160,24 @@ def test_masks_do_not_hang_on_the_number_of_threads(flow: Any) -> None:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
     assert np.array_equal(answers[0], answers[1]) and np.array_equal(answers[0], answers[2])
+
+
+def test_chained_motion_takes_one_flow_a_frame_and_adds_up() -> None:
+    taken = []
+
+    def moved(query: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+        taken.append((query[0, 0, 0], reference[0, 0, 0]))
+        flow = np.zeros((2, *query.shape[:2]), np.float32)
+        flow[0] = -60
+        return flow
+
+    frames = [np.roll(scene(0, 96, 384)[0], 60 * t, axis=1) for t in range(5)]
+    truth = [np.roll(scene(0, 96, 384)[1], 60 * t, axis=1) for t in range(5)]
+    tracker = MaskTracker(PatchEncoder(), flow=moved, radius=1)
+    masks = list(tracker.track(frames, {0: truth[0]}))
+    assert len(taken) == 4
+    assert all(overlap(mask, true) > 0.9 for mask, true in zip(masks, truth, strict=True))
+    assert tracker._bank.all()[0].motion is not None
+    assert float(tracker._bank.all()[0].motion[0].mean()) == pytest.approx(-60 * 4 / 4)  # cells, over four frames
+    with pytest.raises(ValueError, match="motion must be one of chained, direct"):
+        MaskTracker(PatchEncoder(), motion="fast")
