@@ -50,12 +50,12 @@ class TimedTracker(MaskTracker):
             return self._awaited(super()._encode(frame))
 
     def _follow(self, frame: Frame) -> None:
-        with self.clock.stage("flow"):
-            super()._follow(frame)
+        began = time.monotonic()
+        before = self.clock.seconds.get("flow", 0.0)
+        super()._follow(frame)
+        self.clock.add("flow", time.monotonic() - began - (self.clock.seconds.get("flow", 0.0) - before))
 
     def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
-        if self.chained:
-            return self._awaited(super()._flow_to(frame, distance, reference))
         with self.clock.stage("flow"):
             return self._awaited(super()._flow_to(frame, distance, reference))
 

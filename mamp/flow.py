@@ -115,6 +115,28 @@ def chain(first: Tensor, then: Tensor) -> Tensor:
     return first + _sampled(then[None], x, y, "border")[0]
 
 
+def better_motion(query: Tensor, key: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Of two motions (2, h, w) [cells] to a reference, the one that leads to what looks alike, cell by cell.
+
+    Motion that was followed over many frames and motion that was looked for at once fail in different places.
+
+    Args:
+        query: Features (C, h, w).
+        key: Features of the reference (C, h, w).
+        one: Taken where both are as good.
+        other: The other one.
+    """
+    both = torch.stack((one, other))
+    found, inside = warp(key[None].expand(2, *key.shape), both)
+    alike = (query * found).sum(dim=1).masked_fill(~inside, _FAR_OUT)
+    around = F.avg_pool2d(alike[:, None], _AROUND, 1, _AROUND // 2, count_include_pad=False)[:, 0]  # (2, h, w)
+    return torch.where(around[1] > around[0], other, one)
+
+
+_AROUND = 5  # [cells] over which likeness is averaged: motion is smooth, features are not
+_FAR_OUT = -1e3  # likeness of what lies outside the frame
+
+
 def _ends(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Where flow (N, 2, h, w) [cells] leads: x and y (N, h, w) [cells]."""
     h, w = flow.shape[-2:]

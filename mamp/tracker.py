@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.encoder import EncoderFunction, has_bfloat16
-from mamp.flow import FlowFunction, chain, dis_flow, to_cell_units, warp
+from mamp.flow import FlowFunction, better_motion, chain, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import propagate
@@ -40,8 +40,9 @@ class MaskTracker:
         short_term: Ages of the other frames in the memory, in frames.
         flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
             frames lie between the two. ``None`` matches without motion.
-        motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references;
-            "direct" takes a flow to each reference, as the paper does.
+        motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references; to
+            those beyond the short term it also takes one at once, and goes by the better one. "direct" takes a flow to
+            each reference, as the paper does.
         device: Where it runs; the encoder's device, else the CPU.
 
     Attributes:
@@ -269,14 +270,18 @@ class MaskTracker:
         inside = None
         if self.flow is not None:
             flow = torch.stack(
-                [
-                    self._flow_to(frame, abs(t - r), memory.image) if memory.motion is None else memory.motion
-                    for r, memory in references.items()
-                ]
+                [self._motion(frame, query, abs(t - r), memory) for r, memory in references.items()]
             )  # (N, 2, h, w)
             carried, inside = warp(torch.cat((keys, values), dim=1), flow)
             keys, values = carried[:, : keys.shape[1]], carried[:, keys.shape[1] :]
         return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
+
+    def _motion(self, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
+        """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the better of both."""
+        if memory.motion is not None and distance <= max(self._short_term, default=0):
+            return memory.motion
+        direct = self._flow_to(frame, distance, memory.image)
+        return direct if memory.motion is None else better_motion(query, memory.key, memory.motion, direct)
 
     def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
         """Displacement of a frame to another one (2, h, w) [cells]."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
-from mamp.flow import dis_flow
+from mamp.flow import better_motion, dis_flow
 from tests.conftest import Image, overlap, scene
 
 
@@ -175,9 +175,32 @@ def test_chained_motion_takes_one_flow_a_frame_and_adds_up() -> None:
     truth = [np.roll(scene(0, 96, 384)[1], 60 * t, axis=1) for t in range(5)]
     tracker = MaskTracker(PatchEncoder(), flow=moved, radius=1)
     masks = list(tracker.track(frames, {0: truth[0]}))
-    assert len(taken) == 4
+    assert len(taken) == 4, "all are in the short term"
     assert all(overlap(mask, true) > 0.9 for mask, true in zip(masks, truth, strict=True))
     assert tracker._bank.all()[0].motion is not None
     assert float(tracker._bank.all()[0].motion[0].mean()) == pytest.approx(-60 * 4 / 4)  # cells, over four frames
     with pytest.raises(ValueError, match="motion must be one of chained, direct"):
         MaskTracker(PatchEncoder(), motion="fast")
+
+
+def test_beyond_the_short_term_the_better_motion_counts_cell_by_cell() -> None:
+    torch.manual_seed(0)
+    query = torch.nn.functional.normalize(torch.randn(8, 20, 30), dim=0)
+    key = torch.roll(query, 3, dims=2)  # every cell is found three further to the right
+    right, wrong = torch.zeros(2, 20, 30), torch.zeros(2, 20, 30)
+    right[0] = 3
+    left = torch.arange(30) < 15
+    one, other = torch.where(left, right, wrong), torch.where(left, wrong, right)
+    found = better_motion(query, key, one, other)
+    inside = found[:, :, 3:24]
+    assert (inside == right[:, :, 3:24]).float().mean() > 0.95
+    taken = []
+
+    def still(frame: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+        taken.append(1)
+        return np.zeros((2, *frame.shape[:2]), np.float32)
+
+    frame, mask = scene(0)
+    list(MaskTracker(PatchEncoder(), flow=still, radius=2).track([frame] * 12, {0: mask}))
+    # One a frame, and one more for frames 0 and 5 as soon as they are beyond the short term.
+    assert len(taken) == 11 + 6 + 1
