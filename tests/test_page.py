@@ -287,8 +287,9 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
     take_example(other, "Cup")
     wait_for_objects(other, 2)
     paint(other)  # else the example's own result would stand
-    for tab in (other, page):
-        tab.get_by_role("button", name="Run", exact=True).click()
+    other.get_by_role("button", name="Run", exact=True).click()
+    expect(other.get_by_text("left").first).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("queue: 1/1").first).to_be_visible(timeout=10_000)
     for tab, frames in ((page, 60), (other, 75)):
         expect(tab.get_by_text(f"Done: {frames} of {frames} frames")).to_be_visible(timeout=PATIENCE)
