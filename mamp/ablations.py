@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamp.encoder import STRIDE
 from mamp.tracker import MaskTracker
 
 Frame = NDArray[np.uint8]
@@ -23,7 +24,7 @@ class UnalignedTracker(MaskTracker):
 
     def _value(self, mask: Frame) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
-        cells = F.interpolate(pixels, tuple(-(-side // 4) for side in mask.shape), mode="nearest-exact")
+        cells = F.interpolate(pixels, tuple(-(-side // STRIDE) for side in mask.shape), mode="nearest-exact")
         return cells[0, 0].to(torch.uint8).to(self.device)
 
     def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Frame:

@@ -23,6 +23,7 @@ from mamp.datasets import DATASETS, VosSequence, find_sequences, seen_categories
 from mamp.encoder import PATCH, EncoderFunction
 from mamp.flow import FlowFunction
 from mamp.masks import read_mask, write_mask
+from mamp.result import write_whole
 from mamp.scores import (
     Scores,
     frames_that_count,
@@ -234,7 +235,7 @@ def _note_settings(contender: Contender) -> None:
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{contender.folder.name} holds masks of other settings: choose another folder for --save")
     contender.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    write_whole(path, text)
 
 
 def _summarise(

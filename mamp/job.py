@@ -313,8 +313,8 @@ class _Run:
 
     def _finish(self) -> None:
         done = sorted(self.objects)
-        for path in set(self.result.masks_dir.iterdir()) - {self._mask_path(index) for index in done}:
-            path.unlink()  # the run was ended between writing a mask and taking note of it
+        for index in set(range(self.total)) - set(done):  # it may end between writing a mask and taking note of it
+            self._mask_path(index).unlink(missing_ok=True)
         by_name = {self.reader.name(index): self.objects[index] for index in done}
         with self.clock.stage("write"):
             self.result.write_zip(self._mask_path(index) for index in done)

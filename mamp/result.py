@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -143,9 +144,7 @@ class Result:
 
     def write_receipt(self, document: Mapping[str, Any]) -> None:
         """Writes ``receipt.json``, whole or not at all."""
-        partial = self.receipt_json.with_name(".receipt.json.part")
-        partial.write_text(json.dumps(document, indent=2) + "\n")
-        partial.replace(self.receipt_json)
+        write_whole(self.receipt_json, json.dumps(document, indent=2) + "\n")
 
     def write_sightings(self, sightings: Iterable[Sighting], *, more: bool = False) -> None:
         """Writes ``objects.csv``, or ``more`` rows to what is written."""
@@ -200,6 +199,13 @@ class Result:
             ],
         }
         self.masks_json.write_text(json.dumps(document))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all, also where several processes write the same one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def numbered(folder: Path) -> dict[int, Path]:

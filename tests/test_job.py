@@ -154,6 +154,15 @@ def test_masks_that_no_run_has_written_are_never_deleted(clip: Path) -> None:
     assert own.exists()
 
 
+def test_files_of_others_beside_the_masks_are_left_alone(clip: Path) -> None:
+    masks = clip.parent / "out" / "masks"
+    masks.mkdir(parents=True)
+    (masks / "notes.txt").write_text("mine")
+    (masks / "drafts").mkdir()
+    list(start(clip))
+    assert (masks / "notes.txt").read_text() == "mine" and (masks / "drafts").is_dir()
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools' decoder
 def test_areas_and_run_lengths_are_those_of_the_masks(clip: Path) -> None:
     result = list(start(clip, 3, names={1: "dog"}))[-1].result
