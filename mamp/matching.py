@@ -7,13 +7,19 @@ matches are fetched by index.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _TILE = 8  # [cells]; a tile and its windows meet in a product of which 61 % is used at radius 12
 _BLOCK = 24 << 20  # similarities held at a time: about 100 MB, few calls
-_BLOCK_ON_CPU = 2 << 20  # 8 MB: blocks that stay in the cache are twice as fast
+SMALL_BLOCK = 1  # one tile at a time: what a device that is short of memory holds
+_BLOCK_ON_CPU = 1 << 20  # 4 MB: blocks that stay in the cache are twice as fast
 _NO_VOTE = -1e4  # similarity of what lies outside the frame
 
 
@@ -25,6 +31,7 @@ def propagate(
     inside: Tensor | None = None,
     radius: int = 12,
     top_k: int | None = 36,
+    block: int | None = None,
 ) -> Tensor:
     """Carries Values of the references to the query (Eq. 1 and 2).
 
@@ -38,6 +45,7 @@ def propagate(
         inside: Which cells of the references may vote (N, h, w) bool; all if not given.
         radius: Of the window [cells].
         top_k: How many matches vote; ``None`` for all.
+        block: Similarities held at a time, about; what suits the device, if not given.
 
     Returns:
         Scores (K, h, w): weighted means of the values. Zero where nothing may vote.
@@ -53,69 +61,110 @@ def propagate(
         )
     side, reach = 2 * radius + 1, _TILE + 2 * radius
     rows, columns = -(-h // _TILE), -(-w // _TILE)
-    bottom, right = rows * _TILE - h, columns * _TILE - w
+    hp, wp = rows * _TILE + 2 * radius, columns * _TILE + 2 * radius
+    ys, xs = slice(radius, radius + h), slice(radius, radius + w)
 
     # One more channel carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
-    muted = keys.new_zeros(N, 1, h, w) if inside is None else torch.where(inside, 0.0, _NO_VOTE)[:, None].to(keys.dtype)
-    around = (radius, radius + right, radius, radius + bottom)
-    keys = torch.cat((F.pad(keys, around), F.pad(muted, around, value=_NO_VOTE)), dim=1)  # (N, C+1, hp, wp)
-    query = torch.cat((query * C**-0.5, torch.ones_like(query[:1])))
-    query = F.pad(query, (0, right, 0, bottom)).unfold(1, _TILE, _TILE).unfold(2, _TILE, _TILE)
-    query = query.permute(1, 2, 3, 4, 0).reshape(rows * columns, _TILE * _TILE, C + 1)  # (tiles, cells of a tile, C+1)
-
-    hp, wp = keys.shape[-2:]
-    table = F.pad(values, around).permute(0, 2, 3, 1).reshape(N * hp * wp, K)  # one row a cell, outside is zero
-    windows = keys.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
+    padded = keys.new_zeros(N, C + 1, hp, wp)
+    padded[:, :C, ys, xs] = keys
+    padded[:, C] = _NO_VOTE
+    padded[:, C, ys, xs] = 0.0 if inside is None else torch.where(inside, 0.0, _NO_VOTE)
+    windows = padded.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
     windows = windows.permute(2, 3, 1, 0, 4, 5)  # (rows, columns, C+1, N, reach, reach), a view
-    offsets = _window_offsets(side, wp, hp, N, keys.device)  # (N * side * side)
-    origins = _tile_origins(rows, columns, wp, keys.device)  # (tiles, cells of a tile)
+    tiles = query.new_zeros(C + 1, rows * _TILE, columns * _TILE)
+    tiles[:C, :h, :w] = query * C**-0.5
+    tiles[C] = 1.0
+    tiles = tiles.unfold(1, _TILE, _TILE).unfold(2, _TILE, _TILE)
+    tiles = tiles.permute(1, 2, 3, 4, 0).reshape(rows, columns, _TILE * _TILE, C + 1)
+    table = values.new_zeros(N, hp, wp, K)  # one row a cell, outside is zero
+    table[:, ys, xs] = values.permute(0, 2, 3, 1)
+    in_window = (torch.arange(N, device=keys.device)[:, None] * (hp * wp) + _places(side, wp, keys.device)).flatten()
+    in_tile = _places(_TILE, wp, keys.device)
 
     scores = []
-    held = _BLOCK_ON_CPU if keys.device.type == "cpu" else _BLOCK
-    block = max(1, held // (N * _TILE * _TILE * reach * reach))
-    for row in range(rows):
-        for column in range(0, columns, block):
-            near = windows[row, column : column + block].flatten(2)  # (T, C+1, N * reach * reach), copied here
-            tiles = slice(row * columns + column, row * columns + column + len(near))
-            affinity, chosen = _affinity(_local(query[tiles], near, N, side), top_k)
-            rows_of_table = origins[tiles].reshape(-1, 1) + offsets[chosen]
-            scores.append(F.embedding_bag(rows_of_table, table, per_sample_weights=affinity, mode="sum"))
+    held = block or (_BLOCK_ON_CPU if keys.device.type == "cpu" else _BLOCK)
+    at_once = max(1, min(columns, held // (N * _TILE * _TILE * reach * reach)))
+    product = keys.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
+    for row, column in itertools.product(range(rows), range(0, columns, at_once)):
+        near = windows[row, column : column + at_once].flatten(2)  # (T, C+1, N * reach * reach), copied here
+        with _bfloat16_allowed(keys.device):
+            torch.bmm(tiles[row, column : column + at_once], near, out=product[: len(near)])
+        similarity, chosen = _matches(product[: len(near)], N, side, top_k)
+        corners = (row * wp + torch.arange(column, column + len(near), device=keys.device)) * _TILE
+        origins = (corners[:, None] + in_tile).reshape(-1, 1)
+        affinity = similarity.softmax(dim=1)
+        scores.append(
+            F.embedding_bag(origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum")
+        )
     grid = torch.cat(scores).view(rows, columns, _TILE, _TILE, K).permute(4, 0, 2, 1, 3)
     return grid.reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
 
 
-def _local(query: Tensor, near: Tensor, N: int, side: int) -> Tensor:
-    """Similarity of the cells of T tiles (T, cells, C+1) with their windows, cut from (T, C+1, N * reach * reach)."""
-    T, reach = len(near), _TILE + side - 1
-    product = torch.bmm(query, near).view(T, _TILE, _TILE, N, reach, reach)
-    # Cell (y, x) of a tile sees the window that starts at (y, x) of what the tile reaches: a diagonal view of the product.
-    t, y, x, n, dy, dx = product.stride()
-    window = product.as_strided((T, _TILE, _TILE, N, side, side), (t, y + dy, x + dx, n, dy, dx))
-    return window.reshape(T * _TILE * _TILE, N * side * side)
+@contextmanager
+def _bfloat16_allowed(device: torch.device) -> Iterator[None]:
+    """Lets a CPU multiply with inputs in bfloat16, where it is quick at that; features come from such an encoder anyway.
+
+    PyTorch then asks oneDNN, which on some CPUs stays with single precision and still takes half of the time.
+    """
+    before = torch.get_float32_matmul_precision()
+    if device.type == "cpu":
+        torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
-def _affinity(similarity: Tensor, top_k: int | None) -> tuple[Tensor, Tensor]:
-    """Softmax over the most similar (Q, M) -> affinity (Q, top_k) and which they are (Q, top_k)."""
-    if top_k is None or top_k >= similarity.shape[1]:
-        chosen = torch.arange(similarity.shape[1], device=similarity.device).expand(similarity.shape)
-        return similarity.softmax(dim=1), chosen
-    best, chosen = similarity.topk(top_k, dim=1)
-    return best.softmax(dim=1), chosen
+def _matches(product: Tensor, N: int, side: int, top_k: int | None) -> tuple[Tensor, Tensor]:
+    """The best matches of the cells of T tiles, from their products (T, cells, N * reach * reach).
+
+    Returns:
+        Similarity (Q, top_k), and which cell of the N windows each match is (Q, top_k) [0, N * side * side).
+    """
+    reach = _TILE + side - 1
+    product = product.view(-1, N, reach * reach)  # (Q, N, reach * reach)
+    if top_k is None or top_k >= side * side:
+        everywhere = _windows(product, side).flatten(1)
+        chosen = _largest(everywhere, min(top_k or N * side * side, N * side * side))
+        return everywhere.gather(1, chosen), chosen
+    # The best k of all lie at the k places of the window whose best reference is best.
+    places = _largest(_windows(product.amax(dim=1, keepdim=True), side).flatten(1), top_k)  # (Q, top_k)
+    in_tile = _places(_TILE, reach, product.device).repeat(len(product) // (_TILE * _TILE))
+    at = in_tile[:, None] + _places(side, reach, product.device)[places]
+    candidates = product.gather(2, at[:, None].expand(-1, N, -1)).flatten(1)  # (Q, N * top_k)
+    best = _largest(candidates, top_k)
+    return candidates.gather(1, best), best // top_k * (side * side) + places.gather(1, best % top_k)
 
 
-def _window_offsets(side: int, wp: int, hp: int, N: int, device: torch.device) -> Tensor:
-    """Where each cell of a window lies in the table, from the window's first cell."""
+def _windows(product: Tensor, side: int) -> Tensor:
+    """The windows (Q, N, side, side) of the cells of tiles, cut from what the tiles reach (Q, N, reach * reach)."""
+    reach, N = _TILE + side - 1, product.shape[1]
+    tiles = product.view(-1, _TILE, _TILE, N, reach, reach)
+    # Cell (y, x) of a tile sees the window that starts at (y, x) of what the tile reaches: a diagonal view.
+    t, y, x, n, dy, dx = tiles.stride()
+    window = tiles.as_strided((len(tiles), _TILE, _TILE, N, side, side), (t, y + dy, x + dx, n, dy, dx))
+    return window.reshape(-1, N, side, side)
+
+
+def _places(side: int, width: int, device: torch.device) -> Tensor:
+    """Where the cells of a square lie in rows of ``width`` cells, from its first cell (side * side)."""
     step = torch.arange(side, device=device)
-    window = (step[:, None] * wp + step).reshape(-1)
-    return (torch.arange(N, device=device)[:, None] * (hp * wp) + window).reshape(-1)
+    return (step[:, None] * width + step).flatten()
 
 
-def _tile_origins(rows: int, columns: int, wp: int, device: torch.device) -> Tensor:
-    """The first cell of the window of every cell of every tile, in the table: (tiles, cells of a tile)."""
-    step = torch.arange(_TILE, device=device)
-    within = (step[:, None] * wp + step).reshape(1, -1)
-    corner = torch.arange(rows, device=device)[:, None] * (_TILE * wp) + torch.arange(columns, device=device) * _TILE
-    return corner.reshape(-1, 1) + within
+def _largest(numbers: Tensor, k: int) -> Tensor:
+    """Which the k largest of each row (Q, M) are (Q, k), in no order."""
+    if k == numbers.shape[1]:
+        return torch.arange(k, device=numbers.device).expand(numbers.shape)
+    if numbers.device.type != "cpu" or numbers.dtype != torch.float32:
+        return numbers.topk(k, dim=1, sorted=False).indices
+    # NumPy parts numbers several times faster than PyTorch finds the top k, but not with their indices. So the index goes
+    # into the last bits of the number: those that differ by less than 2^-11 of themselves (at M = 3,125) count as equal.
+    M = numbers.shape[1]
+    bits = (1 << (M - 1).bit_length()) - 1
+    packed = numbers.contiguous().view(torch.int32).bitwise_and(~bits).bitwise_or_(torch.arange(M, dtype=torch.int32))
+    parted = np.partition(packed.numpy().view(np.float32), M - k, axis=1)[:, M - k :]
+    return torch.from_numpy(parted.view(np.int32) & bits).long()
 
 
 def reconstruct(query: Tensor, reference: Tensor, target: Tensor, *, radius: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from mamp.encoder import EncoderFunction, has_bfloat16
 from mamp.flow import FlowFunction, better_motion, chain, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
-from mamp.matching import propagate
+from mamp.matching import SMALL_BLOCK, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 
 Frame = NDArray[np.uint8]
@@ -48,6 +49,7 @@ class MaskTracker:
     Attributes:
         confidence: Of the last frame, by object [0, 1]: by how much of the vote the object is ahead of the second label,
             mean over its cells; 0 where nothing of it was found, 1 where its mask was given.
+        short_of_memory: Whether the device ran out of memory in matching, which goes on in smaller blocks since then.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -79,6 +81,7 @@ class MaskTracker:
         self.flow = flow
         self.chained = flow is not None and motion == "chained"
         self.device = torch.device(device or _device_of(encoder))
+        self.short_of_memory = False
         self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self.reset()
@@ -272,9 +275,17 @@ class MaskTracker:
             flow = torch.stack(
                 [self._motion(frame, query, abs(t - r), memory) for r, memory in references.items()]
             )  # (N, 2, h, w)
-            carried, inside = warp(torch.cat((keys, values), dim=1), flow)
-            keys, values = carried[:, : keys.shape[1]], carried[:, keys.shape[1] :]
-        return propagate(query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
+            keys, inside = warp(keys, flow)
+            values, _ = warp(values, flow)
+        vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
+        try:
+            return vote(block=SMALL_BLOCK if self.short_of_memory else None)
+        except torch.OutOfMemoryError:
+            if self.short_of_memory:
+                raise
+            self.short_of_memory = True
+        torch.cuda.empty_cache()
+        return vote(block=SMALL_BLOCK)
 
     def _motion(self, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
         """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the better of both."""

@@ -11,6 +11,7 @@ import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
 from mamp.flow import better_motion, dis_flow
+from mamp.matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene
 
 
@@ -204,3 +205,27 @@ def test_beyond_the_short_term_the_better_motion_counts_cell_by_cell() -> None:
     list(MaskTracker(PatchEncoder(), flow=still, radius=2).track([frame] * 12, {0: mask}))
     # One a frame, and one more for frames 0 and 5 as soon as they are beyond the short term.
     assert len(taken) == 11 + 6 + 1
+
+
+def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[int | None] = []
+
+    def short(*arguments: Any, block: int | None, **settings: Any) -> torch.Tensor:
+        blocks.append(block)
+        if block is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return propagate(*arguments, block=block, **settings)
+
+    usual = follow(4)
+    monkeypatch.setattr("mamp.tracker.propagate", short)
+    tracker = MaskTracker(PatchEncoder())
+    masks = list(tracker.track([scene(t)[0] for t in range(4)], {0: scene(0)[1]}))
+    assert blocks == [None, SMALL_BLOCK, SMALL_BLOCK, SMALL_BLOCK] and tracker.short_of_memory
+    assert all(np.array_equal(one, other) for one, other in zip(masks, usual, strict=True))
+
+    def never(*arguments: Any, **settings: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("mamp.tracker.propagate", never)
+    with pytest.raises(torch.OutOfMemoryError):
+        follow(2)
