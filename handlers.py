@@ -479,6 +479,7 @@ def run(
                 how = "Stopped; what was done is kept" if update.result.stopped else "Done"
                 words = f"{how}: {update.result.frames} of {update.frames_total} frames, {update.fps:.1f} a second"
                 words += f"; {taken} taken over from the last run." if taken else "."
+                words += remarks(update.result.receipt)
                 project_of(visit).save(settings)
                 yield outputs(visit, words=say(words), shown=results(visit, opacity, parts, server))
             elif update.preview is not None:
@@ -494,6 +495,12 @@ def run(
         project_of(visit).save(settings)
         words = f"{error.message} What was done is kept; the next run goes on from there."
         yield outputs(visit, words=say(words, bad=True), shown=results(visit, opacity, parts, server))
+
+
+def remarks(receipt: dict[str, Any]) -> str:
+    """What went otherwise than a visitor would expect."""
+    short = " The GPU ran short of memory; matching went on in smaller blocks."
+    return (f" {receipt['damage']}" if receipt["damage"] else "") + (short if receipt["short_of_memory"] else "")
 
 
 def outputs(

@@ -23,7 +23,7 @@ from mamp.datasets import DATASETS, VosSequence, find_sequences, seen_categories
 from mamp.encoder import PATCH, EncoderFunction
 from mamp.flow import FlowFunction
 from mamp.masks import read_mask, write_mask
-from mamp.result import write_whole
+from mamp.resources import write_whole
 from mamp.scores import (
     Scores,
     frames_that_count,

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction
-from mamp.masks import MaskError, Rle, correct_mask, encode_rle, objects_in, read_mask, write_mask
+from mamp.masks import MaskError, correct_mask, describe_rle, encode_rle, objects_in, read_mask, write_mask
 from mamp.render import Look, overlay
+from mamp.resources import shortage
 from mamp.result import Result, Sighting
 from mamp.reuse import clip_sha256, frames_that_stand
 from mamp.settings import Settings
@@ -137,10 +138,10 @@ class _Run:
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
         self.confidence: dict[int, dict[int, float]] = {}
-        self.objects: dict[int, dict[int, Rle]] = {}  # by the frames whose mask is written
+        self.objects: dict[int, dict[int, bytes]] = {}  # run lengths, by the frames whose mask is written
         self.kept: set[int] = set()  # those of them that an earlier run has written
         self.tracked = self.rendered = 0
-        self.stopped = False
+        self.stopped = self.short_of_memory = False
         self.sound: str | None = None
         self.error: str | None = None
         self.began = time.monotonic()
@@ -175,7 +176,10 @@ class _Run:
                 yield from self._backwards(should_stop)
             yield from self._forwards(should_stop)
         except Exception as error:
-            self.error = str(error) or type(error).__name__
+            told = shortage(error)
+            self.error = str(told or error) or type(error).__name__
+            if told is not None:
+                raise told from error
             raise
         finally:
             # A run that is closed or fails on its way backwards has masks, but no video yet.
@@ -278,6 +282,7 @@ class _Run:
                 mask = correct_mask(mask, given)  # as sharp as it was given
         self._keep(frame.index, mask, tracker.confidence)
         self.tracked += 1
+        self.short_of_memory |= tracker.short_of_memory
         return mask
 
     def _shrunk(self, image: Image, how: int) -> Image:
@@ -316,13 +321,21 @@ class _Run:
         for index in set(range(self.total)) - set(done):  # it may end between writing a mask and taking note of it
             self._mask_path(index).unlink(missing_ok=True)
         by_name = {self.reader.name(index): self.objects[index] for index in done}
-        with self.clock.stage("write"):
-            self.result.write_zip(self._mask_path(index) for index in done)
-            self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
-            self.result.write_sightings(self._sightings())
-        with self.clock.stage("count"):
-            in_video = VideoReader(self.result.overlay).count() if self.rendered else 0
-        self._write_receipt("failed" if self.error else "stopped" if self.stopped else "complete", in_video)
+        in_video = 0
+        try:
+            with self.clock.stage("write"):
+                self.result.write_sightings(self._sightings())
+                self.result.write_zip(self._mask_path(index) for index in done)
+                self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
+            with self.clock.stage("count"):
+                in_video = VideoReader(self.result.overlay).count() if self.result.overlay.exists() else 0
+        except OSError as error:
+            told = shortage(error) or error
+            self.error = self.error or str(told)
+            raise told from error
+        finally:
+            with suppress(OSError):  # that of the beginning stands then, and says that the run has not ended
+                self._write_receipt("failed" if self.error else "stopped" if self.stopped else "complete", in_video)
 
     def _write_receipt(self, end: str, in_video: int = 0) -> None:
         info = self.reader.info
@@ -332,6 +345,7 @@ class _Run:
             "end": end,
             "error": self.error,
             "damage": self.reader.damage,
+            "short_of_memory": self.short_of_memory,
             "frames_in_clip": self.total,
             "frames_decoded": len(self.objects),
             "masks_written": len(self.objects),
@@ -357,7 +371,7 @@ class _Run:
     def _sightings_on(self, index: int) -> Iterator[Sighting]:
         found, confidence = self.objects[index], self.confidence.get(index, {})
         for label in sorted({*found, *confidence}):
-            area = found[label]["area"] if label in found else 0
+            area = describe_rle(found[label], self.size)["area"] if label in found else 0
             time_shown = round(float(self.reader.time(index)), 6)
             yield Sighting(index, time_shown, label, area, round(confidence.get(label, 0.0), 4))
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco
 
+from mamp.resources import whole
+
 Mask = NDArray[np.uint8]
 Rle = dict[str, Any]
 
@@ -168,30 +170,29 @@ def _nearest(colours: NDArray[np.uint8], palette: NDArray[np.uint8]) -> tuple[ND
 
 def write_mask(path: str | Path, mask: Mask) -> None:
     """Writes a label map (H, W) uint8 as a PNG with the DAVIS palette, whole or not at all."""
-    path = Path(path)
     image = Image.fromarray(mask)
     image.putpalette(PALETTE.tobytes())
-    partial = path.with_name(path.name + ".partial")
-    image.save(partial, format="PNG", compress_level=3)
-    partial.replace(path)
+    with whole(Path(path)) as partial:
+        image.save(partial, format="PNG", compress_level=3)
 
 
-def encode_rle(mask: Mask) -> dict[int, Rle]:
-    """The objects of a label map (H, W) uint8 as COCO writes them, by label.
+def encode_rle(mask: Mask) -> dict[int, bytes]:
+    """The objects of a label map (H, W) uint8 by label, each as COCO's compressed run lengths: about a hundred bytes."""
+    return {label: coco.encode(np.asfortranarray(mask == label).view(np.uint8))["counts"] for label in objects_in(mask)}
+
+
+def describe_rle(counts: bytes, size: tuple[int, int]) -> Rle:
+    """An object's run lengths on a frame of ``size`` (H, W) as COCO's files have them.
 
     Returns:
-        For each object ``segmentation`` (``size`` (H, W), ``counts``: COCO's compressed run lengths), ``area`` [pixels] and
-        ``bbox`` (x, y, width, height) [pixels].
+        ``segmentation`` (``size`` and ``counts``), ``area`` [pixels] and ``bbox`` (x, y, width, height) [pixels].
     """
-    objects = {}
-    for label in objects_in(mask):
-        run_lengths = coco.encode(np.asfortranarray(mask == label).view(np.uint8))
-        objects[label] = {
-            "segmentation": {"size": list(mask.shape), "counts": run_lengths["counts"].decode()},
-            "area": int(coco.area(run_lengths)),
-            "bbox": coco.toBbox(run_lengths).tolist(),
-        }
-    return objects
+    run_lengths = {"size": list(size), "counts": counts}
+    return {
+        "segmentation": {"size": list(size), "counts": counts.decode()},
+        "area": int(coco.area(run_lengths)),
+        "bbox": coco.toBbox(run_lengths).tolist(),
+    }
 
 
 def objects_in(mask: Mask) -> list[int]:

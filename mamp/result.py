@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mamp.masks import MaskError, Rle
+from mamp.masks import MaskError, describe_rle
+from mamp.resources import whole, write_whole
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ class Result:
         if old and not self.receipt_json.exists():
             raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
         if self.receipt_json.exists():
-            old += self.files
+            halves = [
+                path for folder in (self.folder, self.masks_dir, self.given_dir) for path in folder.glob(".*.part")
+            ]
+            old += self.files + halves
         for path in old:
             path.unlink(missing_ok=True)
 
@@ -148,15 +152,20 @@ class Result:
 
     def write_sightings(self, sightings: Iterable[Sighting], *, more: bool = False) -> None:
         """Writes ``objects.csv``, or ``more`` rows to what is written."""
-        with self.objects_csv.open("a" if more else "w", newline="") as file:
-            table = csv.DictWriter(file, list(Sighting.__dataclass_fields__))
-            if not more:
-                table.writeheader()
-            table.writerows(asdict(sighting) for sighting in sightings)
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, list(Sighting.__dataclass_fields__))
+        if not more:
+            table.writeheader()
+        table.writerows(asdict(sighting) for sighting in sightings)
+        if more:
+            with self.objects_csv.open("a", newline="") as file:
+                file.write(text.getvalue())
+        else:
+            write_whole(self.objects_csv, text.getvalue())
 
     def write_zip(self, masks: Iterable[Path]) -> None:
         """Writes ``masks.zip``."""
-        with zipfile.ZipFile(self.masks_zip, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+        with whole(self.masks_zip) as partial, zipfile.ZipFile(partial, "w") as file:  # PNGs are compressed already
             for path in masks:
                 file.write(path, f"masks/{path.name}")
 
@@ -164,54 +173,41 @@ class Result:
         self,
         clip: str,
         size: tuple[int, int],
-        frames: Mapping[str, Mapping[int, Rle]],
+        frames: Mapping[str, Mapping[int, bytes]],
         names: Mapping[int, str],
     ) -> None:
-        """Writes ``masks.json``.
+        """Writes ``masks.json``, piece by piece: of a long clip it is too large to be held.
 
         Args:
             clip: Name of the clip.
             size: Of its frames (H, W).
-            frames: By the frame's name, in order: the objects on it.
+            frames: By the frame's name, in order: the run lengths of the objects on it.
             names: Of the objects; others are called by their number.
         """
         height, width = size
         labels = sorted({label for objects in frames.values() for label in objects} | set(names))
         video = {"id": 1, "name": clip, "width": width, "height": height, "length": len(frames)}
-        document = {
+        head = {
             "info": {"description": "Masks in the layout of YouTube-VIS: a run-length list with one entry a frame"},
             "videos": [{**video, "file_names": list(frames)}],
             "categories": [{"id": label, "name": names.get(label, f"object {label}")} for label in labels],
-            "annotations": [
-                {
-                    "id": number,
-                    "video_id": 1,
-                    "category_id": label,
-                    "iscrowd": 0,
-                    "height": height,
-                    "width": width,
-                    "length": len(frames),
-                    "segmentations": [_part(objects, label, "segmentation") for objects in frames.values()],
-                    "bboxes": [_part(objects, label, "bbox") for objects in frames.values()],
-                    "areas": [_part(objects, label, "area") for objects in frames.values()],
-                }
-                for number, label in enumerate(labels, 1)
-            ],
         }
-        self.masks_json.write_text(json.dumps(document))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all, also where several processes write the same one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text)
-    partial.replace(path)
+        with whole(self.masks_json) as partial, partial.open("w") as file:
+            file.write(json.dumps(head)[:-1] + ', "annotations": [')
+            for number, label in enumerate(labels, 1):
+                about = {"id": number, "video_id": 1, "category_id": label, "iscrowd": 0}
+                about |= {"height": height, "width": width, "length": len(frames)}
+                file.write((", " if number > 1 else "") + json.dumps(about)[:-1])
+                for name, part in (("segmentations", "segmentation"), ("bboxes", "bbox"), ("areas", "area")):
+                    file.write(f', "{name}": [')
+                    for index, objects in enumerate(frames.values()):
+                        found = describe_rle(objects[label], size)[part] if label in objects else None
+                        file.write((", " if index else "") + json.dumps(found))
+                    file.write("]")
+                file.write("}")
+            file.write("]}")
 
 
 def numbered(folder: Path) -> dict[int, Path]:
     """The masks in a folder that are named by the number of their frame."""
     return {int(path.stem): path for path in sorted(folder.glob("*.png"))}
-
-
-def _part(objects: Mapping[int, Rle], label: int, key: str) -> object:
-    return objects[label][key] if label in objects else None

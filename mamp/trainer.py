@@ -22,6 +22,7 @@ from mamp.datasets import FramePairs
 from mamp.encoder import Encoder, ResidualBlock, save_encoder, to_channels_last
 from mamp.lab import A, B, drop_ab_channel, rgb_to_lab
 from mamp.losses import colour_loss, motion_loss
+from mamp.resources import whole
 
 PAPER_HALVINGS = (400_000, 600_000, 800_000, 1_000_000)  # samples after which Sec. 4 halves the learning rate
 COLOUR_GAIN = 3.5  # colours span a third of the range of the lightness; at the start they shall count as much
@@ -214,9 +215,8 @@ class Trainer:
             "encoder": self.encoder.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        partial = self.out / "checkpoint.pt.partial"
-        torch.save(state, partial)
-        partial.replace(self.out / "checkpoint.pt")
+        with whole(self.out / "checkpoint.pt") as partial:
+            torch.save(state, partial)
 
     def resume(self) -> bool:
         """Goes on from the checkpoint in the folder, if there is one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 import mamp
 from mamp.__main__ import main
-from mamp.masks import write_mask
+from mamp.masks import read_mask, write_mask
 from mamp.result import Result
 from mamp.writer import VideoWriter
 from tests.conftest import scene, write_clip
@@ -79,7 +80,8 @@ def started(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
     write_mask(clip.parent / "scene.png", scene(0)[1])
     words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
     command = [sys.executable, "-m", "mamp", *words, "--out", str(out)]
-    run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # Whoever starts the tests in the background has SIGINT ignored, and what is started from there too.
+    run = subprocess.Popen(["env", "--default-signal=INT", *command], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (out / "masks" / "00003.png").exists():
         assert run.poll() is None and time.monotonic() < deadline
@@ -114,7 +116,35 @@ def test_a_killed_run_goes_on_to_the_same_masks(clip: Path) -> None:
     rows = [Result(folder).sightings for folder in (again, unbroken)]
     assert len(rows[0]) == len(rows[1]) == 200
     assert sum(one != other for one, other in zip(*rows, strict=True)) <= 1, "the row that was being written"
+    (out / "masks" / ".00199.png.1.part").touch()
     assert main([*words, "--out", str(out)]) == 0, "into the same folder"
+    assert len(list((out / "masks").iterdir())) == 200, "and nothing half-written is left there"
+
+
+def test_a_full_disk_is_told_and_what_was_done_goes_on_elsewhere(clip: Path) -> None:
+    long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(60)])
+    write_mask(clip.parent / "scene.png", scene(0)[1])
+    small, kept = clip.parent / "small", clip.parent / "kept"
+    small.mkdir()
+    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
+    run = shlex.join([sys.executable, "-m", "mamp", *words, "--out", str(small / "out")])
+    room = f"mount -t tmpfs -o size=120k none {shlex.quote(str(small))}"
+    own = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c"]
+    if subprocess.run([*own, room], capture_output=True).returncode:
+        pytest.skip("no disk of its own can be had here")
+    keep = f"cp -r {shlex.quote(str(small / 'out'))} {shlex.quote(str(kept))}"
+    done = subprocess.run([*own, f"{room} && {run}; {keep}"], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == "mamp: The disk is full."
+    assert json.loads((kept / "receipt.json").read_text())["end"] in ("failed", "killed")
+    masks = list((kept / "masks").iterdir())
+    assert 3 < len(masks) < 60 and all(read_mask(path).any() for path in masks)
+    for name in ("masks.zip", "masks.json", "overlay.mp4"):
+        assert not (kept / name).exists() or (kept / name).stat().st_size > 1000, "whole or not there"
+    again, unbroken = clip.parent / "again", clip.parent / "unbroken"
+    assert main([*words, "--out", str(again), "--former", str(kept)]) == 0
+    assert main([*words, "--out", str(unbroken)]) == 0
+    for path in (unbroken / "masks").iterdir():
+        assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
 
 
 def test_public_names_and_all_agree() -> None:

@@ -21,6 +21,7 @@ from pycocotools import mask as coco
 from mamp.encoder import PatchEncoder, load_encoder
 from mamp.job import Update, segment_video
 from mamp.masks import read_mask, write_mask
+from mamp.resources import ResourceError
 from mamp.result import Result
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
@@ -131,18 +132,27 @@ def test_closing_the_generator_keeps_what_is_done(clip: Path, at: int) -> None:
     assert receipt(clip)["end"] == "stopped"
 
 
-def test_a_failure_keeps_what_is_done_and_is_told_in_the_receipt(clip: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("something else"), "something else"),
+        (torch.OutOfMemoryError("CUDA"), "The GPU has too little memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The machine has too little memory"),
+        (OSError(28, "No space left on device"), "The disk is full."),
+    ],
+)
+def test_a_failure_keeps_what_is_done_and_is_told_in_the_receipt(clip: Path, error: Exception, words: str) -> None:
     patch, calls = load_encoder("patch"), iter(range(100))
 
     def failing(lab: Any) -> Any:
         if next(calls) == 4:
-            raise RuntimeError("out of memory")
+            raise error
         return patch(lab)
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(type(error) if words == str(error) else ResourceError, match=words):
         list(segment_video(clip, {0: square(0)}, clip.parent / "out", FAST, encoder=failing))
     assert len(names(clip)) == VideoReader(clip.parent / "out" / "overlay.mp4").count() == 4
-    assert (receipt(clip)["end"], receipt(clip)["error"]) == ("failed", "out of memory")
+    assert receipt(clip)["end"] == "failed" and words in receipt(clip)["error"]
 
 
 def test_masks_that_no_run_has_written_are_never_deleted(clip: Path) -> None:
