@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 
 import gradio as gr
+from gradio.route_utils import delete_files_created_by_app
 
 from handlers import (
     EXAMPLES,
@@ -24,6 +26,7 @@ from handlers import (
     as_chosen,
     ask_to_stop,
     clear_frame,
+    close_all,
     close_visit,
     fill_box,
     forecast,
@@ -342,6 +345,10 @@ def build() -> gr.Blocks:
 
 
 if __name__ == "__main__":
-    build().queue(max_size=20).launch(
-        theme=THEME, css=CSS, max_file_size=MAX_UPLOAD, footer_links=["api", "gradio", "settings"]
-    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Gradio closes its server at
+    space = build().queue(max_size=20)
+    try:
+        space.launch(theme=THEME, css=CSS, max_file_size=MAX_UPLOAD, footer_links=["api", "gradio", "settings"])
+    finally:
+        close_all()
+        delete_files_created_by_app(space, age=None)  # Gradio does so itself, if no page is open any more

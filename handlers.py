@@ -43,7 +43,7 @@ from mamp.export import export
 from mamp.fragments import given_masks, minutes, review, say
 from mamp.job import EVERYTHING
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
-from mamp.project import Project, new_project_folder, read_project_file, same_frame
+from mamp.project import Project, new_project_folder, read_project_file, remove_project_folders, same_frame
 from mamp.render import colour_of
 from mamp.settings import default_device
 from mamp.snippets import as_client, as_command, as_python
@@ -245,7 +245,16 @@ def new_visit(path: str, folder: Path | None = None) -> Visit:
 
 def new_folder() -> Path:
     """An unguessable folder; those that nobody has used for long are removed."""
-    return new_project_folder(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir(), keep_seconds=2 * KEEP_SECONDS)
+    return new_project_folder(_root(), keep_seconds=2 * KEEP_SECONDS)
+
+
+def close_all() -> None:
+    """Removes what all visitors have left, at the server's end."""
+    remove_project_folders(_root())
+
+
+def _root() -> str:
+    return os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
 
 
 def open_example(name: str, visit: Visit) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import tempfile
@@ -239,7 +240,21 @@ def new_project_folder(root: str | Path, *, keep_seconds: float) -> Path:
     for old in root.glob(f"{_PREFIX}*"):
         if time.time() - _last_used(old) > keep_seconds:
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
+
+
+def remove_project_folders(root: str | Path, *, patience: float = 5.0) -> None:
+    """Removes the folders that this process has made under ``root``: for a server's end.
+
+    A run that goes on there fails at its next file; until then, ``patience`` [s] at most, removing is tried again.
+    """
+    deadline = time.monotonic() + patience
+    while folders := list(Path(root).glob(f"{_PREFIX}{os.getpid()}-*")):
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
 
 
 def _last_used(folder: Path) -> float:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -10,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gradio_client import Client, handle_file
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, serve_process
 
 EXAMPLES = ROOT / "examples"
 
@@ -85,3 +89,19 @@ def test_the_pages_own_steps_open_no_file_of_the_server_either(page_url: str) ->
         if code == 200:
             _, body = status_of(page_url + f"gradio_api/call/{name}/" + json.loads(body)["event_id"])
             assert "event: error" in body and "frames" not in body
+
+
+def test_a_server_that_is_ended_leaves_no_file_of_a_visitor(tmp_path: Path) -> None:
+    with serve_process(tmp_path, {}) as (url, pid):
+        client = Client(url, verbose=False)
+        client.submit(handle_file(EXAMPLES / "street.mp4"), handle_file(EXAMPLES / "street.png"), api_name="/segment")
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("mamp-visit-*/run-*/masks/00001.png")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(pid, signal.SIGTERM)
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+    assert [path.name for path in left] == ["log.txt"]
