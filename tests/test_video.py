@@ -184,6 +184,43 @@ def test_many_kinds_of_clips_become_h264_of_even_size(
     assert times(written) == times(reader)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"time_base": Fraction(1, 120), "times": range(24), "last": 1},
+        {"options": {"x264-params": "tff=1"}},  # interlaced
+        {
+            "pixels": "yuv420p10le",
+            "options": {"x264-params": "colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"},
+        },
+    ],
+    ids=["120 frames a second", "interlaced", "HDR"],
+)
+def test_unusual_clips_keep_their_frames_and_times(tmp_path: Path, options: dict[str, Any]) -> None:
+    reader, written, _ = copy(make(tmp_path / "in.mp4", **options))
+    assert reader.count() == written.count() == len(options.get("times", range(10)))
+    assert times(written) == times(reader) and reader.damage is None
+    assert corner(reader.frame(3).image) == (False, False)
+
+
+def test_frames_that_change_their_size_on_the_way_take_that_of_the_first(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream: Any = container.add_stream("libvpx", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        larger: Any = av.CodecContext.create("libvpx", "w")
+        larger.width, larger.height, larger.pix_fmt, larger.framerate = 128, 96, "yuv420p", 25
+        larger.time_base = Fraction(1, 25)
+        for index in range(10):
+            encoder = stream.codec_context if index < 5 else larger
+            frame = av.VideoFrame.from_ndarray(picture(encoder.height, encoder.width), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            for packet in [*encoder.encode(frame), *(encoder.encode(None) if index in (4, 9) else [])]:
+                packet.stream = stream
+                container.mux(packet)
+    reader = VideoReader(tmp_path / "in.mkv")
+    assert [frame.image.shape for frame in reader] == [(48, 64, 3)] * 10
+    assert all(corner(frame.image) == (False, False) for frame in reader)
+
+
 def test_colours_come_out_as_they_went_in(tmp_path: Path) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     image[:24, :32], image[:24, 32:], image[24:, :32], image[24:, 32:] = (
