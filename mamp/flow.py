@@ -90,7 +90,7 @@ def to_cell_units(flow: Tensor) -> Tensor:
 def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     """Lays references over the query: each cell fetches what its flow points at, linearly interpolated (Sec. 3.2).
 
-    The authors' code rounds the flow to whole cells; here it keeps its fraction.
+    Flow in whole cells fetches cells as they are.
 
     Args:
         reference: Keys or Values (N, C, h, w) float.

@@ -56,7 +56,7 @@ class PaperCode:
             reference, mask = self.frames[index], self.masks[index]
             cells = to_cells(torch.from_numpy(mask)).long()
             values = (cells == labels[:, None, None]).float()  # (K, h, w)
-            flow = to_cell_units(torch.from_numpy(self.flow(frame, reference)))
+            flow = to_cell_units(torch.from_numpy(self.flow(frame, reference))).round()
             both, inside = warp(torch.cat((self._encode(reference), values))[None], flow[None])
             key, value = both[0, : len(query)], both[0, len(query) :]
             similarities.append(self._all_similarities(query, key, inside[0]))

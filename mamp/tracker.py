@@ -272,9 +272,9 @@ class MaskTracker:
         values = (maps[:, None] == labels[:, None, None]).to(keys.dtype)  # (N, K, h, w)
         inside = None
         if self.flow is not None:
-            flow = torch.stack(
-                [self._motion(frame, query, abs(t - r), memory) for r, memory in references.items()]
-            )  # (N, 2, h, w)
+            motions = [self._motion(frame, query, abs(t - r), memory) for r, memory in references.items()]
+            # Whole cells, as the authors take them: between cells, what is thin or looks like what is around it is blurred.
+            flow = torch.stack(motions).round()  # (N, 2, h, w)
             keys, inside = warp(keys, flow)
             values, _ = warp(values, flow)
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
