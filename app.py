@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
 from handlers import (
+    EDGES,
     EXAMPLES,
     FEATURES,
     FLOWS,
@@ -216,25 +217,31 @@ def build() -> gr.Blocks:
                     label="Features",
                     info="What frames are compared by; patches need no weights and are the baseline.",
                 )
+                edges = gr.Dropdown(
+                    list(EDGES),
+                    value=USUAL[4],
+                    label="Edges",
+                    info="Where objects end: where the image's colours change, at no cost, or between the cells that vote.",
+                )
                 top_k = gr.Slider(
                     0,
                     200,
-                    value=USUAL[4],
+                    value=USUAL[5],
                     step=1,
                     label="Matches that vote",
                     info="36 in the paper; 0 for all.",
                     buttons=[],
                 )
+            with gr.Row():
                 radius = gr.Slider(
                     1,
                     MAX_RADIUS,
-                    value=USUAL[5],
+                    value=USUAL[6],
                     step=1,
                     label="Search radius",
                     info="In steps of 4 pixels, around where the motion leads; twice as far takes four times as long.",
                     buttons=[],
                 )
-            with gr.Row():
                 opacity = gr.Slider(
                     0,
                     1,
@@ -293,7 +300,7 @@ def build() -> gr.Blocks:
 
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
         new = [visit, editor, empty, status, start, at, given, part, last_frame, *shown]
-        controls = [size, flow, memory, features, top_k, radius]
+        controls = [size, flow, memory, features, edges, top_k, radius]
         changes = [
             clip.input(open_clip, [clip, visit], new, api_visibility="private"),
             clip.clear(open_clip, [clip, visit], new, api_visibility="private"),

@@ -67,6 +67,7 @@ FLOWS = {
     "Off": ("none", "chained"),
 }
 FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
+EDGES = {"Those of the image": "image", "As voted, as in the paper": "votes"}
 MEMORY = {
     "First and recent frames": ((0, 5), (1, 3, 5)),
     "Recent frames only": ((), (1, 3, 5)),
@@ -74,7 +75,7 @@ MEMORY = {
 }
 PRESETS = {
     "Usual": Settings(),
-    "Paper": Settings(motion="direct"),
+    "Paper": Settings(motion="direct", edges="votes"),
     "Fast": Settings(short_side=240, top_k=15, radius=8),
 }
 PRODUCTS = {
@@ -85,7 +86,7 @@ PRODUCTS = {
 }
 LOOK = ["Outline", "Number"]
 MAX_RADIUS = 24
-USUAL = (next(iter(SIZES)), next(iter(FLOWS)), next(iter(MEMORY)), next(iter(FEATURES)), 36, 12)
+USUAL = (next(iter(SIZES)), next(iter(FLOWS)), next(iter(MEMORY)), next(iter(FEATURES)), next(iter(EDGES)), 36, 12)
 HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLOURS.tolist()]
 encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
 
@@ -378,7 +379,7 @@ def fill_box(visit: Visit, painted: Any, number: float, *corners: float) -> tupl
 def take_project_file(visit: Visit, painted: Any, path: str | None) -> tuple[Any, ...]:
     """Brings back masks, names and settings of a project file."""
     keep_strokes(visit, painted)
-    nothing = (gr.skip(),) * 8
+    nothing = (gr.skip(),) * 9
     if not visit or path is None:
         return say("Choose the project's clip first: it is not in the project file.", bad=True), *nothing
     try:
@@ -395,14 +396,19 @@ def as_chosen(settings: Settings) -> tuple[Any, ...]:
     """Settings as the page's controls show them; what they do not offer stays as it is. Weights are never taken over."""
     memory = (settings.long_term, settings.short_term)
     flow = (settings.flow, settings.motion)
-    pairs: list[tuple[dict[str, Any], Any]] = [(SIZES, settings.short_side), (FLOWS, flow), (MEMORY, memory)]
+    pairs: list[tuple[dict[str, Any], Any]] = [
+        (SIZES, settings.short_side),
+        (FLOWS, flow),
+        (MEMORY, memory),
+        (FEATURES, settings.weights),
+        (EDGES, settings.edges),
+    ]
     names = [next((name for name, offer in offers.items() if offer == value), None) for offers, value in pairs]
     chosen = [gr.skip() if name is None else name for name in names]
-    feature = next((name for name, offer in FEATURES.items() if offer == settings.weights), gr.skip())
-    return (*chosen, feature, settings.top_k or 0, settings.radius)
+    return (*chosen, settings.top_k or 0, settings.radius)
 
 
-def settings_of(size: str, flow: str, memory: str, features: str, top_k: float, radius: float) -> Settings:
+def settings_of(size: str, flow: str, memory: str, features: str, edges: str, top_k: float, radius: float) -> Settings:
     """The settings that the page's controls name."""
     long_term, short_term = MEMORY[memory]
     kind, motion = FLOWS[flow]
@@ -410,6 +416,7 @@ def settings_of(size: str, flow: str, memory: str, features: str, top_k: float, 
         short_side=SIZES[size],
         flow=kind,
         motion=motion,
+        edges=EDGES[edges],
         top_k=int(top_k) or None,
         radius=int(radius),
         long_term=long_term,

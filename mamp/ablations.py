@@ -27,7 +27,7 @@ class UnalignedTracker(MaskTracker):
         cells = F.interpolate(pixels, tuple(-(-side // STRIDE) for side in mask.shape), mode="nearest-exact")
         return cells[0, 0].to(torch.uint8).to(self.device)
 
-    def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Frame:
+    def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Frame:
         pixels = F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
         labels = torch.tensor(self._labels, device=scores.device)[pixels.argmax(dim=0)]
         return np.asarray(labels.to(torch.uint8).cpu().numpy(), np.uint8)
@@ -44,6 +44,7 @@ class Row:
 ABLATIONS: dict[str, dict[str, Row]] = {
     "memory": {"long": Row({"short_term": ()}), "short": Row({"long_term": ()}), "both": Row()},  # Table 4
     "motion": {"off": Row({"flow": "none"}), "on": Row()},  # Table 5, M
-    "alignment": {"off": Row(tracker=UnalignedTracker), "on": Row()},  # Table 5, S
+    "alignment": {"off": Row({"edges": "votes"}, UnalignedTracker), "on": Row({"edges": "votes"})},  # Table 5, S
+    "edges": {"votes": Row({"edges": "votes"}), "image": Row()},  # ours
     "topk": {**{str(k): Row({"top_k": k}) for k in (1, 9, 36)}, "all": Row({"top_k": None})},  # Table 6
 }

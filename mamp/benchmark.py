@@ -67,9 +67,9 @@ class TimedTracker(MaskTracker):
         self.clock.add("match", time.monotonic() - began - spent)
         return scores
 
-    def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Frame:
+    def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Frame:
         with self.clock.stage("read-out"):
-            return super()._decide(scores, size, processed)
+            return super()._decide(scores, frame, size)
 
     def _awaited(self, tensor: Tensor) -> Tensor:
         if tensor.is_cuda:
@@ -177,7 +177,7 @@ def _against(chosen: settings.Settings, reader: VideoReader, ours: float) -> dic
     ]
     encoder = load_encoder(chosen.weights, fold=False)
     mask = made_up_mask(size, 1)
-    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, flow="dis", motion="direct")
+    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, flow="dis", motion="direct", edges="votes")
     same_way = plain.tracker(load_encoder(chosen.weights), dis_flow)
     # Frames before the last three only fill the memory: the masks of one tracker serve both.
     equal, spent = [], []

@@ -23,7 +23,7 @@ from mamp.masks import MaskError, read_mask, write_mask
 from mamp.result import Result, numbered
 from mamp.reuse import clip_sha256
 from mamp.settings import FLOWS, Settings
-from mamp.tracker import MOTIONS
+from mamp.tracker import EDGES, MOTIONS
 from mamp.video import VideoReader
 
 Image = NDArray[np.uint8]
@@ -86,13 +86,14 @@ def read_project_file(path: str | Path) -> ProjectFile:
 
 def _settings(document: Mapping[str, Any]) -> Settings:
     """Settings from JSON, each of its type; raises what reading raises where they are not."""
-    flow, motion, top_k, weights = (document[name] for name in ("flow", "motion", "top_k", "weights"))
-    if flow not in FLOWS or motion not in MOTIONS:
-        raise ValueError(f"there is no flow {flow}, {motion}")
+    flow, motion, edges, top_k, weights = (document[name] for name in ("flow", "motion", "edges", "top_k", "weights"))
+    if flow not in FLOWS or motion not in MOTIONS or edges not in EDGES:
+        raise ValueError(f"there is no flow {flow}, {motion}, or no edges {edges}")
     return Settings(
         short_side=int(document["short_side"]),
         flow=flow,
         motion=motion,
+        edges=edges,
         device=str(document["device"]),
         top_k=None if top_k is None else int(top_k),
         radius=int(document["radius"]),

@@ -11,7 +11,7 @@ import torch
 from mamp.encoder import EncoderFunction, load_encoder
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
 from mamp.memory import LONG_TERM, SHORT_TERM
-from mamp.tracker import MOTIONS, MaskTracker
+from mamp.tracker import EDGES, MOTIONS, MaskTracker
 
 FLOWS = ("dis", "raft", "none")
 
@@ -23,6 +23,7 @@ class Settings:
     short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
     flow: str = "dis"  # one of FLOWS
     motion: str = "chained"  # one of MOTIONS
+    edges: str = "image"  # one of EDGES
     device: str = "auto"
     top_k: int | None = 36
     radius: int = 12  # [cells]
@@ -53,7 +54,7 @@ class Settings:
 
     def of_tracker(self) -> dict[str, Any]:
         """Those of the settings that are keywords of ``MaskTracker``."""
-        return {name: getattr(self, name) for name in ("radius", "top_k", "long_term", "short_term", "motion")}
+        return {name: getattr(self, name) for name in ("radius", "top_k", "long_term", "short_term", "motion", "edges")}
 
     def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (H, W) at which frames of a size (H, W) are matched."""
@@ -83,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
         choices=MOTIONS,
         default=usual.motion,
         help="flow by frame, or by reference (%(default)s)",
+    )
+    parser.add_argument(
+        "--edges", choices=EDGES, default=usual.edges, help="of objects: as in the image, or as voted (%(default)s)"
     )
     parser.add_argument("--raft-weights", default=usual.raft_weights, help="file or Hub id (%(default)s)")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -19,12 +19,14 @@ from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
+from mamp.readout import ImageEdges
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 MOTIONS = ("chained", "direct")
-_LABELS_AT_ONCE = 8  # channels of full-size scores held at a time
+EDGES = ("image", "votes")
+_LABELS_AT_ONCE = 4  # channels of full-size scores held at a time
 
 
 class MaskTracker:
@@ -44,6 +46,8 @@ class MaskTracker:
         motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references; to
             those beyond the short term it also takes one at once, and goes by the better one. "direct" takes a flow to
             each reference, as the paper does.
+        edges: Where objects end between cells: "image" lets the colours of the frame say it, "votes" interpolates the
+            scores, as the paper does.
         device: Where it runs; the encoder's device, else the CPU.
 
     Attributes:
@@ -65,6 +69,7 @@ class MaskTracker:
         short_term: Sequence[int] = SHORT_TERM,
         flow: FlowFunction | None = dis_flow,
         motion: str = "chained",
+        edges: str = "image",
         device: str | torch.device | None = None,
     ) -> None:
         if radius < 0:
@@ -75,11 +80,14 @@ class MaskTracker:
             raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
         if motion not in MOTIONS:
             raise ValueError(f"motion must be one of {', '.join(MOTIONS)}, not {motion}")
+        if edges not in EDGES:
+            raise ValueError(f"edges must be one of {', '.join(EDGES)}, not {edges}")
         self.encoder = encoder
         self.radius = radius
         self.top_k = top_k
         self.flow = flow
         self.chained = flow is not None and motion == "chained"
+        self.edges = edges
         self.device = torch.device(device or _device_of(encoder))
         self.short_of_memory = False
         self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
@@ -126,9 +134,10 @@ class MaskTracker:
             self.confidence = {}
         else:
             scores = self._match(frame, key, self._t, self._bank.references(self._t))
+            scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
             self.confidence = self._margins(scores)
-            at_frame = self._decide(scores, frame.shape[:2], frame.shape[:2])
-            answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, wanted, frame.shape[:2])
+            at_frame = self._decide(scores, frame, frame.shape[:2])
+            answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, frame, wanted)
             if mask is not None:
                 at_frame = correct_mask(at_frame, mask)
                 answer = correct_mask(answer, _resize(mask, wanted))
@@ -243,7 +252,7 @@ class MaskTracker:
         return {label: mean for label, mean in zip(self._labels, means.tolist(), strict=True) if label}
 
     def _encode(self, frame: Frame) -> Tensor:
-        lab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(frame)).to(self.device))
+        lab = rgb_to_lab(self._tensor(frame))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
             return self.encoder(pad_to_stride(lab)[None])[0].float()  # (C, h, w)
 
@@ -262,7 +271,10 @@ class MaskTracker:
             self._bank.relabel(t, value)
 
     def _value(self, mask: Mask) -> Tensor:
-        return to_cells(torch.from_numpy(np.ascontiguousarray(mask))).to(self.device)
+        return to_cells(self._tensor(mask))
+
+    def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
 
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
@@ -301,11 +313,14 @@ class MaskTracker:
         flow = torch.from_numpy(self.flow(frame, reference, **age)).to(self.device)
         return to_cell_units(flow)
 
-    def _decide(self, scores: Tensor, size: tuple[int, int], processed: tuple[int, int]) -> Mask:
-        """The label with the highest score at every pixel (H, W), a few labels at a time."""
+    def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
+        """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""
+        read_out: Callable[[Tensor, tuple[int, int]], Tensor] = partial(to_pixels, processed=frame.shape[:2])
+        if self.edges == "image":
+            read_out = ImageEdges(self._tensor(frame).permute(2, 0, 1) / 255).to_pixels
         best: Tensor | None = None
         for start in range(0, len(self._labels), _LABELS_AT_ONCE):
-            part = to_pixels(scores[start : start + _LABELS_AT_ONCE], size, processed)
+            part = read_out(scores[start : start + _LABELS_AT_ONCE], size)
             score, index = part.max(dim=0)
             label = torch.tensor(self._labels[start : start + _LABELS_AT_ONCE], device=scores.device)[index]
             if best is None:

@@ -14,7 +14,7 @@ from tests.conftest import scene
 
 
 def test_the_authors_way_gives_the_same_masks() -> None:
-    ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, motion="direct")
+    ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, motion="direct", edges="votes")
     theirs = PaperCode(PatchEncoder(), dis_flow, radius=4, top_k=9)
     for t in range(9):
         frame, mask = scene(t)

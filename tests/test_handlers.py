@@ -14,7 +14,15 @@ import handlers
 from mamp import Result, Settings, write_mask
 from tests.conftest import Image, overlap, scene, write_clip
 
-CHOSEN = (next(iter(handlers.SIZES)), "Off", next(iter(handlers.MEMORY)), "Colour patches, untrained", 36, 12)
+CHOSEN = (
+    next(iter(handlers.SIZES)),
+    "Off",
+    next(iter(handlers.MEMORY)),
+    "Colour patches, untrained",
+    "As voted, as in the paper",
+    36,
+    12,
+)
 STATUS, GIVEN, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # where they stand in what a run yields
 
 
