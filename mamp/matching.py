@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamp.encoder import cpu_knows
+
 _TILE = 8  # [cells]; a tile and its windows meet in a product of which 61 % is used at radius 12
 _BLOCK = 24 << 20  # similarities held at a time: about 100 MB, few calls
 SMALL_BLOCK = 1  # one tile at a time: what a device that is short of memory holds
@@ -87,7 +89,7 @@ def propagate(
     product = keys.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
     for row, column in itertools.product(range(rows), range(0, columns, at_once)):
         near = windows[row, column : column + at_once].flatten(2)  # (T, C+1, N * reach * reach), copied here
-        with _bfloat16_allowed(keys.device):
+        with _onednn_asked(keys.device):
             torch.bmm(tiles[row, column : column + at_once], near, out=product[: len(near)])
         similarity, chosen = _matches(product[: len(near)], N, side, top_k)
         corners = (row * wp + torch.arange(column, column + len(near), device=keys.device)) * _TILE
@@ -101,13 +103,13 @@ def propagate(
 
 
 @contextmanager
-def _bfloat16_allowed(device: torch.device) -> Iterator[None]:
-    """Lets a CPU multiply with inputs in bfloat16, where it is quick at that; features come from such an encoder anyway.
+def _onednn_asked(device: torch.device) -> Iterator[None]:
+    """Lets oneDNN do a CPU's product, where it takes half the time of PyTorch's own and stays in single precision.
 
-    PyTorch then asks oneDNN, which on some CPUs stays with single precision and still takes half of the time.
+    PyTorch asks it only where bfloat16 would be allowed. With AMX oneDNN takes that permission, and is no quicker.
     """
     before = torch.get_float32_matmul_precision()
-    if device.type == "cpu":
+    if device.type == "cpu" and cpu_knows("avx512_bf16") and not cpu_knows("amx_bf16"):
         torch.set_float32_matmul_precision("medium")
     try:
         yield
