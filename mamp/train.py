@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperature", type=float, help="unit-length features with this temperature (none: the paper)"
     )
+    parser.add_argument("--export-temperature", type=float, help="of the weights in use, when not that of training")
     parser.add_argument(
         "--start", choices=("random", "patches"), default=paper.start, help="the first weights (%(default)s)"
     )
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
             saved = time.monotonic()
     trainer.save()
     if trainer.rank == 0:
-        path = trainer.export()
+        path = trainer.export(temperature=args.export_temperature)
         print(
             f"{trainer.progress.samples:,} samples in {_clock(trainer.progress.seconds)}: {path} {file_sha256(path)[:12]}"
         )

@@ -235,14 +235,18 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         return True
 
-    def export(self) -> Path:
+    def export(self, *, temperature: float | None = None) -> Path:
         """Writes the encoder as it is used: statistics on whole colours, half precision.
 
         The training state is not touched.
+
+        Args:
+            temperature: Of the features in use; that of training if not given.
         """
         encoder = Encoder(self.recipe.temperature).to(self.device)
         encoder.load_state_dict(self.encoder.state_dict())
         settle_batch_norm(encoder, [pairs.to(self.device) for pairs in self._some_pairs(4)])
+        encoder.temperature = temperature or encoder.temperature
         path = self.out / "mamp.safetensors"
         notes = {"samples": str(self.progress.samples), "recipe": str(asdict(self.recipe))}
         save_encoder(encoder, path, notes)

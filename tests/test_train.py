@@ -146,3 +146,11 @@ def test_two_processes_train_as_one(clips: Path, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr
     assert "12 samples" in run.stdout
     load_encoder(out / "mamp.safetensors")
+
+
+def test_weights_may_be_used_with_another_temperature_than_that_of_training(clips: Path, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, clips, tmp_path, device=CPU)
+    lab = torch.rand(1, 3, 32, 32)
+    trained = load_encoder(trainer.export())(lab)
+    sharper = load_encoder(trainer.export(temperature=0.0125))(lab)
+    assert torch.allclose(sharper, 2 * trained, rtol=1e-3, atol=1e-4)
