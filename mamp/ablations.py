@@ -44,6 +44,11 @@ class Row:
 ABLATIONS: dict[str, dict[str, Row]] = {
     "memory": {"long": Row({"short_term": ()}), "short": Row({"long_term": ()}), "both": Row()},  # Table 4
     "motion": {"off": Row({"flow": "none"}), "on": Row()},  # Table 5, M
+    "flow": {
+        "none": Row({"flow": "none"}),
+        "dis": Row({"flow": "dis"}),
+        **{f"raft-{steps}": Row({"flow": "raft", "raft_iterations": steps}) for steps in (2, 5, 12)},  # ours
+    },
     "alignment": {"off": Row({"edges": "votes"}, UnalignedTracker), "on": Row({"edges": "votes"})},  # Table 5, S
     "edges": {"votes": Row({"edges": "votes"}), "image": Row()},  # ours
     "topk": {**{str(k): Row({"top_k": k}) for k in (1, 9, 36)}, "all": Row({"top_k": None})},  # Table 6

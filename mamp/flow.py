@@ -57,7 +57,7 @@ def raft_flow(
 
     Args:
         weights: A file, or a Hugging Face Hub id; ``id:filename`` names the file in it.
-        iterations: Refinement steps; ``None`` for the paper's 2, and 5 for a reference more than 15 frames away.
+        iterations: Refinement steps [>= 1]; ``None`` for the paper's 2, and 5 for a reference more than 15 frames away.
         device: Where it runs.
 
     Returns:
@@ -67,7 +67,10 @@ def raft_flow(
     Raises:
         RaftError: The file is not RAFT's weights.
         WeightsError: The file cannot be found or fetched.
+        ValueError: There are no iterations.
     """
+    if iterations is not None and iterations < 1:
+        raise ValueError(f"RAFT refines its flow at least once, not {iterations} times")
     from mamp.raft import load_raft
 
     model = load_raft(resolve_weights(weights, default_filename=RAFT_FILENAME)).to(device).eval()

@@ -89,6 +89,7 @@ def _settings(document: Mapping[str, Any]) -> Settings:
     flow, motion, edges, top_k, weights = (document[name] for name in ("flow", "motion", "edges", "top_k", "weights"))
     if flow not in FLOWS or motion not in MOTIONS or edges not in EDGES:
         raise ValueError(f"there is no flow {flow}, {motion}, or no edges {edges}")
+    iterations = document.get("raft_iterations")  # older files have none
     return Settings(
         short_side=int(document["short_side"]),
         flow=flow,
@@ -101,6 +102,7 @@ def _settings(document: Mapping[str, Any]) -> Settings:
         short_term=tuple(int(age) for age in document["short_term"]),
         weights=None if weights is None else str(weights),
         raft_weights=str(document["raft_weights"]),
+        raft_iterations=None if iterations is None else int(iterations),
     )
 
 

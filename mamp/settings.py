@@ -31,6 +31,7 @@ class Settings:
     short_term: tuple[int, ...] = SHORT_TERM
     weights: str | None = None  # None for the shipped ones, "patch" for none at all
     raft_weights: str = RAFT_WEIGHTS
+    raft_iterations: int | None = None  # None for the paper's: 2, and 5 for a reference far away
 
     def encoder(self) -> EncoderFunction:
         """Loads the encoder onto the device."""
@@ -46,7 +47,9 @@ class Settings:
             raise ValueError(f"flow must be one of {', '.join(FLOWS)}, not {self.flow}")
         if self.flow == "none":
             return None
-        return raft_flow(self.raft_weights, device=_resolved(self.device)) if self.flow == "raft" else dis_flow
+        if self.flow == "dis":
+            return dis_flow
+        return raft_flow(self.raft_weights, iterations=self.raft_iterations, device=_resolved(self.device))
 
     def tracker(self, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
         """A tracker at its first frame."""
@@ -89,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
         "--edges", choices=EDGES, default=usual.edges, help="of objects: as in the image, or as voted (%(default)s)"
     )
     parser.add_argument("--raft-weights", default=usual.raft_weights, help="file or Hub id (%(default)s)")
+    parser.add_argument("--raft-iterations", type=int, metavar="N", help="refinement steps (default: the paper's)")
     parser.add_argument(
         "--top-k", type=count_or_all, default=usual.top_k, metavar="N|all", help="matches that vote (%(default)s)"
     )

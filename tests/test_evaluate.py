@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
@@ -19,6 +20,7 @@ from mamp.__main__ import main
 from mamp.ablations import ABLATIONS
 from mamp.evaluate import deal
 from mamp.metrics import contour_accuracy, region_similarity, statistics
+from mamp.raft import build_raft
 from mamp.scores import seen_table
 from tests.conftest import ROOT, TORCHRUN, scene
 
@@ -203,12 +205,19 @@ def test_folders_are_compared_side_by_side(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_ablations_are_one_keyword(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_davis(tmp_path)
-    assert main(["evaluate", str(tmp_path), "--weights", "patch", "--ablate", name]) == 0
+    raft = build_raft(small=True)
+    for parameter in raft.parameters():  # it finds no motion
+        torch.nn.init.zeros_(parameter)
+    torch.save(raft.state_dict(), tmp_path / "raft.pth")
+    options = ["--weights", "patch", "--raft-weights", str(tmp_path / "raft.pth")]
+    assert main(["evaluate", str(tmp_path), *options, "--ablate", name]) == 0
     summary = summary_of(capsys)
     assert list(summary) == list(ABLATIONS[name])
     assert all(row["J-Mean"] > 50 for row in summary.values())
     if name == "alignment":
         assert summary["on"]["J&F-Mean"] > summary["off"]["J&F-Mean"]
+    if name == "flow":
+        assert summary["raft-2"] == summary["none"]
 
 
 def test_two_processes_share_the_sequences(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from mamp.flow import dis_flow, raft_flow, to_cell_units, warp
 from mamp.raft import RaftError, build_raft, load_raft
+from mamp.settings import Settings
 from tests.conftest import ROOT, Image
 
 RAFT_FOLDER = Path(os.environ.get("MAMP_TEST_RAFT", ROOT.parent / "shared" / "data" / "weights"))
@@ -97,6 +99,18 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     for name in ("other.pth", "text.pth", "missing.pth"):
         with pytest.raises(RaftError, match=name):
             load_raft(tmp_path / name)
+
+
+def test_iterations_of_raft_are_a_setting(tmp_path: Path) -> None:
+    torch.save(build_raft(small=True).state_dict(), tmp_path / "raft.pth")
+    frames = shifted()
+    settings = Settings(flow="raft", raft_weights=str(tmp_path / "raft.pth"), raft_iterations=3, device="cpu")
+    flow = settings.flow_function()
+    assert flow is not None
+    np.testing.assert_array_equal(flow(*frames), raft_flow(tmp_path / "raft.pth", iterations=3)(*frames))
+    assert not np.array_equal(flow(*frames), raft_flow(tmp_path / "raft.pth", iterations=2)(*frames))
+    with pytest.raises(ValueError, match="at least once"):
+        replace(settings, raft_iterations=0).flow_function()
 
 
 @pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are not here")
