@@ -303,6 +303,7 @@ def build() -> gr.Blocks:
         controls = [size, flow, memory, features, edges, top_k, radius]
         changes = [
             clip.input(open_clip, [clip, visit], new, api_visibility="private"),
+            clip.stop_recording(open_clip, [clip, visit], new, api_visibility="private"),
             clip.clear(open_clip, [clip, visit], new, api_visibility="private"),
             take.click(take_part, [clip, visit, first_frame, last_frame], new, api_visibility="private"),
         ]

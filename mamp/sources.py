@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ class VideoInfo:
     Attributes:
         width: Of the upright frame [pixels].
         height: Of the upright frame [pixels].
-        fps: Average rate, as the file says [frames/s].
+        fps: Average rate, as the file says; the usual one of its first frames if it does not [frames/s].
         time_base: Unit of the time stamps [s].
         rotation: By which the stored frames are turned clockwise to stand upright [degrees: 0, 90, 180, 270].
         codec: Name of the video codec.
@@ -106,12 +107,15 @@ class MediaFile:
             self._start = Fraction(start, 1_000_000)
             assert stream.time_base is not None
             self._origin = round(self._start / stream.time_base)
-            first = next((frame for _, frame in self._frames(container, stream)), None)
+            frames = self._frames(container, stream)
+            pts, first = next(frames, (None, None))
             if first is None:
                 raise VideoError(f"{path.name} has no frame that can be decoded.")
             self._matrix = _display_matrix(first)
             self._size = (first.width, first.height)
-            self.info = self._describe(container, stream, first)
+            # A browser's recording names no rate, and FFmpeg's guess may be a frame a millisecond.
+            rate = stream.average_rate or _usual_rate(stream, pts, frames) or stream.guessed_rate
+            self.info = self._describe(container, stream, first, rate or Fraction(25))
             self.end: int | None = None
             if stream.duration and self.damage is None:
                 self.end = (stream.start_time or 0) + stream.duration - self._origin
@@ -183,11 +187,10 @@ class MediaFile:
     def _note(self, what: str) -> None:
         self.damage = self.damage or f"{self.path.name} is damaged: {what}; only the frames that decode are used."
 
-    def _describe(self, container: InputContainer, stream: VideoStream, first: VideoFrame) -> VideoInfo:
+    def _describe(self, container: InputContainer, stream: VideoStream, first: VideoFrame, rate: Fraction) -> VideoInfo:
         sideways = abs(self._matrix[0, 1]) > abs(self._matrix[0, 0])
         width, height = self._size[::-1] if sideways else self._size
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         assert stream.time_base is not None
         seconds = container.duration / 1_000_000 if container.duration else None
         return VideoInfo(
@@ -212,6 +215,19 @@ class MediaFile:
         untagged_hd = frame.colorspace == _UNSPECIFIED and height >= _HD_HEIGHT and not frame.format.is_rgb
         colours = "ITU709" if untagged_hd else None
         return _turn(_array(frame.reformat(width, height, "rgb24", src_colorspace=colours)), self._matrix)
+
+
+def _usual_rate(
+    stream: VideoStream, first: int | None, following: Iterable[tuple[int | None, VideoFrame]]
+) -> Fraction | None:
+    """The rate of which half the first steps between frames are faster, if there are steps [frames/s]."""
+    assert stream.time_base is not None
+    stamps = [first, *(pts for pts, _ in islice(following, _FRAMES_TO_KNOW_THE_RATE))]
+    steps = sorted(b - a for a, b in pairwise(stamps) if a is not None and b is not None and b > a)
+    return 1 / (steps[len(steps) // 2] * stream.time_base) if steps else None
+
+
+_FRAMES_TO_KNOW_THE_RATE = 48
 
 
 def check_size(path: Path, width: int, height: int) -> None:

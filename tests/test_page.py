@@ -182,6 +182,23 @@ def download_to(path: Path, page: Page, link: str) -> None:
     download.value.save_as(path)
 
 
+def test_a_recording_of_the_camera_is_a_clip(page_url: str) -> None:
+    with browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as chromium:
+        tab = chromium.new_page(viewport={"width": 1280, "height": 1500})
+        tab.goto(page_url)
+        tab.get_by_role("button", name="Capture from camera").click()
+        tab.get_by_text("Click to Access Webcam").click()
+        record = tab.get_by_role("button", name="start recording")
+        record.click()
+        tab.wait_for_timeout(2500)
+        record.click()
+        told = tab.get_by_text("Now paint each object")
+        expect(told).to_be_visible(timeout=PATIENCE)
+        rate = re.search(r"([\d.]+) a second", told.inner_text())
+        assert rate is not None and 1 < float(rate[1]) < 121
+        expect(tab.locator("canvas").first).to_be_visible()
+
+
 def test_every_kind_of_mask_file_is_taken(page: Page, tmp_path: Path) -> None:
     truth = np.zeros((192, 256), np.uint8)
     truth[40:90, 30:90], truth[100:150, 150:230] = 1, 2

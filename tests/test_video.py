@@ -149,6 +149,17 @@ def test_variable_frame_times_come_out_exactly(tmp_path: Path, kind: str) -> Non
     assert times(written) == times(reader)
 
 
+def test_the_rate_of_a_browsers_recording_is_that_of_its_frames(tmp_path: Path) -> None:
+    clip = make(tmp_path / "in.webm", codec="libvpx", times=[0, 33, 66, 99, 350, 383, 416])
+    default_duration = clip.read_bytes().index(b"\x23\xe3\x83\x84")
+    with clip.open("r+b") as file:  # a recording has none
+        file.seek(default_duration)
+        file.write(b"\xec\x86" + bytes(6))
+    reader = VideoReader(clip)
+    assert reader.info.fps == Fraction(1000, 33)
+    assert [frame.time for frame in reader] == [time * MS for time in (0, 33, 66, 99, 350, 383, 416)]
+
+
 def test_the_last_frame_keeps_its_duration(tmp_path: Path) -> None:
     reader, written, _ = copy(make(tmp_path / "in.mp4", times=[0, 40, 80], last=700))
     assert times(reader)[-1] == (80 * MS, 700 * MS)
