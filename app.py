@@ -292,8 +292,8 @@ def build() -> gr.Blocks:
                 gr.Number(0, precision=0, label="frame"),
                 gr.Number(480, precision=0, label="short_side"),
                 gr.Textbox("dis", label="flow"),
-                gr.Number(36, precision=0, label="top_k"),
-                gr.Number(12, precision=0, label="radius"),
+                gr.Number(USUAL[5], precision=0, label="top_k"),
+                gr.Number(USUAL[6], precision=0, label="radius"),
             ]
             api_files = gr.Files(label="files")
             api = gr.Button("segment")

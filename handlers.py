@@ -75,8 +75,8 @@ MEMORY = {
 }
 PRESETS = {
     "Usual": Settings(),
-    "Paper": Settings(motion="direct", edges="votes"),
-    "Fast": Settings(short_side=240, top_k=15, radius=8),
+    "Paper": Settings(motion="direct", edges="votes", top_k=36),
+    "Fast": Settings(short_side=240, radius=8),
 }
 PRODUCTS = {
     "Cut-out, see-through (webm: browsers)": "webm",
@@ -86,7 +86,15 @@ PRODUCTS = {
 }
 LOOK = ["Outline", "Number"]
 MAX_RADIUS = 24
-USUAL = (next(iter(SIZES)), next(iter(FLOWS)), next(iter(MEMORY)), next(iter(FEATURES)), next(iter(EDGES)), 36, 12)
+USUAL = (
+    next(iter(SIZES)),
+    next(iter(FLOWS)),
+    next(iter(MEMORY)),
+    next(iter(FEATURES)),
+    next(iter(EDGES)),
+    Settings().top_k or 0,
+    Settings().radius,
+)
 HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLOURS.tolist()]
 encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
 
@@ -602,7 +610,7 @@ def segment(
     frame: int = 0,
     short_side: int = 480,
     flow: str = "dis",
-    top_k: int = 36,
+    top_k: int = 9,
     radius: int = 12,
 ) -> list[str]:
     """Follows objects through a video, from a mask of them on one frame.

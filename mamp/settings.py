@@ -18,14 +18,14 @@ FLOWS = ("dis", "raft", "none")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a clip is processed. The defaults are the paper's; ``short_side`` is what decides the time it takes."""
+    """How a clip is processed. The defaults won (docs/ablations.md); ``short_side`` is what decides the time it takes."""
 
     short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
     flow: str = "dis"  # one of FLOWS
     motion: str = "chained"  # one of MOTIONS
     edges: str = "image"  # one of EDGES
     device: str = "auto"
-    top_k: int | None = 36
+    top_k: int | None = 9
     radius: int = 12  # [cells]
     long_term: tuple[int, ...] = LONG_TERM
     short_term: tuple[int, ...] = SHORT_TERM

@@ -32,8 +32,8 @@ _LABELS_AT_ONCE = 4  # channels of full-size scores held at a time
 class MaskTracker:
     """Propagates masks from frame to frame with a memory of earlier ones (Sec. 3.2, Fig. 2).
 
-    The defaults are the paper's. Each row of its ablations is one keyword: ``flow=None`` (Table 5), ``top_k=None``, 1 or 9
-    (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
+    The numbers are the paper's; ``Settings`` has those that won since. Each row of its ablations is one keyword:
+    ``flow=None`` (Table 5), ``top_k=None``, 1 or 9 (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
 
     Args:
         encoder: Lab (B, 3, H, W) -> features (B, C, H / 4, W / 4); see ``load_encoder``.
