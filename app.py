@@ -123,7 +123,7 @@ def build() -> gr.Blocks:
                     f"Up to {MAX_FRAMES} frames, 8K and {MAX_UPLOAD.upper()}; any common video format."
                 )
                 clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
-                with gr.Group(visible=False) as part:
+                with gr.Accordion("Only a part of the clip", open=False, visible=False) as part:
                     with gr.Row():
                         first_frame = gr.Number(0, label="First frame", precision=0, minimum=0, min_width=80)
                         last_frame = gr.Number(0, label="Last frame", precision=0, minimum=0, min_width=80)
@@ -299,7 +299,7 @@ def build() -> gr.Blocks:
             api = gr.Button("segment")
 
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
-        new = [visit, editor, empty, status, start, at, given, part, last_frame, *shown]
+        new = [visit, editor, empty, status, start, at, given, part, first_frame, last_frame, *shown]
         controls = [size, flow, memory, features, edges, top_k, radius]
         changes = [
             clip.input(open_clip, [clip, visit], new, api_visibility="private"),

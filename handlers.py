@@ -209,11 +209,11 @@ def open_clip(path: str | None, visit: Visit) -> tuple[Any, ...]:
         frames = reader_of(path).count(MAX_CLIP)
         if frames > MAX_FRAMES:
             words = f"This clip has {frames} frames; the limit here is {MAX_FRAMES}. Take a part of it, on the left."
-            return opened({}, say(words, bad=True), too_long=frames)
+            return opened({}, say(words, bad=True), clip_frames=frames)
         visit = new_visit(path)
     except VideoError as error:
         return opened({}, say(str(error), bad=True))
-    return described(visit)
+    return opened(visit, described(visit), clip_frames=frames)
 
 
 def take_part(path: str | None, visit: Visit, first: float, last: float) -> tuple[Any, ...]:
@@ -221,25 +221,25 @@ def take_part(path: str | None, visit: Visit, first: float, last: float) -> tupl
     close_visit(visit)
     if path is None:
         return opened({}, say("Choose a clip first.", bad=True))
-    folder, frames = new_folder(), 0
+    folder = new_folder()
     try:
-        frames = reader_of(path).count(MAX_CLIP)
+        reader_of(path).count(MAX_CLIP)
         if last - first >= MAX_FRAMES:
             raise VideoError(f"Frames {first:.0f} to {last:.0f} are more than the {MAX_FRAMES} that may be taken.")
         cut_clip(reader_of(path), int(first), int(last), folder / "part.mp4")
         visit = new_visit(str(folder / "part.mp4"), folder)
     except VideoError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        return opened({}, say(str(error), bad=True), too_long=frames)
-    return described(visit)
+        return opened({}, say(str(error), bad=True), clip_frames=None)
+    return opened(visit, described(visit), clip_frames=None)
 
 
-def described(visit: Visit) -> tuple[Any, ...]:
-    """A clip that was just opened, and what it is."""
+def described(visit: Visit) -> str:
+    """What a clip is."""
     info = reader_of(visit["clip"]).info
     sound = "with sound" if info.has_audio else "no sound"
     size = f"{info.width}x{info.height}, {float(info.fps):.4g} a second, {sound}"
-    return opened(visit, say(f"{visit['frames']} frames, {size}. Now paint each object."))
+    return say(f"{visit['frames']} frames, {size}. Now paint each object.")
 
 
 def new_visit(path: str, folder: Path | None = None) -> Visit:
@@ -281,19 +281,27 @@ def open_example(name: str, visit: Visit) -> tuple[Any, ...]:
         words = (
             "This is a finished run, below. Objects are painted already: paint your own, or correct a frame, and run."
         )
-    return str(clip), *opened(visit, say(words))
+    return str(clip), *opened(visit, say(words), clip_frames=visit["frames"])
 
 
-def opened(visit: Visit, words: str, *, too_long: int = 0) -> tuple[Any, ...]:
-    """What a new clip, or none, changes on the page; one that is too long, by its frames, is offered to be cut."""
+def opened(visit: Visit, words: str, *, clip_frames: int | None = 0) -> tuple[Any, ...]:
+    """What a new clip, or none, changes on the page; one that is too long is offered to be cut.
+
+    Args:
+        visit: Empty if there is no clip that can be followed.
+        words: For the visitor.
+        clip_frames: Of the clip that parts may be taken of; 0 if there is none, ``None`` if it is the one before.
+    """
     frames = visit.get("frames", 1)
     chosen = gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1)
     start = gr.update(interactive=bool(visit))
     editor = gr.update(value=shown_frame(visit), visible=True if visit else "hidden")
     empty = gr.update(visible=not visit)
-    part = gr.update(visible=bool(too_long))
-    last = gr.update(value=min(too_long, MAX_FRAMES) - 1) if too_long else gr.skip()
-    return visit, editor, empty, words, start, chosen, listing(visit), part, last, *results(visit)
+    part = [gr.skip()] * 3
+    if clip_frames is not None:
+        part[0] = gr.update(visible=clip_frames > 1, open=clip_frames > MAX_FRAMES)
+        part[1:] = [gr.update(value=frame) for frame in (0, max(min(clip_frames, MAX_FRAMES) - 1, 0))]
+    return visit, editor, empty, words, start, chosen, listing(visit), *part, *results(visit)
 
 
 def shown_frame(visit: Visit) -> Any:

@@ -220,8 +220,9 @@ def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, mon
     assert "cannot be read" in handlers.open_clip(str(text), {})[3]
     monkeypatch.setattr(handlers, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    _, _, _, said, *_, part, last = handlers.open_clip(str(long), {})[:9]
-    assert "limit here is 3" in said and part["visible"] and last["value"] == 2
+    _, _, _, said, *_, part, first, last = handlers.open_clip(str(long), {})[:10]
+    assert "limit here is 3" in said and part["visible"] and part["open"]
+    assert (first["value"], last["value"]) == (0, 2)
     monkeypatch.setattr(handlers, "MAX_CLIP", 4)
     handlers.reader_of.cache_clear()
     assert "more than 4 frames" in handlers.open_clip(str(long), {})[3]
@@ -281,7 +282,7 @@ def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, m
 
 def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    assert handlers.open_clip(str(clip), visit)[9] == {"visible": False, "__type__": "update"}
+    assert handlers.open_clip(str(clip), visit)[10] == {"visible": False, "__type__": "update"}
 
 
 def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
