@@ -76,7 +76,7 @@ MEMORY = {
 PRESETS = {
     "Usual": Settings(),
     "Paper": Settings(motion="direct", edges="votes", top_k=36),
-    "Fast": Settings(short_side=240, radius=8),
+    "Fast": Settings(short_side=240),
 }
 PRODUCTS = {
     "Cut-out, see-through (webm: browsers)": "webm",
