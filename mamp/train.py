@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from mamp import processes
-from mamp.encoder import STRIDE, file_sha256
+from mamp.encoder import STRIDE, file_sha256, has_bfloat16
 from mamp.trainer import Recipe, Trainer
 
 
@@ -64,7 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode ahead (%(default)s)")
     parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="bfloat16", help="of the encoder (%(default)s)"
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of the encoder; auto: bfloat16 where the device is made for it (%(default)s)",
     )
     parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="between two checkpoints (%(default)s)")
 
@@ -76,9 +79,8 @@ def run(args: argparse.Namespace) -> int:
     if recipe.crop % STRIDE:
         raise ValueError(f"--crop must be a multiple of {STRIDE}, not {recipe.crop}")
     device = processes.join(args.device)
-    trainer = Trainer(
-        recipe, args.data, args.out, device=device, workers=args.workers, autocast=args.precision == "bfloat16"
-    )
+    autocast = has_bfloat16(device) if args.precision == "auto" else args.precision == "bfloat16"
+    trainer = Trainer(recipe, args.data, args.out, device=device, workers=args.workers, autocast=autocast)
     if trainer.resume():
         print(f"resuming after {trainer.progress.samples:,} samples", file=sys.stderr)
     stop = _StopSignal()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from mamp.__main__ import main
 from mamp.datasets import FramePairs, split_shots, warp_at_random
 from mamp.encoder import Encoder, load_encoder
 from mamp.losses import colour_loss, motion_loss
@@ -154,3 +155,22 @@ def test_weights_may_be_used_with_another_temperature_than_that_of_training(clip
     trained = load_encoder(trainer.export())(lab)
     sharper = load_encoder(trainer.export(temperature=0.0125))(lab)
     assert torch.allclose(sharper, 2 * trained, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_bfloat16_is_left_to_devices_made_for_it(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows: bool
+) -> None:
+    kinds = set()
+    encode = Encoder.forward
+
+    def watched(encoder: Encoder, lab: torch.Tensor) -> torch.Tensor:
+        features = encode(encoder, lab)
+        kinds.add(features.dtype)
+        return features
+
+    monkeypatch.setattr(Encoder, "forward", watched)
+    monkeypatch.setattr("mamp.train.has_bfloat16", lambda device: knows)
+    arguments = command(clips, tmp_path / "run", "--samples", "4", "--precision", "auto")
+    assert main(arguments[2:]) == 0
+    assert (torch.bfloat16 in kinds) == knows
