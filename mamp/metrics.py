@@ -25,24 +25,43 @@ def contour_accuracy(truth: Bool, result: Bool) -> float:
     """F: the F-measure of the contours of two masks (H, W) bool, matched within a small disk."""
     radius = math.ceil(BOUND * math.hypot(*truth.shape))
     truth, result = _around_objects(truth, result)
-    truth_contour, result_contour = contours(truth), contours(result)
-    n_truth, n_result = int(truth_contour.sum()), int(result_contour.sum())
+    stride = truth.shape[1] + radius  # what a disk holds beyond the end of a row meets no other row
+    truth_contour, result_contour = (_bits(contours(mask), stride) for mask in (truth, result))
+    n_truth, n_result = truth_contour.bit_count(), result_contour.bit_count()
     if not n_truth or not n_result:
         return float(n_truth == n_result)
-    step = np.arange(-radius, radius + 1)
-    disk = (step[:, None] ** 2 + step**2 <= radius**2).astype(np.uint8)
-    precision = np.count_nonzero(result_contour & (cv2.dilate(truth_contour, disk) > 0)) / n_result
-    recall = np.count_nonzero(truth_contour & (cv2.dilate(result_contour, disk) > 0)) / n_truth
+    precision = (result_contour & _within(truth_contour, radius, stride)).bit_count() / n_result
+    recall = (truth_contour & _within(result_contour, radius, stride)).bit_count() / n_truth
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def contours(mask: Bool) -> NDArray[np.uint8]:
+def contours(mask: Bool) -> Bool:
     """Pixels (H, W) whose right, lower or lower right neighbour is on the other side of the mask's edge."""
-    padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
-    here = padded[:-1, :-1]
-    edge = (here ^ padded[:-1, 1:]) | (here ^ padded[1:, :-1]) | (here ^ padded[1:, 1:])
-    edge[-1, -1] = False
-    return edge.astype(np.uint8)
+    edge = np.zeros_like(mask)
+    edge[:, :-1] = mask[:, :-1] ^ mask[:, 1:]
+    edge[:-1] |= mask[:-1] ^ mask[1:]
+    edge[:-1, :-1] |= mask[:-1, :-1] ^ mask[1:, 1:]
+    return edge
+
+
+def _bits(points: Bool, stride: int) -> int:
+    """An image (H, W) as one number, a bit for each pixel and a row each so many bits."""
+    padded = np.pad(points, ((0, 0), (0, stride - points.shape[1])))
+    return int.from_bytes(np.packbits(padded).tobytes(), "big")
+
+
+def _within(points: int, radius: int, stride: int) -> int:
+    """The pixels no farther from a point than the radius: a dilation by a disk, whose rows are runs.
+
+    On the bits of one number it takes a fraction of cv2.dilate's time.
+    """
+    near, runs, half = 0, points, 0
+    for row in range(radius, -1, -1):
+        while half < math.isqrt(radius**2 - row**2):
+            runs |= runs << 1 | runs >> 1
+            half += 1
+        near |= runs << row * stride | runs >> row * stride
+    return near
 
 
 def _around_objects(truth: Bool, result: Bool) -> tuple[Bool, Bool]:
