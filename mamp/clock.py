@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,10 @@ Item = TypeVar("Item")
 
 
 class Clock:
-    """Seconds by stage."""
+    """Seconds by stage. Threads may share it; what they do at the same time counts for each of them."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._seconds: dict[str, float] = defaultdict(float)
 
     @property
@@ -24,7 +26,8 @@ class Clock:
 
     def add(self, name: str, seconds: float) -> None:
         """Counts seconds for a stage."""
-        self._seconds[name] += seconds
+        with self._lock:
+            self._seconds[name] += seconds
 
     def clear(self) -> None:
         """Starts again from zero."""

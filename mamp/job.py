@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.ahead import Ahead
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction
 from mamp.masks import MaskError, correct_mask, describe_rle, encode_rle, objects_in, read_mask, write_mask
@@ -201,41 +202,60 @@ class _Run:
         if not missing:
             return
         tracker = self._tracker_at(max(missing), -1)
-        for frame in self.clock.timed("read", self.reader.backwards(max(missing))):
-            mask = self._step(tracker, frame)
-            yield self._update(frame.index, frame.image, mask)
-            if should_stop():
-                self.stopped = True
-                return
+        with Ahead(self.clock.timed("read", self.reader.backwards(max(missing)))) as frames:
+            for frame in frames:
+                mask = self._step(tracker, frame)
+                yield self._update(frame.index, frame.image, mask)
+                if should_stop():
+                    self.stopped = True
+                    return
 
     def _forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """The video, and the masks that are still missing. Once stopped: the video of the masks there are."""
-        tracker: MaskTracker | None = None
         self.rendered = 0
+        ending = False
         with ExitStack() as opened:
             video: VideoWriter | None = None
             if "video" in self.make:
                 video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
-            for frame in self.clock.timed("read", self.reader):
-                if frame.index in self.objects:
-                    tracker = None
+            frames = opened.enter_context(Ahead(self.clock.timed("read", self.reader)))
+            found = self._masked(frames, lambda: ending or should_stop(), missing_only=video is None)
+            masked = opened.enter_context(Ahead(found))
+            try:
+                for frame, mask in masked:
                     if video is None:
-                        continue
-                    mask = read_mask(self._mask_path(frame.index))
-                elif not self.stopped:
-                    tracker = tracker or self._tracker_at(frame.index, 1)
-                    mask = self._step(tracker, frame)
-                elif video is None or frame.index > max(self.objects, default=-1):
-                    break
-                else:
-                    continue
-                if video is None:
-                    yield self._update(frame.index, frame.image, mask)
-                else:
-                    yield self._update(frame.index, self._render(video, frame, mask))
-                if not self.stopped and len(self.objects) < self.total and should_stop():
-                    self.stopped = True
+                        yield self._update(frame.index, frame.image, mask)
+                    else:
+                        yield self._update(frame.index, self._render(video, frame, mask))
+            except (GeneratorExit, KeyboardInterrupt, SystemExit):
+                ending = True
+                for frame, mask in masked:  # what was tracked ahead belongs into the video
+                    if video is not None:
+                        self._render(video, frame, mask)
+                raise
         self.sound = video.sound if video else None
+
+    def _masked(
+        self, frames: Iterable[Frame], should_stop: Callable[[], bool], *, missing_only: bool
+    ) -> Generator[tuple[Frame, Image], None, None]:
+        """The frames with their masks: those there are, and those that are tracked until the run is stopped."""
+        tracker: MaskTracker | None = None
+        for frame in frames:
+            if frame.index in self.objects:
+                tracker = None
+                if missing_only:
+                    continue
+                mask = read_mask(self._mask_path(frame.index))
+            elif not self.stopped:
+                tracker = tracker or self._tracker_at(frame.index, 1)
+                mask = self._step(tracker, frame)
+            elif missing_only or frame.index > max(self.objects, default=-1):
+                return
+            else:
+                continue
+            yield frame, mask
+            if not self.stopped and len(self.objects) < self.total and should_stop():
+                self.stopped = True
 
     def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
         with self.clock.stage("render"):

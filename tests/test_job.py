@@ -127,8 +127,10 @@ def test_closing_the_generator_keeps_what_is_done(clip: Path, at: int) -> None:
     next(updates)
     next(updates)
     updates.close()
-    done = 3 if at else 2  # the given frame itself, and two on the way backwards
-    assert len(names(clip)) == VideoReader(clip.parent / "out" / "overlay.mp4").count() == done
+    # Backwards there is the given frame itself besides; forwards one more may have been under way.
+    done = len(names(clip))
+    assert done == 3 or (at == 0 and done == 2)
+    assert VideoReader(clip.parent / "out" / "overlay.mp4").count() == done
     assert receipt(clip)["end"] == "stopped"
 
 
