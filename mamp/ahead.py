@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Generic, TypeVar
+
+import torch
 
 Item = TypeVar("Item")
 
@@ -42,3 +45,23 @@ class Ahead(Generic[Item]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._thread.shutdown()
+
+
+def pays(device: torch.device) -> bool:
+    """Whether what computes on a device leaves the CPU to other work: threads that share its cores slow each other down."""
+    return device.type != "cpu"
+
+
+def in_threads(items: Iterable[Item], device: torch.device) -> AbstractContextManager[Iterator[Item]]:
+    """``Ahead`` where that pays beside what computes on ``device``; else each item when it is asked for."""
+    return Ahead(items) if pays(device) else nullcontext(iter(items))
+
+
+def with_next(items: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:
+    """Each item and the one after it; ``None`` after the last."""
+    source = iter(items)
+    for item in source:
+        for after in source:
+            yield item, after
+            item = after
+        yield item, None

@@ -8,8 +8,10 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,17 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamp import settings
+from mamp.ahead import in_threads, with_next
 from mamp.alignment import pad_to_stride
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction, has_bfloat16, load_encoder
-from mamp.flow import dis_flow
+from mamp.flow import Flow, FlowFunction, dis_flow
 from mamp.made_up import made_up_clip, made_up_mask
 from mamp.memory import Memory
 from mamp.paper_code import PaperCode
 from mamp.render import overlay
-from mamp.tracker import MaskTracker
+from mamp.tracker import MaskTracker, device_of
+from mamp.video import Frame as VideoFrame
 from mamp.video import VideoReader
 from mamp.writer import VideoWriter
 
@@ -37,7 +41,14 @@ Frame = NDArray[np.uint8]
 
 _WARM_UP = 7  # frames before the clock starts: the memory is full then, and libraries have made their choices
 _GEMM = 2048  # side of the matrices whose product is the machine's measure
-STAGES = ("decode", "encode", "flow", "match", "read-out", "render", "write")
+CHAINS = {  # what follows on each other; on a GPU the chains go on at the same time
+    "reading": ("decode",),
+    "flow": ("flow",),
+    "network": ("encode", "match", "read-out"),
+    "writing": ("render", "write"),
+}
+STAGES = tuple(stage for chain in CHAINS.values() for stage in chain)
+_WAITING = "waiting"  # of the network for the flow
 
 
 class TimedTracker(MaskTracker):
@@ -50,22 +61,24 @@ class TimedTracker(MaskTracker):
             return self._awaited(super()._encode(frame))
 
     def _follow(self, frame: Frame) -> None:
-        began = time.monotonic()
-        before = self.clock.seconds.get("flow", 0.0)
-        super()._follow(frame)
-        self.clock.add("flow", time.monotonic() - began - (self.clock.seconds.get("flow", 0.0) - before))
+        with self._without_waiting("match"):
+            super()._follow(frame)
 
     def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
-        with self.clock.stage("flow"):
+        with self.clock.stage(_WAITING):
             return self._awaited(super()._flow_to(frame, distance, reference))
 
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
-        before = self.clock.seconds.get("flow", 0.0)
-        began = time.monotonic()
-        scores = self._awaited(super()._match(frame, query, t, references))
-        spent = self.clock.seconds.get("flow", 0.0) - before
-        self.clock.add("match", time.monotonic() - began - spent)
-        return scores
+        with self._without_waiting("match"):
+            return self._awaited(super()._match(frame, query, t, references))
+
+    @contextmanager
+    def _without_waiting(self, name: str) -> Iterator[None]:
+        """Counts for a stage what is done inside, but for the flow that it waits for."""
+        waited = self.clock.seconds.get(_WAITING, 0.0)
+        with self.clock.stage(name):
+            yield
+        self.clock.add(name, waited - self.clock.seconds.get(_WAITING, 0.0))
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Frame:
         with self.clock.stage("read-out"):
@@ -95,8 +108,9 @@ def run(args: argparse.Namespace) -> int:
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
         clock = Clock()
-        frames = _measure(chosen, encoder, reader, made_up_mask(size, args.objects), clock, Path(folder), args.frames)
-        report = _report(clock, frames, chosen.processing_size(size))
+        mask = made_up_mask(size, args.objects)
+        frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), args.frames)
+        report = _report(clock, frames, seconds, chosen.processing_size(size))
         report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
         report["peak_memory_mb"] = round(peak_memory() / 2**20)
         print(f"peak memory {report['peak_memory_mb']} MB")
@@ -114,40 +128,77 @@ def _measure(
     clock: Clock,
     folder: Path,
     count: int,
-) -> int:
-    """Follows made-up objects through a clip as ``segment_video`` does; gives the number of frames on the clock."""
-    tracker = TimedTracker(encoder, flow=chosen.flow_function(), **chosen.of_tracker())
-    height, width = chosen.processing_size(mask.shape)
-    small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
-    tracker.clock = Clock()
+) -> tuple[int, float]:
+    """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
     warm = min(_WARM_UP, reader.count() - 1)
-    frames = 0
-    with VideoWriter(folder / "overlay.mp4", reader, mask.shape) as video:
-        for frame in itertools.islice(clock.timed("decode", reader), warm + count):
+    height, width = chosen.processing_size(mask.shape)
+    began = time.monotonic()
+
+    def shrunk() -> Iterator[tuple[VideoFrame, Frame]]:
+        for frame in clock.timed("decode", itertools.islice(reader, warm + count)):
+            if frame.image.shape[:2] == (height, width):
+                yield frame, frame.image
+            else:
+                yield frame, cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+    def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
+        nonlocal began
+        tracker = TimedTracker(encoder, flow=_timed(chosen.flow_function(), clock), **chosen.of_tracker())
+        tracker.clock = clock
+        given: Frame | None = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+        for (frame, small), after in with_next(frames):
             if frame.index == warm:
                 clock.clear()
-                tracker.clock = clock
-            image = frame.image
-            if image.shape[:2] != (height, width):
-                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
-            found = tracker.step(image, small if frame.index == 0 else None, size=mask.shape)
+                began = time.monotonic()
+            yield frame, tracker.step(small, given, size=mask.shape, coming=after and after[1])
+            given = None
+
+    frames = 0
+    with (
+        VideoWriter(folder / "overlay.mp4", reader, mask.shape) as video,
+        in_threads(shrunk(), device_of(encoder)) as read,
+        in_threads(masked(read), device_of(encoder)) as tracked,
+    ):
+        for frame, found in tracked:
             with clock.stage("render"):
                 picture = overlay(frame.image, found)
             with clock.stage("write"):
                 video.write(picture, frame.time, frame.duration)
             frames += frame.index >= warm
-    return frames
+    return frames, time.monotonic() - began
 
 
-def _report(clock: Clock, frames: int, size: tuple[int, int]) -> dict[str, Any]:
+def _timed(flow: FlowFunction | None, clock: Clock) -> FlowFunction | None:
+    """A flow that counts its seconds."""
+    if flow is None:
+        return None
+
+    @wraps(flow)
+    def timed(*given: Any, **named: Any) -> Flow:
+        with clock.stage("flow"):
+            return flow(*given, **named)
+
+    return timed
+
+
+def _report(clock: Clock, frames: int, seconds: float, size: tuple[int, int]) -> dict[str, Any]:
     stages = {name: 1000 * clock.seconds.get(name, 0.0) / frames for name in STAGES}
-    whole = sum(stages.values())
-    print(f"{'stage':10}{'ms/frame':>10}{'share':>8}")
+    chains = {name: sum(stages[stage] for stage in chain) for name, chain in CHAINS.items()}
+    slowest = max(chains, key=lambda name: chains[name])
+    whole = 1000 * seconds / frames
+    print(f"{'stage':10}{'ms/frame':>10}")
     for name, spent in stages.items():
-        print(f"{name:10}{spent:10.1f}{spent / whole:8.0%}")
+        print(f"{name:10}{spent:10.1f}")
     print(f"{'all':10}{whole:10.1f}   {1000 / whole:.2f} frames/s at {size[1]}x{size[0]}, {frames} frames")
+    print(f"{whole / chains[slowest]:.2f} times the slowest of reading, flow, network and writing: {slowest}")
     rounded = {name: round(spent, 1) for name, spent in stages.items()}
-    return {"size": [size[1], size[0]], "frames": frames, "ms_per_frame": round(whole, 1), "stages": rounded}
+    return {
+        "size": [size[1], size[0]],
+        "frames": frames,
+        "ms_per_frame": round(whole, 1),
+        "stages": rounded,
+        "of_slowest_chain": round(whole / chains[slowest], 3),
+    }
 
 
 def _encoder_speed(

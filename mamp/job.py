@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.ahead import Ahead
+from mamp.ahead import in_threads, with_next
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction
 from mamp.masks import MaskError, correct_mask, describe_rle, encode_rle, objects_in, read_mask, write_mask
@@ -25,7 +25,7 @@ from mamp.resources import shortage
 from mamp.result import Result, Sighting
 from mamp.reuse import clip_sha256, frames_that_stand
 from mamp.settings import Settings
-from mamp.tracker import MaskTracker
+from mamp.tracker import MaskTracker, device_of
 from mamp.video import Frame, VideoReader
 from mamp.writer import VideoWriter
 
@@ -134,7 +134,7 @@ class _Run:
     ) -> None:
         self.reader, self.given, self.result, self.settings, self.clock = reader, given, result, settings, clock
         self.encoder, self.receipt, self.names, self.look, self.make = encoder, receipt, names, look, make
-        self.flow = settings.flow_function()
+        self.device, self.flow = device_of(encoder), settings.flow_function()
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
@@ -202,9 +202,9 @@ class _Run:
         if not missing:
             return
         tracker = self._tracker_at(max(missing), -1)
-        with Ahead(self.clock.timed("read", self.reader.backwards(max(missing)))) as frames:
-            for frame in frames:
-                mask = self._step(tracker, frame)
+        with in_threads(self._shrunk_frames(self.reader.backwards(max(missing))), self.device) as frames:
+            for (frame, small), after in with_next(frames):
+                mask = self._step(tracker, frame, small, after[1] if after else None)
                 yield self._update(frame.index, frame.image, mask)
                 if should_stop():
                     self.stopped = True
@@ -218,9 +218,9 @@ class _Run:
             video: VideoWriter | None = None
             if "video" in self.make:
                 video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
-            frames = opened.enter_context(Ahead(self.clock.timed("read", self.reader)))
+            frames = opened.enter_context(in_threads(self._shrunk_frames(self.reader), self.device))
             found = self._masked(frames, lambda: ending or should_stop(), missing_only=video is None)
-            masked = opened.enter_context(Ahead(found))
+            masked = opened.enter_context(in_threads(found, self.device))
             try:
                 for frame, mask in masked:
                     if video is None:
@@ -236,11 +236,11 @@ class _Run:
         self.sound = video.sound if video else None
 
     def _masked(
-        self, frames: Iterable[Frame], should_stop: Callable[[], bool], *, missing_only: bool
+        self, frames: Iterable[tuple[Frame, Image]], should_stop: Callable[[], bool], *, missing_only: bool
     ) -> Generator[tuple[Frame, Image], None, None]:
         """The frames with their masks: those there are, and those that are tracked until the run is stopped."""
         tracker: MaskTracker | None = None
-        for frame in frames:
+        for (frame, small), after in with_next(frames):
             if frame.index in self.objects:
                 tracker = None
                 if missing_only:
@@ -248,7 +248,8 @@ class _Run:
                 mask = read_mask(self._mask_path(frame.index))
             elif not self.stopped:
                 tracker = tracker or self._tracker_at(frame.index, 1)
-                mask = self._step(tracker, frame)
+                coming = after[1] if after and after[0].index not in self.objects else None
+                mask = self._step(tracker, frame, small, coming)
             elif missing_only or frame.index > max(self.objects, default=-1):
                 return
             else:
@@ -293,11 +294,16 @@ class _Run:
         else:
             yield from itertools.takewhile(lambda frame: frame.index > index, self.reader.backwards(self.first))
 
-    def _step(self, tracker: MaskTracker, frame: Frame) -> Image:
+    def _shrunk_frames(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Image]]:
+        """Frames, and what they are at the size of processing."""
+        for frame in self.clock.timed("read", frames):
+            yield frame, self._shrunk(frame.image, cv2.INTER_AREA)
+
+    def _step(self, tracker: MaskTracker, frame: Frame, small: Image, coming: Image | None) -> Image:
         given = self.given.get(frame.index)
         with self.clock.stage("track"):
-            small = None if given is None else self._shrunk(given, cv2.INTER_NEAREST_EXACT)
-            mask = tracker.step(self._shrunk(frame.image, cv2.INTER_AREA), small, size=self.size)
+            told = None if given is None else self._shrunk(given, cv2.INTER_NEAREST_EXACT)
+            mask = tracker.step(small, told, size=self.size, coming=coming)
             if given is not None:
                 mask = correct_mask(mask, given)  # as sharp as it was given
         self._keep(frame.index, mask, tracker.confidence)

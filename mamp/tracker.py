@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.encoder import EncoderFunction, has_bfloat16
-from mamp.flow import FlowFunction, better_motion, chain, dis_flow, to_cell_units, warp
+from mamp.flow import Flow, FlowFunction, better_motion, chain, dis_flow, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, propagate
@@ -88,10 +90,11 @@ class MaskTracker:
         self.flow = flow
         self.chained = flow is not None and motion == "chained"
         self.edges = edges
-        self.device = torch.device(device or _device_of(encoder))
+        self.device = torch.device(device or device_of(encoder))
         self.short_of_memory = False
         self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
+        self._thread = ThreadPoolExecutor(1)  # for flow; it starts with the first look ahead and ends with the tracker
         self.reset()
 
     def reset(self) -> None:
@@ -100,11 +103,19 @@ class MaskTracker:
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
         self._before: Frame | None = None
+        self._looked_for: dict[int, tuple[Frame, dict[int, Future[Flow]]]] = {}  # flows of a frame, by distance
         self._t = 0
         self.confidence: dict[int, float] = {}
 
     @torch.inference_mode()
-    def step(self, frame: Frame, mask: Mask | None = None, *, size: tuple[int, int] | None = None) -> Mask:
+    def step(
+        self,
+        frame: Frame,
+        mask: Mask | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        coming: Frame | None = None,
+    ) -> Mask:
         """Takes the next frame and says where the objects are.
 
         Args:
@@ -113,6 +124,8 @@ class MaskTracker:
                 corrects objects: it says all of where the objects it names are, and nothing of the others.
             size: The (H, W) at which the answer is wanted, if not the frame's. The scores are interpolated, so edges
                 come out smoother than those of an enlarged mask.
+            coming: The frame of the next step, where it is known: on a GPU its motion is looked for meanwhile, in another
+                thread.
 
         Returns:
             Label map (H, W) uint8.
@@ -126,6 +139,8 @@ class MaskTracker:
             raise ValueError("the first frame needs a mask that names at least one object")
         wanted = size or frame.shape[:2]
         self._follow(frame)
+        if coming is not None:
+            self._look_ahead(frame, coming)
         key = self._encode(frame)
         if self._t == 0:
             assert mask is not None
@@ -229,6 +244,21 @@ class MaskTracker:
                     self._bank.move(t, flow if memory.motion is None else chain(flow, memory.motion))
             self._before = frame
 
+    def _look_ahead(self, frame: Frame, coming: Frame) -> None:
+        """Starts on the flows that the step after this one, which takes ``frame``, will ask for."""
+        if self.flow is None or not ahead.pays(self.device):
+            return
+        references = self._bank.references(self._t + 1)
+        images = {self._t + 1 - t: memory.image for t, memory in references.items()}
+        if self.chained:
+            images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
+        if self.chained or 1 in self._short_term:
+            images[1] = frame
+        take = partial(_taken_flow, self.flow, self._flow_takes_age, coming)
+        flows = {distance: self._thread.submit(take, distance, image) for distance, image in images.items()}
+        of_this = {t: kept for t, kept in self._looked_for.items() if t == self._t}
+        self._looked_for = of_this | {self._t + 1: (coming, flows)}
+
     def _check(self, frame: Frame, mask: Mask | None) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a frame must be RGB uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
@@ -301,17 +331,21 @@ class MaskTracker:
 
     def _motion(self, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
         """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the better of both."""
-        if memory.motion is not None and distance <= max(self._short_term, default=0):
+        if memory.motion is not None and self._is_recent(distance):
             return memory.motion
         direct = self._flow_to(frame, distance, memory.image)
         return direct if memory.motion is None else better_motion(query, memory.key, memory.motion, direct)
 
+    def _is_recent(self, distance: int) -> bool:
+        return distance <= max(self._short_term, default=0)
+
     def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
         """Displacement of a frame to another one (2, h, w) [cells]."""
         assert self.flow is not None
-        age = {"age": distance} if self._flow_takes_age else {}
-        flow = torch.from_numpy(self.flow(frame, reference, **age)).to(self.device)
-        return to_cell_units(flow)
+        looked_at, flows = self._looked_for.get(self._t, (None, {}))
+        found = flows.pop(distance, None) if frame is looked_at else None
+        flow = found.result() if found else _taken_flow(self.flow, self._flow_takes_age, frame, distance, reference)
+        return to_cell_units(torch.from_numpy(flow).to(self.device))
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""
@@ -331,7 +365,12 @@ class MaskTracker:
         return np.asarray(answer.to(torch.uint8).cpu().numpy(), np.uint8)
 
 
-def _device_of(encoder: EncoderFunction) -> torch.device:
+def _taken_flow(flow: FlowFunction, takes_age: bool, frame: Frame, distance: int, reference: Frame) -> Flow:
+    return flow(frame, reference, age=distance) if takes_age else flow(frame, reference)
+
+
+def device_of(encoder: EncoderFunction) -> torch.device:
+    """Where an encoder runs; the CPU, if it has no weights to say it."""
     if isinstance(encoder, torch.nn.Module):
         return next(encoder.parameters()).device
     return torch.device("cpu")

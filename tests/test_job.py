@@ -32,6 +32,12 @@ LENGTH, SIZE = 8, (64, 96)
 FAST = Settings(short_side=0, flow="none", radius=3)
 
 
+@pytest.fixture(params=["in turns", "in threads"], autouse=True)
+def at_the_same_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading, tracking and writing as on a CPU, and as on a GPU."""
+    monkeypatch.setattr("mamp.ahead.pays", lambda device: request.param == "in threads")
+
+
 def square(t: int) -> NDArray[np.uint8]:
     mask = np.zeros(SIZE, np.uint8)
     mask[20:44, 16 + 4 * t : 40 + 4 * t] = 1

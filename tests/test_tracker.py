@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
+from mamp.ahead import with_next
 from mamp.flow import better_motion, dis_flow
 from mamp.matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene
@@ -205,6 +207,35 @@ def test_beyond_the_short_term_the_better_motion_counts_cell_by_cell() -> None:
     list(MaskTracker(PatchEncoder(), flow=still, radius=2).track([frame] * 12, {0: mask}))
     # One a frame, and one more for frames 0 and 5 as soon as they are beyond the short term.
     assert len(taken) == 11 + 6 + 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"motion": "direct"}, {"short_term": ()}, {"short_term": (), "motion": "direct"}, {"flow": None}]
+)
+def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mamp.ahead.pays", lambda device: True)
+    asked: list[tuple[bool, tuple[bytes, bytes]]] = []
+
+    def counted(query: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+        here = threading.current_thread() is threading.main_thread()
+        asked.append((here, (query.tobytes(), reference.tobytes())))
+        return dis_flow(query, reference)
+
+    given = {0: scene(0)[1], 5: scene(5)[1]}
+    frames = [scene(t)[0] for t in range(9)]
+    settings = {"flow": counted} | settings
+    alone, told = (MaskTracker(PatchEncoder(), radius=4, top_k=9, **settings) for _ in range(2))
+    expected = [alone.step(frame, given.get(t)) for t, frame in enumerate(frames)]
+    before = sorted(pair for _, pair in asked)
+    asked.clear()
+    found = [told.step(frame, given.get(t), coming=after) for t, (frame, after) in enumerate(with_next(frames))]
+    np.testing.assert_array_equal(found, expected)
+    assert sorted(pair for _, pair in asked) == before, "each flow once, and none for nothing"
+    forwards = [here for here, (query, _) in asked if query != frames[0].tobytes()]
+    if settings["flow"] is not None and "short_term" not in settings:
+        assert sum(forwards) < len(forwards) / 2, "few in the main thread"
 
 
 def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: pytest.MonkeyPatch) -> None:
