@@ -516,8 +516,9 @@ def run(
                 yield outputs(visit, words=say(words), shown=results(visit, opacity, parts, server))
             elif update.preview is not None:
                 share = update.done / update.frames_total
-                pace = f"{update.fps:.1f} a second · {minutes(update.seconds_left)} left"
-                words = f"Frame {update.done} of {update.frames_total} · {pace}"
+                words = f"Frame {update.done} of {update.frames_total}"
+                if update.seconds_left is not None:
+                    words += f" · {update.fps:.1f} a second · {minutes(update.seconds_left)} left"
                 yield outputs(visit, preview=update.preview, words=say(words, share=share), running=True)
     except gr.Error as error:  # also what ZeroGPU says of quotas
         done = project_of(visit).result

@@ -43,7 +43,7 @@ class Update:
     done: int
     frames_total: int
     fps: float  # frames tracked a second; frames rendered, where none had to be tracked
-    seconds_left: float
+    seconds_left: float | None  # not known while masks are missing and none was tracked yet
     preview: Image | None = None  # RGB (H, W, 3), about once a second
     result: Result | None = None  # on the last update only
 
@@ -340,7 +340,8 @@ class _Run:
     def _progress(self, index: int) -> Update:
         done = len(self.objects)
         fps = max(1, self.tracked or self.rendered) / max(1e-6, time.monotonic() - self.began)
-        return Update(index, done, self.total, fps, (self.total - done) / fps)
+        known = self.tracked or done == self.total
+        return Update(index, done, self.total, fps, (self.total - done) / fps if known else None)
 
     def _finish(self) -> None:
         done = sorted(self.objects)

@@ -127,6 +127,14 @@ def test_stop_keeps_a_video_of_just_the_frames_that_have_masks(
     )
 
 
+@pytest.mark.parametrize(("at", "unknown"), [(0, 1), (7, 0)])
+def test_the_time_left_is_told_once_a_frame_was_tracked(clip: Path, at: int, unknown: int) -> None:
+    left = [update.seconds_left for update in start(clip, at)]
+    assert left[:unknown] == [None] * unknown, "a given mask is no measure of speed"
+    assert all(seconds is not None and 0 <= seconds < 60 for seconds in left[unknown:])
+    assert left[-1] == 0.0
+
+
 @pytest.mark.parametrize("at", [0, 6])
 def test_closing_the_generator_keeps_what_is_done(clip: Path, at: int) -> None:
     updates = start(clip, at)
