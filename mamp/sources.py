@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import av
@@ -15,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -27,6 +29,7 @@ MAX_PIXELS = 8192 * 4352  # of a frame: 8K, as cameras round it; a header may cl
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"  # no playlists: those open other files
 _HD_HEIGHT = 720  # [pixels] from which on an untagged video is in BT.709 colours, as every player assumes
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG: as they are stored, they look washed out
 
 
 class VideoError(ValueError):
@@ -101,6 +104,7 @@ class MediaFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage: str | None = None
+        self._converter, self._converting = VideoReformatter(), Lock()
         with open_container(path) as container:
             stream = self._video_stream(container)
             start = max(container.start_time or 0, 0)  # a recording may begin hours after zero; [microseconds]
@@ -212,6 +216,18 @@ class MediaFile:
         width, height = self._size
         if any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8":
             return _turn(on_white(_array(frame.reformat(width, height, "rgba"))), self._matrix)
+        if frame.color_trc in _HDR:
+            # The tables of this conversion take a second to make: they are kept, and no two threads may use them at once.
+            with self._converting:
+                plain = self._converter.reformat(
+                    frame,
+                    width,
+                    height,
+                    "rgb24",
+                    dst_color_trc=ColorTrc.BT709,
+                    dst_color_primaries=ColorPrimaries.BT709,
+                )
+            return _turn(_array(plain), self._matrix)
         untagged_hd = frame.colorspace == _UNSPECIFIED and height >= _HD_HEIGHT and not frame.format.is_rgb
         colours = "ITU709" if untagged_hd else None
         return _turn(_array(frame.reformat(width, height, "rgb24", src_colorspace=colours)), self._matrix)

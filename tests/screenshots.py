@@ -40,7 +40,7 @@ def walk(page: Page, name: Path) -> None:
     expect(page.get_by_text("Mask taken for frame 0")).to_be_visible()
     take("2-painted")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("left").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("a second ·").first).to_be_visible(timeout=60_000)
     take("3-running")
     expect(page.get_by_text("Done: 38 of 38")).to_be_visible(timeout=120_000)
     take("4-result")

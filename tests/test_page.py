@@ -132,7 +132,7 @@ def test_stop_keeps_what_is_done(page: Page) -> None:
     wait_for_objects(page, 2)
     paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("left")).first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("a second ·")).first).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("Stopped; what was done is kept")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("video[src*='overlay']")).to_be_visible()
@@ -305,7 +305,7 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
     wait_for_objects(other, 2)
     paint(other)  # else the example's own result would stand
     other.get_by_role("button", name="Run", exact=True).click()
-    expect(other.get_by_text("left").first).to_be_visible(timeout=PATIENCE)
+    expect(other.get_by_text("a second ·").first).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("queue: 1/1").first).to_be_visible(timeout=10_000)
     for tab, frames in ((page, 60), (other, 75)):

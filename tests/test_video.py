@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -212,6 +213,27 @@ def test_unusual_clips_keep_their_frames_and_times(tmp_path: Path, options: dict
     assert reader.count() == written.count() == len(options.get("times", range(10)))
     assert times(written) == times(reader) and reader.damage is None
     assert corner(reader.frame(3).image) == (False, False)
+
+
+@pytest.mark.parametrize(("transfer", "white", "grey"), [("smpte2084", 38055, 33291), ("arib-std-b67", 49151, 32768)])
+def test_hdr_looks_as_bright_as_other_clips(tmp_path: Path, transfer: str, white: int, grey: int) -> None:
+    """White as BT.2408 has it, 203 cd/m2, and half of it in PQ or half of the signal in HLG."""
+    path = tmp_path / "hdr.mp4"
+    parameters = f"colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": parameters, "crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
+        image = np.full((48, 64, 3), white, np.uint16)
+        image[:, 32:] = grey
+        frame = av.VideoFrame.from_ndarray(image, "rgb48le").reformat(
+            format="yuv420p10le", dst_colorspace=Colorspace.BT2020, dst_color_range="MPEG"
+        )
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            container.mux(packet)
+    read = VideoReader(path).frame(0).image.astype(int)
+    assert read[24, 16].min() >= 250
+    assert np.abs(read[24, 48] - read[24, 48].mean()).max() <= 3
+    assert 140 <= read[24, 48].mean() <= 200
 
 
 def test_frames_that_change_their_size_on_the_way_take_that_of_the_first(tmp_path: Path) -> None:
