@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -228,8 +227,8 @@ def _against(chosen: settings.Settings, reader: VideoReader, ours: float) -> dic
     ]
     encoder = load_encoder(chosen.weights, fold=False)
     mask = made_up_mask(size, 1)
-    theirs, plain = PaperCode(encoder, dis_flow), replace(chosen, flow="dis", motion="direct", edges="votes")
-    same_way = plain.tracker(load_encoder(chosen.weights), dis_flow)
+    theirs = PaperCode(encoder, dis_flow)
+    same_way = MaskTracker(load_encoder(chosen.weights), motion="direct", edges="votes")
     # Frames before the last three only fill the memory: the masks of one tracker serve both.
     equal, spent = [], []
     for t, image in enumerate(images):
