@@ -27,7 +27,7 @@ from mamp import OBJECT_COLOURS, VideoReader, write_mask
 from tests.conftest import ROOT, browser, scene, write_clip
 
 EXAMPLES = ROOT / "examples"
-PATIENCE = 90_000  # [ms] for what computes
+PATIENCE = 180_000  # [ms] for what computes
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
     expect(other.get_by_text("a second ·").first).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("queue: 1/1").first).to_be_visible(timeout=10_000)
-    for tab, frames in ((page, 60), (other, 75)):
+    for tab, frames in ((other, 75), (page, 60)):  # in the order in which the queue takes them
         expect(tab.get_by_text(f"Done: {frames} of {frames} frames")).to_be_visible(timeout=PATIENCE)
     shown = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
     assert shown[0] != shown[1]
