@@ -32,6 +32,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def leave() -> None:
-    """Leaves the other processes, if there are any."""
+    """Leaves the other processes, if there are any, once all of them are done: gloo may abort where one goes early."""
     if dist.is_initialized():
+        dist.barrier()
         dist.destroy_process_group()
