@@ -130,21 +130,18 @@ def _measure(
 ) -> tuple[int, float]:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
     warm = min(_WARM_UP, reader.count() - 1)
-    height, width = chosen.processing_size(mask.shape)
+    size = chosen.processing_size(mask.shape)
     began = time.monotonic()
 
     def shrunk() -> Iterator[tuple[VideoFrame, Frame]]:
         for frame in clock.timed("decode", itertools.islice(reader, warm + count)):
-            if frame.image.shape[:2] == (height, width):
-                yield frame, frame.image
-            else:
-                yield frame, cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+            yield frame, settings.resized(frame.image, size, cv2.INTER_AREA)
 
     def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
         nonlocal began
         tracker = TimedTracker(encoder, flow=_timed(chosen.flow_function(), clock), **chosen.of_tracker())
         tracker.clock = clock
-        given: Frame | None = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.uint8)
+        given: Frame | None = settings.resized(mask, size, cv2.INTER_NEAREST_EXACT)
         for (frame, small), after in with_next(frames):
             if frame.index == warm:
                 clock.clear()
@@ -221,10 +218,7 @@ def _encoder_speed(
 def _against(chosen: settings.Settings, reader: VideoReader, ours: float) -> dict[str, float]:
     """The authors' way on the same frames: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size((reader.info.height, reader.info.width))
-    images = [
-        np.asarray(cv2.resize(frame.image, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
-        for frame in itertools.islice(reader, _WARM_UP + 3)
-    ]
+    images = [settings.resized(frame.image, size, cv2.INTER_AREA) for frame in itertools.islice(reader, _WARM_UP + 3)]
     encoder = load_encoder(chosen.weights, fold=False)
     mask = made_up_mask(size, 1)
     theirs = PaperCode(encoder, dis_flow)

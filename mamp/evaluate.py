@@ -34,7 +34,7 @@ from mamp.scores import (
     seen_table,
     write_tables,
 )
-from mamp.settings import Settings
+from mamp.settings import Settings, resized
 from mamp.tracker import MaskTracker
 
 Mask = NDArray[np.uint8]
@@ -190,8 +190,8 @@ def tracked(sequence: VosSequence, contender: Contender, count: int) -> Numbered
         if sequence.listed and not chosen.short_side:
             chosen = replace(chosen, short_side=min(size) // 2)
         small = chosen.processing_size(size)
-        mask = None if given is None else _resized(given, small, cv2.INTER_NEAREST_EXACT)
-        yield t, tracker.step(_resized(frame, small, cv2.INTER_AREA), mask, size=size)
+        mask = None if given is None else resized(given, small, cv2.INTER_NEAREST_EXACT)
+        yield t, tracker.step(resized(frame, small, cv2.INTER_AREA), mask, size=size)
 
 
 def stored(sequence: VosSequence, folder: Path, frames: Iterable[int]) -> Numbered:
@@ -307,12 +307,6 @@ def _encoder(chosen: Settings) -> EncoderFunction:
 @cache
 def _flow(chosen: Settings) -> FlowFunction | None:
     return chosen.flow_function()
-
-
-def _resized(image: Mask, size: tuple[int, int], how: int) -> Mask:
-    if size == image.shape[:2]:
-        return image
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=how), np.uint8)
 
 
 def _percent(objects: Iterable[tuple[float, ...]]) -> list[float]:

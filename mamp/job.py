@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from mamp.render import Look, overlay
 from mamp.resources import shortage
 from mamp.result import Result, Sighting
 from mamp.reuse import clip_sha256, frames_that_stand
-from mamp.settings import Settings
+from mamp.settings import Settings, resized
 from mamp.tracker import MaskTracker, device_of
 from mamp.video import Frame, VideoReader
 from mamp.writer import VideoWriter
@@ -218,8 +218,8 @@ class _Run:
             video: VideoWriter | None = None
             if "video" in self.make:
                 video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
-            frames = opened.enter_context(in_threads(self._shrunk_frames(self.reader), self.device))
-            found = self._masked(frames, lambda: ending or should_stop(), missing_only=video is None)
+            frames = opened.enter_context(in_threads(self._shrunk_frames(self.reader, self.objects), self.device))
+            found = self._masked(frames, lambda: ending or should_stop())
             masked = opened.enter_context(in_threads(found, self.device))
             try:
                 for frame, mask in masked:
@@ -236,9 +236,10 @@ class _Run:
         self.sound = video.sound if video else None
 
     def _masked(
-        self, frames: Iterable[tuple[Frame, Image]], should_stop: Callable[[], bool], *, missing_only: bool
+        self, frames: Iterable[tuple[Frame, Image | None]], should_stop: Callable[[], bool]
     ) -> Generator[tuple[Frame, Image], None, None]:
         """The frames with their masks: those there are, and those that are tracked until the run is stopped."""
+        missing_only = "video" not in self.make
         tracker: MaskTracker | None = None
         for (frame, small), after in with_next(frames):
             if frame.index in self.objects:
@@ -248,8 +249,7 @@ class _Run:
                 mask = read_mask(self._mask_path(frame.index))
             elif not self.stopped:
                 tracker = tracker or self._tracker_at(frame.index, 1)
-                coming = after[1] if after and after[0].index not in self.objects else None
-                mask = self._step(tracker, frame, small, coming)
+                mask = self._step(tracker, frame, small, after[1] if after else None)
             elif missing_only or frame.index > max(self.objects, default=-1):
                 return
             else:
@@ -277,8 +277,8 @@ class _Run:
                 mask = read_mask(self._mask_path(frame.index)) if t in asked else None
                 tracker.recall(
                     t,
-                    self._shrunk(frame.image, cv2.INTER_AREA),
-                    None if mask is None else self._shrunk(mask, cv2.INTER_NEAREST_EXACT),
+                    resized(frame.image, self.processed, cv2.INTER_AREA),
+                    None if mask is None else resized(mask, self.processed, cv2.INTER_NEAREST_EXACT),
                     given=frame.index in given,
                 )
         return tracker
@@ -294,15 +294,20 @@ class _Run:
         else:
             yield from itertools.takewhile(lambda frame: frame.index > index, self.reader.backwards(self.first))
 
-    def _shrunk_frames(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Image]]:
-        """Frames, and what they are at the size of processing."""
+    def _shrunk_frames(
+        self, frames: Iterable[Frame], known: Container[int] = ()
+    ) -> Iterator[tuple[Frame, Image | None]]:
+        """Frames, and what they are at the size of processing; ``None`` for those that need not be tracked."""
         for frame in self.clock.timed("read", frames):
-            yield frame, self._shrunk(frame.image, cv2.INTER_AREA)
+            with self.clock.stage("track"):
+                small = None if frame.index in known else resized(frame.image, self.processed, cv2.INTER_AREA)
+            yield frame, small
 
-    def _step(self, tracker: MaskTracker, frame: Frame, small: Image, coming: Image | None) -> Image:
+    def _step(self, tracker: MaskTracker, frame: Frame, small: Image | None, coming: Image | None) -> Image:
+        assert small is not None
         given = self.given.get(frame.index)
         with self.clock.stage("track"):
-            told = None if given is None else self._shrunk(given, cv2.INTER_NEAREST_EXACT)
+            told = None if given is None else resized(given, self.processed, cv2.INTER_NEAREST_EXACT)
             mask = tracker.step(small, told, size=self.size, coming=coming)
             if given is not None:
                 mask = correct_mask(mask, given)  # as sharp as it was given
@@ -310,13 +315,6 @@ class _Run:
         self.tracked += 1
         self.short_of_memory |= tracker.short_of_memory
         return mask
-
-    def _shrunk(self, image: Image, how: int) -> Image:
-        """A frame or a mask at the size of processing."""
-        if self.processed == self.size:
-            return image
-        height, width = self.processed
-        return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
 
     def _mask_path(self, index: int) -> Path:
         return self.result.masks_dir / f"{self.reader.name(index)}.png"

@@ -6,7 +6,10 @@ import argparse
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mamp.encoder import EncoderFunction, load_encoder
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
@@ -63,6 +66,13 @@ class Settings:
         """The (H, W) at which frames of a size (H, W) are matched."""
         scale = min(1.0, self.short_side / min(size)) if self.short_side else 1.0
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resized(image: NDArray[np.uint8], size: tuple[int, int], how: int) -> NDArray[np.uint8]:
+    """A frame or a mask at the (H, W) of processing; ``how`` is OpenCV's interpolation."""
+    if size == image.shape[:2]:
+        return image
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=how), np.uint8)
 
 
 def default_device() -> str:

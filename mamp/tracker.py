@@ -254,8 +254,10 @@ class MaskTracker:
             images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
         if self.chained or 1 in self._short_term:
             images[1] = frame
-        take = partial(_taken_flow, self.flow, self._flow_takes_age, coming)
-        flows = {distance: self._thread.submit(take, distance, image) for distance, image in images.items()}
+        flows = {
+            distance: self._thread.submit(self._take_flow, coming, distance, image)
+            for distance, image in images.items()
+        }
         of_this = {t: kept for t, kept in self._looked_for.items() if t == self._t}
         self._looked_for = of_this | {self._t + 1: (coming, flows)}
 
@@ -341,11 +343,15 @@ class MaskTracker:
 
     def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
         """Displacement of a frame to another one (2, h, w) [cells]."""
-        assert self.flow is not None
         looked_at, flows = self._looked_for.get(self._t, (None, {}))
         found = flows.pop(distance, None) if frame is looked_at else None
-        flow = found.result() if found else _taken_flow(self.flow, self._flow_takes_age, frame, distance, reference)
+        flow = found.result() if found else self._take_flow(frame, distance, reference)
         return to_cell_units(torch.from_numpy(flow).to(self.device))
+
+    def _take_flow(self, frame: Frame, distance: int, reference: Frame) -> Flow:
+        assert self.flow is not None
+        age = {"age": distance} if self._flow_takes_age else {}
+        return self.flow(frame, reference, **age)
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""
@@ -363,10 +369,6 @@ class MaskTracker:
                 answer = torch.where(score > best, label, answer)
                 best = torch.maximum(score, best)
         return np.asarray(answer.to(torch.uint8).cpu().numpy(), np.uint8)
-
-
-def _taken_flow(flow: FlowFunction, takes_age: bool, frame: Frame, distance: int, reference: Frame) -> Flow:
-    return flow(frame, reference, age=distance) if takes_age else flow(frame, reference)
 
 
 def device_of(encoder: EncoderFunction) -> torch.device:

@@ -17,11 +17,10 @@ def test_the_authors_way_gives_the_same_masks() -> None:
     ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, motion="direct", edges="votes")
     theirs = PaperCode(PatchEncoder(), dis_flow, radius=4, top_k=9)
     for t in range(9):
-        frame, mask = scene(t)
+        frame, mask = scene(t, 192, 256)  # in a smaller one the near ties at an edge are a thousandth of it
         first = mask if t == 0 else None
         found, expected = ours.step(frame, first), theirs.step(frame, first)
-        # Near ties fall either way by how a CPU sums up; in a picture this small a few pixels of an edge are a thousandth.
-        assert (found == expected).mean() > 0.998
+        assert (found == expected).mean() > 0.999
         assert np.count_nonzero(expected) > 100
 
 
