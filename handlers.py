@@ -43,6 +43,7 @@ from mamp.export import export
 from mamp.fragments import given_masks, minutes, review, say
 from mamp.job import EVERYTHING
 from mamp.masks import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
+from mamp.memory import LONG_TERM, SHORT_TERM
 from mamp.project import Project, new_project_folder, read_project_file, remove_project_folders, same_frame
 from mamp.render import colour_of
 from mamp.settings import default_device
@@ -69,13 +70,14 @@ FLOWS = {
 FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
 EDGES = {"Those of the image": "image", "As voted, as in the paper": "votes"}
 MEMORY = {
-    "First and recent frames": ((0, 5), (1, 3, 5)),
-    "Recent frames only": ((), (1, 3, 5)),
-    "First frames only": ((0, 5), ()),
+    "First and recent frames": (Settings().long_term, SHORT_TERM),
+    "First and recent frames, as in the paper": (LONG_TERM, SHORT_TERM),
+    "Recent frames only": ((), SHORT_TERM),
+    "First frames only": (Settings().long_term, ()),
 }
 PRESETS = {
     "Usual": Settings(),
-    "Paper": Settings(motion="direct", edges="votes", top_k=36),
+    "Paper": Settings(motion="direct", edges="votes", top_k=36, long_term=LONG_TERM),
     "Fast": Settings(short_side=240),
 }
 PRODUCTS = {

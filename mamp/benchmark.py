@@ -38,7 +38,7 @@ from mamp.writer import VideoWriter
 
 Frame = NDArray[np.uint8]
 
-_WARM_UP = 7  # frames before the clock starts: the memory is full then, and libraries have made their choices
+_WARM_UP = 7  # frames before the clock starts: the paper's memory is full then, and libraries have made their choices
 _GEMM = 2048  # side of the matrices whose product is the machine's measure
 CHAINS = {  # what follows on each other; on a GPU the chains go on at the same time
     "reading": ("decode",),
@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures, as the command line says; the last line printed is one JSON object."""
     chosen = settings.from_arguments(args)
     with tempfile.TemporaryDirectory() as folder:
-        clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + _WARM_UP)
+        count = args.frames + _warm_up(chosen)
+        clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, count)
         reader = VideoReader(clip)
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
@@ -129,7 +130,7 @@ def _measure(
     count: int,
 ) -> tuple[int, float]:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
-    warm = min(_WARM_UP, reader.count() - 1)
+    warm = min(_warm_up(chosen), reader.count() - 1)
     size = chosen.processing_size(mask.shape)
     began = time.monotonic()
 
@@ -162,6 +163,10 @@ def _measure(
                 video.write(picture, frame.time, frame.duration)
             frames += frame.index >= warm
     return frames, time.monotonic() - began
+
+
+def _warm_up(chosen: settings.Settings) -> int:
+    return max(_WARM_UP, 1 + max(chosen.long_term, default=0))
 
 
 def _timed(flow: FlowFunction | None, clock: Clock) -> FlowFunction | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,6 @@ from mamp.settings import Settings
 from mamp.writer import VideoWriter
 
 _TRIAL = (144, 256)  # (H, W) of the trial's frames [pixels]
-_STEPS = 8  # the memory is full at the last two, which count
 _trials = Lock()  # two trials at once would both come out too slow
 
 
@@ -39,10 +39,12 @@ def seconds_of_run(encoder: EncoderFunction, settings: Settings, size: tuple[int
 def _trial(encoder: EncoderFunction, settings: Settings) -> tuple[float, float]:
     """Seconds for each pixel that is tracked, and for each that is drawn and written."""
     mask = made_up_mask(_TRIAL, 1)
-    tracker = settings.tracker(encoder, settings.flow_function())
+    first = tuple(range(len(settings.long_term)))  # as many as in a run, but soon there
+    steps = len(first) + max(settings.short_term, default=0) + 2  # the memory is full at the last two, which count
+    tracker = replace(settings, long_term=first).tracker(encoder, settings.flow_function())
     tracking, drawing = [], []
     with TemporaryDirectory() as folder, VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video:
-        for t, frame in enumerate(made_up_frames(_TRIAL, _STEPS)):
+        for t, frame in enumerate(made_up_frames(_TRIAL, steps)):
             began = time.monotonic()
             found = tracker.step(frame, mask if t == 0 else None)
             tracking.append(time.monotonic() - began)

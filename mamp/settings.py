@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mamp.encoder import EncoderFunction, load_encoder
 from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
-from mamp.memory import LONG_TERM, SHORT_TERM
+from mamp.memory import SHORT_TERM
 from mamp.tracker import EDGES, MOTIONS, MaskTracker
 
 FLOWS = ("dis", "raft", "none")
@@ -30,7 +30,7 @@ class Settings:
     device: str = "auto"
     top_k: int | None = 9
     radius: int = 12  # [cells]
-    long_term: tuple[int, ...] = LONG_TERM
+    long_term: tuple[int, ...] = (0, 5, 10, 20)
     short_term: tuple[int, ...] = SHORT_TERM
     weights: str | None = None  # None for the shipped ones, "patch" for none at all
     raft_weights: str = RAFT_WEIGHTS
@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
     )
     parser.add_argument("--radius", type=int, default=usual.radius, help="of the window, in cells (%(default)s)")
     parser.add_argument(
-        "--long-term", type=numbers, default=usual.long_term, metavar="0,5", help="frames kept in memory"
+        "--long-term", type=numbers, default=usual.long_term, metavar="0,5,10,20", help="frames kept in memory"
     )
     parser.add_argument(
         "--short-term", type=numbers, default=usual.short_term, metavar="1,3,5", help="ages kept in memory"

@@ -1,11 +1,15 @@
 """What a run is expected to take is near what it takes."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from mamp import PatchEncoder, Settings, segment_video
 from mamp.estimate import seconds_of_run
 from mamp.made_up import made_up_clip, made_up_mask
+from mamp.memory import Memory, MemoryBank
 
 
 def test_the_estimate_is_of_the_size_of_the_truth_and_grows_with_the_work(tmp_path: Path) -> None:
@@ -18,3 +22,18 @@ def test_the_estimate_is_of_the_size_of_the_truth_and_grows_with_the_work(tmp_pa
     assert seconds_of_run(encoder, settings, (360, 640), 24) > 3 * expected
     smaller = Settings(short_side=90, radius=6)
     assert seconds_of_run(encoder, smaller, (360, 640), 24) < expected * 2
+
+
+@pytest.mark.parametrize("long_term", [(0, 5), (0, 7, 900), ()])
+def test_the_trial_counts_with_a_full_memory(long_term: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    references = MemoryBank.references
+
+    def counted(bank: MemoryBank, t: int) -> Mapping[int, Memory]:
+        found = references(bank, t)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(MemoryBank, "references", counted)
+    seconds_of_run(PatchEncoder(), Settings(radius=2, flow="none", long_term=long_term), (48, 64), 9)
+    assert asked[-2:] == [len(long_term) + 3] * 2

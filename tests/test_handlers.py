@@ -316,7 +316,8 @@ def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None
     wild = Settings(short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x")
     tame = handlers.allowed(wild)
     assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, handlers.WEIGHTS, "auto")
-    assert (tame.long_term, tame.short_term) == ((0, 5), (1, 3, 5))
+    assert (tame.long_term, tame.short_term) == (Settings().long_term, Settings().short_term)
+    assert handlers.allowed(handlers.PRESETS["Paper"]).long_term == (0, 5)
 
 
 def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
