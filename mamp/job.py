@@ -350,6 +350,7 @@ class _Run:
         try:
             with self.clock.stage("write"):
                 self.result.write_sightings(self._sightings())
+                self.confidence.clear()  # it is written, and the zip's list of a long clip needs as much room
                 self.result.write_zip(self._mask_path(index) for index in done)
                 self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
             with self.clock.stage("count"):

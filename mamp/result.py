@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -152,16 +151,16 @@ class Result:
 
     def write_sightings(self, sightings: Iterable[Sighting], *, more: bool = False) -> None:
         """Writes ``objects.csv``, or ``more`` rows to what is written."""
-        text = io.StringIO(newline="")
-        table = csv.DictWriter(text, list(Sighting.__dataclass_fields__))
-        if not more:
-            table.writeheader()
-        table.writerows(asdict(sighting) for sighting in sightings)
+        rows = (asdict(sighting) for sighting in sightings)
+        columns = list(Sighting.__dataclass_fields__)
         if more:
             with self.objects_csv.open("a", newline="") as file:
-                file.write(text.getvalue())
+                csv.DictWriter(file, columns).writerows(rows)
         else:
-            write_whole(self.objects_csv, text.getvalue())
+            with whole(self.objects_csv) as partial, partial.open("w", newline="") as file:
+                table = csv.DictWriter(file, columns)
+                table.writeheader()
+                table.writerows(rows)
 
     def write_zip(self, masks: Iterable[Path]) -> None:
         """Writes ``masks.zip``."""

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from mamp.pictures import AnimatedPicture, PictureFolder
@@ -41,7 +42,12 @@ class _Index:
     ticks: list[int]
     pts: list[int | None]
     durations: list[int]
-    position: dict[int, int]  # of each time stamp; empty if they cannot tell frames apart
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """Of each time stamp; empty if they cannot tell frames apart."""
+        position = {stamp: index for index, stamp in enumerate(self.pts) if stamp is not None}
+        return position if len(position) == len(self.pts) else {}
 
 
 class VideoReader:
@@ -159,17 +165,14 @@ class VideoReader:
     def _index(self, limit: int | None = None) -> _Index:
         if self._known is None:
             counted = itertools.islice(self._timed(), None if limit is None else limit + 1)
-            timed = [(decoded.pts, tick, duration) for decoded, tick, duration in counted]
-            if limit is not None and len(timed) > limit:
+            known = _Index([], [], [])
+            for decoded, tick, duration in counted:
+                known.ticks.append(tick)
+                known.pts.append(decoded.pts)
+                known.durations.append(duration)
+            if limit is not None and len(known.ticks) > limit:
                 raise VideoError(f"{self.path.name} has more than {limit} frames. Please cut it.")
-            pts = [entry[0] for entry in timed]
-            position = {stamp: index for index, stamp in enumerate(pts) if stamp is not None}
-            self._known = _Index(
-                ticks=[entry[1] for entry in timed],
-                pts=pts,
-                durations=[entry[2] for entry in timed],
-                position=position if len(position) == len(pts) else {},
-            )
+            self._known = known
         return self._known
 
     def _block(self, first: int, end: int) -> list[Decoded]:
