@@ -100,16 +100,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, as the command line says; the last line printed is one JSON object."""
-    chosen = settings.from_arguments(args)
+    chosen, full = settings.from_arguments(args).soon_full()
+    warm = max(_WARM_UP, full)
     with tempfile.TemporaryDirectory() as folder:
-        count = args.frames + _warm_up(chosen)
-        clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, count)
+        clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + warm)
         reader = VideoReader(clip)
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
         clock = Clock()
         mask = made_up_mask(size, args.objects)
-        frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), args.frames)
+        frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, args.frames)
         report = _report(clock, frames, seconds, chosen.processing_size(size))
         report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
         report["peak_memory_mb"] = round(peak_memory() / 2**20)
@@ -127,10 +127,11 @@ def _measure(
     mask: Frame,
     clock: Clock,
     folder: Path,
+    warm: int,
     count: int,
 ) -> tuple[int, float]:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
-    warm = min(_warm_up(chosen), reader.count() - 1)
+    warm = min(warm, reader.count() - 1)
     size = chosen.processing_size(mask.shape)
     began = time.monotonic()
 
@@ -163,10 +164,6 @@ def _measure(
                 video.write(picture, frame.time, frame.duration)
             frames += frame.index >= warm
     return frames, time.monotonic() - began
-
-
-def _warm_up(chosen: settings.Settings) -> int:
-    return max(_WARM_UP, 1 + max(chosen.long_term, default=0))
 
 
 def _timed(flow: FlowFunction | None, clock: Clock) -> FlowFunction | None:

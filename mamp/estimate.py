@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -39,12 +38,11 @@ def seconds_of_run(encoder: EncoderFunction, settings: Settings, size: tuple[int
 def _trial(encoder: EncoderFunction, settings: Settings) -> tuple[float, float]:
     """Seconds for each pixel that is tracked, and for each that is drawn and written."""
     mask = made_up_mask(_TRIAL, 1)
-    first = tuple(range(len(settings.long_term)))  # as many as in a run, but soon there
-    steps = len(first) + max(settings.short_term, default=0) + 2  # the memory is full at the last two, which count
-    tracker = replace(settings, long_term=first).tracker(encoder, settings.flow_function())
+    chosen, full = settings.soon_full()
+    tracker = chosen.tracker(encoder, chosen.flow_function())
     tracking, drawing = [], []
     with TemporaryDirectory() as folder, VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video:
-        for t, frame in enumerate(made_up_frames(_TRIAL, steps)):
+        for t, frame in enumerate(made_up_frames(_TRIAL, full + 2)):
             began = time.monotonic()
             found = tracker.step(frame, mask if t == 0 else None)
             tracking.append(time.monotonic() - began)

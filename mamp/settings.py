@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -61,6 +61,11 @@ class Settings:
     def of_tracker(self) -> dict[str, Any]:
         """Those of the settings that are keywords of ``MaskTracker``."""
         return {name: getattr(self, name) for name in ("radius", "top_k", "long_term", "short_term", "motion", "edges")}
+
+    def soon_full(self) -> tuple[Settings, int]:
+        """Settings that cost as much a frame, to measure by: as many references, and the frame at which all are there."""
+        first = tuple(range(len(self.long_term)))
+        return replace(self, long_term=first), len(first) + max(self.short_term, default=0)
 
     def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The (H, W) at which frames of a size (H, W) are matched."""
