@@ -2,7 +2,7 @@
 
 Nothing here holds all 3,125 similarities of every cell, nor unfolds a mask: the query is cut into tiles, a few tiles at a
 time meet the part of each reference that their windows can reach in one matrix product, and the labels of the best
-matches are fetched by index.
+matches are fetched by index. Tiles whose windows hold one label only, most of them in most frames, need no product.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ def propagate(
     hp, wp = rows * _TILE + 2 * radius, columns * _TILE + 2 * radius
     ys, xs = slice(radius, radius + h), slice(radius, radius + w)
 
+    muted = torch.zeros_like(values[:, 0], dtype=torch.bool) if inside is None else ~inside
     # One more channel carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
     padded = keys.new_zeros(N, C + 1, hp, wp)
     padded[:, :C, ys, xs] = keys
     padded[:, C] = _NO_VOTE
-    padded[:, C, ys, xs] = 0.0 if inside is None else torch.where(inside, 0.0, _NO_VOTE)
+    padded[:, C, ys, xs] = torch.where(muted, _NO_VOTE, 0.0)
     windows = padded.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
     windows = windows.permute(2, 3, 1, 0, 4, 5)  # (rows, columns, C+1, N, reach, reach), a view
     tiles = query.new_zeros(C + 1, rows * _TILE, columns * _TILE)
@@ -83,23 +84,60 @@ def propagate(
     in_window = (torch.arange(N, device=keys.device)[:, None] * (hp * wp) + _places(side, wp, keys.device)).flatten()
     in_tile = _places(_TILE, wp, keys.device)
 
-    scores = []
+    needs_vote, said = _what_all_say(values, muted, side, (rows, columns))
+    answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
     held = block or (_BLOCK_ON_CPU if keys.device.type == "cpu" else _BLOCK)
     at_once = max(1, min(columns, held // (N * _TILE * _TILE * reach * reach)))
     product = keys.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
-    for row, column in itertools.product(range(rows), range(0, columns, at_once)):
-        near = windows[row, column : column + at_once].flatten(2)  # (T, C+1, N * reach * reach), copied here
+    for row, column, end in _runs(needs_vote, at_once):
+        near = windows[row, column:end].flatten(2)  # (T, C+1, N * reach * reach), copied here
         with _onednn_asked(keys.device):
-            torch.bmm(tiles[row, column : column + at_once], near, out=product[: len(near)])
+            torch.bmm(tiles[row, column:end], near, out=product[: len(near)])
         similarity, chosen = _matches(product[: len(near)], N, side, top_k)
-        corners = (row * wp + torch.arange(column, column + len(near), device=keys.device)) * _TILE
+        corners = (row * wp + torch.arange(column, end, device=keys.device)) * _TILE
         origins = (corners[:, None] + in_tile).reshape(-1, 1)
         affinity = similarity.softmax(dim=1)
-        scores.append(
-            F.embedding_bag(origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum")
+        scores = F.embedding_bag(
+            origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum"
         )
-    grid = torch.cat(scores).view(rows, columns, _TILE, _TILE, K).permute(4, 0, 2, 1, 3)
-    return grid.reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
+        answers[row, column:end] = scores.view(-1, _TILE, _TILE, K)
+    answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
+    heard = F.max_pool2d((~muted).any(dim=0, keepdim=True).to(values.dtype), side, 1, radius)
+    return answers * heard
+
+
+def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int]) -> tuple[list[list[bool]], Tensor]:
+    """In which tiles all that may vote say the same, and what they say.
+
+    Args:
+        values: What the references carry (N, K, h, w).
+        muted: Which cells may not vote (N, h, w) bool.
+        side: Of the window [cells].
+        grid: Rows and columns of tiles.
+
+    Returns:
+        For each row and column whether a vote is needed, and what is said without one (rows, columns, K).
+    """
+    radius, (h, w) = side // 2, muted.shape[-2:]
+    margin = (radius, grid[1] * _TILE - w + radius, radius, grid[0] * _TILE - h + radius)
+
+    def highest(numbers: Tensor) -> Tensor:
+        said = numbers.masked_fill(muted, -torch.inf).amax(dim=0, keepdim=True)
+        return F.max_pool2d(F.pad(said, margin, value=-torch.inf), _TILE + side - 1, _TILE)[0]  # (rows, columns)
+
+    labels = values.unbind(dim=1)  # one at a time: copies of all would double the memory
+    most = torch.stack([highest(label) for label in labels], dim=2)
+    least = torch.stack([-highest(-label) for label in labels], dim=2)
+    return (most > least).any(dim=2).tolist(), torch.where(most.isfinite(), most, 0)
+
+
+def _runs(wanted: list[list[bool]], at_once: int) -> Iterator[tuple[int, int, int]]:
+    """Rows and the columns, from and to, of what is wanted, at most so many at a time."""
+    for row, line in enumerate(wanted):
+        for is_wanted, group in itertools.groupby(range(len(line)), key=line.__getitem__):
+            run = list(group)
+            for column in run[::at_once] if is_wanted else ():
+                yield row, column, min(column + at_once, run[-1] + 1)
 
 
 @contextmanager
