@@ -138,7 +138,7 @@ class _Run:
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
-        self.confidence: dict[int, dict[int, float]] = {}
+        self.confidence: dict[int, NDArray[np.float64]] = {}  # of an object by frame; NaN: not asked for
         self.objects: dict[int, dict[int, bytes]] = {}  # run lengths, by the frames whose mask is written
         self.kept: set[int] = set()  # those of them that an earlier run has written
         self.tracked = self.rendered = 0
@@ -164,7 +164,7 @@ class _Run:
                 shutil.copyfile(source, self._mask_path(index))
             for sighting in former.sightings:
                 if sighting.frame in self.kept:
-                    self.confidence.setdefault(sighting.frame, {})[sighting.object] = sighting.confidence
+                    self._note(sighting.frame, {sighting.object: sighting.confidence})
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
@@ -323,8 +323,14 @@ class _Run:
         with self.clock.stage("write"):
             write_mask(self._mask_path(index), mask)
             self.objects[index] = encode_rle(mask)
-            self.confidence[index] = confidence
+            self._note(index, confidence)
             self.result.write_sightings(self._sightings_on(index), more=True)
+
+    def _note(self, index: int, confidence: dict[int, float]) -> None:
+        for label, value in confidence.items():
+            if label not in self.confidence:
+                self.confidence[label] = np.full(self.total, np.nan)
+            self.confidence[label][index] = value
 
     def _update(self, index: int, image: Image, mask: Image | None = None) -> Update:
         """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
@@ -350,7 +356,6 @@ class _Run:
         try:
             with self.clock.stage("write"):
                 self.result.write_sightings(self._sightings())
-                self.confidence.clear()  # it is written, and the zip's list of a long clip needs as much room
                 self.result.write_zip(self._mask_path(index) for index in done)
                 self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
             with self.clock.stage("count"):
@@ -395,11 +400,12 @@ class _Run:
             yield from self._sightings_on(index)
 
     def _sightings_on(self, index: int) -> Iterator[Sighting]:
-        found, confidence = self.objects[index], self.confidence.get(index, {})
+        found = self.objects[index]
+        confidence = {label: row[index] for label, row in self.confidence.items() if not np.isnan(row[index])}
         for label in sorted({*found, *confidence}):
             area = describe_rle(found[label], self.size)["area"] if label in found else 0
             time_shown = round(float(self.reader.time(index)), 6)
-            yield Sighting(index, time_shown, label, area, round(confidence.get(label, 0.0), 4))
+            yield Sighting(index, time_shown, label, area, round(float(confidence.get(label, 0.0)), 4))
 
 
 def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> dict[int, Image]:
