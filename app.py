@@ -8,45 +8,25 @@ from functools import partial
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
-from handlers import (
-    EDGES,
-    EXAMPLES,
-    FEATURES,
-    FLOWS,
+import page  # noqa: F401 (first: it imports spaces)
+from mamp.fragments import CSS, legend, say
+from page.choices import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, as_chosen
+from page.endpoint import segment
+from page.opening import EXAMPLES, open_clip, open_example, take_part
+from page.painting import (
     HEX,
-    KEEP_SECONDS,
-    LOOK,
-    MAX_FRAMES,
-    MAX_RADIUS,
-    MAX_UPLOAD,
-    MEMORY,
-    PRESETS,
-    PRODUCTS,
-    SIZES,
-    USUAL,
-    as_chosen,
-    ask_to_stop,
     clear_frame,
-    close_all,
-    close_visit,
     fill_box,
-    forecast,
     go_to,
     go_to_given,
-    jump,
     lay_strokes,
-    look_at,
-    make,
-    open_clip,
-    open_example,
     rename,
-    run,
-    segment,
     take_mask_file,
-    take_part,
     take_project_file,
 )
-from mamp.fragments import CSS, legend, say
+from page.results import LOOK, PRODUCTS, jump, look_at, make
+from page.running import ask_to_stop, forecast, run
+from page.visits import KEEP_SECONDS, MAX_FRAMES, MAX_UPLOAD, close_all, close_visit
 
 # The frame sets the size; where one of its sides is below the canvas's, gradio 6.31 lays layers off centre.
 SMALL_CANVAS = (16, 9)

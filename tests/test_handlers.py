@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image as Pictures
 
-import handlers
-from mamp import Result, Settings, write_mask
+from mamp import Result, Settings, VideoReader, write_mask
+from mamp.fragments import say
+from mamp.masks import mask_to_strokes, strokes_to_mask
+from mamp.project import Project
+from page import choices, endpoint, opening, painting, results, running, visits
 from tests.conftest import Image, overlap, scene, write_clip
 
 CHOSEN = (
-    next(iter(handlers.SIZES)),
+    next(iter(choices.SIZES)),
     "Off",
-    next(iter(handlers.MEMORY)),
+    next(iter(choices.MEMORY)),
     "Colour patches, untrained",
     "As voted, as in the paper",
     36,
@@ -29,23 +32,23 @@ STATUS, GIVEN, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # where they stand in what
 @pytest.fixture
 def visit(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    return handlers.open_clip(str(clip), {})[0]
+    return opening.open_clip(str(clip), {})[0]
 
 
 def editor(visit: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
     """What the editor sends: the chosen frame, and this mask painted on it."""
-    with Pictures.open(handlers.shown_frame(visit)["background"]) as picture:
+    with Pictures.open(painting.shown_frame(visit)["background"]) as picture:
         background = np.asarray(picture.convert("RGBA"))
     mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
     return {
         "background": background,
-        "layers": [handlers.mask_to_strokes(mask, handlers.colours_for(mask))],
+        "layers": [mask_to_strokes(mask, painting.colours_for(mask))],
         "composite": None,
     }
 
 
 def start(visit: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
-    return handlers.run(None, visit, painted, opacity, ["Outline"], *CHOSEN)
+    return running.run(None, visit, painted, opacity, ["Outline"], *CHOSEN)
 
 
 def words(update: tuple[Any, ...]) -> str:
@@ -58,7 +61,7 @@ def test_a_run_gives_video_masks_and_receipt(visit: dict[str, Any]) -> None:
     assert Path(last[VIDEO]).name == "overlay.mp4" and all(Path(file).exists() for file in last[FILES])
     assert {Path(file).suffix for file in last[FILES]} == {".mp4", ".zip", ".json", ".csv"}
     assert "<svg" in last[REVIEW] and "segment_video" in last[REVIEW + 1]
-    frame, laid = handlers.look_at(visit, 5, 0.4, ["Outline"])
+    frame, laid = results.look_at(visit, 5, 0.4, ["Outline"])
     assert frame.shape == laid.shape == (96, 128, 3) and (frame != laid).any()
 
 
@@ -80,7 +83,7 @@ def test_running_without_a_painted_object_says_what_is_missing(visit: dict[str, 
 def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None:
     updates = start(visit, editor(visit, scene(0)[1]))
     next(updates)
-    handlers.ask_to_stop(visit)
+    running.ask_to_stop(visit)
     assert "Stopped" in words(list(updates)[-1])
 
 
@@ -94,7 +97,7 @@ class LentGpu:
         def decorate(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
             def lent(*given: Any) -> Iterator[Any]:
                 if len(self.durations) == self.loans:
-                    raise handlers.gr.Error("You have used up your minutes.")
+                    raise gr.Error("You have used up your minutes.")
                 self.durations.append(duration(*given))
                 yield from work(*given)
 
@@ -106,11 +109,11 @@ class LentGpu:
 @pytest.fixture
 def lent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LentGpu:
     gpu = LentGpu(request.param)
-    monkeypatch.setattr(handlers, "spaces", gpu)
-    monkeypatch.setattr(handlers, "ON_LOAN", True)
-    monkeypatch.setattr(handlers, "GPU_SECONDS_AT_ONCE", handlers.GPU_SECONDS_TO_START + 5.5)
-    monkeypatch.setattr(handlers, "gpu_seconds_a_frame", lambda *_: 1.0)
-    monkeypatch.setattr(handlers, "work_on_gpu", handlers.on_gpu(handlers.work))
+    monkeypatch.setattr(running, "spaces", gpu)
+    monkeypatch.setattr(running, "ON_LOAN", True)
+    monkeypatch.setattr(running, "GPU_SECONDS_AT_ONCE", running.GPU_SECONDS_TO_START + 5.5)
+    monkeypatch.setattr(running, "gpu_seconds_a_frame", lambda *_: 1.0)
+    monkeypatch.setattr(running, "work_on_gpu", running.on_gpu(running.work))
     return gpu
 
 
@@ -119,15 +122,15 @@ def test_a_lent_gpu_is_asked_for_part_by_part(visit: dict[str, Any], lent: LentG
     last = list(start(visit, editor(visit, scene(0)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last)
     assert lent.durations == [15, 15, 15]
-    result = handlers.project_of(visit).result
-    assert result is not None and handlers.VideoReader(result.overlay).count() == 12
+    result = visits.project_of(visit).result
+    assert result is not None and VideoReader(result.overlay).count() == 12
     parts = [path.read_bytes() for path in sorted(result.masks_dir.iterdir())]
 
-    handlers.ON_LOAN = False  # undone by the fixture
-    handlers.project_of(visit).new_results()
-    (handlers.project_of(visit).folder / "results.txt").unlink()
+    running.ON_LOAN = False  # undone by the fixture
+    visits.project_of(visit).new_results()
+    (visits.project_of(visit).folder / "results.txt").unlink()
     list(start(visit, editor(visit, scene(0)[1])))
-    whole = handlers.project_of(visit).result
+    whole = visits.project_of(visit).result
     assert whole is not None and parts == [path.read_bytes() for path in sorted(whole.masks_dir.iterdir())]
 
 
@@ -135,8 +138,8 @@ def test_a_lent_gpu_is_asked_for_part_by_part(visit: dict[str, Any], lent: LentG
 def test_what_was_done_before_the_minutes_ran_out_is_kept(visit: dict[str, Any], lent: LentGpu) -> None:
     last = list(start(visit, editor(visit, scene(0)[1])))[-1]
     assert "used up your minutes" in words(last) and "What was done is kept" in words(last)
-    result = handlers.project_of(visit).result
-    assert result is not None and handlers.VideoReader(result.overlay).count() == result.frames == 11
+    result = visits.project_of(visit).result
+    assert result is not None and VideoReader(result.overlay).count() == result.frames == 11
     lent.loans = 3
     assert "Done: 12 of 12 frames" in words(list(start(visit, editor(visit, scene(0)[1])))[-1])
 
@@ -148,176 +151,176 @@ def test_a_gpu_that_is_not_lent_is_told_in_words(visit: dict[str, Any], lent: Le
 
 
 def test_a_lent_gpu_is_asked_for_by_frames_and_pixels(visit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = handlers.Settings(short_side=48), handlers.Settings(short_side=0)
-    assert handlers.gpu_seconds_a_frame(visit, small) <= handlers.gpu_seconds_a_frame(visit, large)
-    assert handlers.frames_at_once(visit, small) >= handlers.frames_at_once(visit, large) > 100
-    monkeypatch.setattr(handlers, "ON_LOAN", True)
-    assert "seconds of a GPU" in handlers.forecast(visit, *handlers.USUAL)
+    small, large = Settings(short_side=48), Settings(short_side=0)
+    assert running.gpu_seconds_a_frame(visit, small) <= running.gpu_seconds_a_frame(visit, large)
+    assert running.frames_at_once(visit, small) >= running.frames_at_once(visit, large) > 100
+    monkeypatch.setattr(running, "ON_LOAN", True)
+    assert "seconds of a GPU" in running.forecast(visit, *choices.USUAL)
 
 
 def test_any_frame_can_be_painted(visit: dict[str, Any]) -> None:
-    visit, _shown, at, listing = handlers.go_to(visit, editor(visit), 6)
+    visit, _shown, at, listing = painting.go_to(visit, editor(visit), 6)
     assert at["value"] == visit["at"] == 6 and "Masks given" not in listing
     last = list(start(visit, editor(visit, scene(6)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[GIVEN]
-    assert overlap(handlers.project_of(visit).mask(0), scene(0)[1]) > 0.8
+    assert overlap(visits.project_of(visit).mask(0), scene(0)[1]) > 0.8
 
 
 def test_a_result_is_corrected_on_its_frame(visit: dict[str, Any]) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    visit = handlers.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
-    assert list(handlers.project_of(visit).given) == [0]
-    found = handlers.project_of(visit).mask(8)
-    layer = handlers.lay_strokes(visit)["layers"][0]
-    assert np.array_equal(handlers.strokes_to_mask(layer, handlers.colours_for(None)), found)
+    visit = painting.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
+    assert list(visits.project_of(visit).given) == [0]
+    found = visits.project_of(visit).mask(8)
+    layer = painting.lay_strokes(visit)["layers"][0]
+    assert np.array_equal(strokes_to_mask(layer, painting.colours_for(None)), found)
 
-    visit = handlers.go_to(visit, editor(visit, found), 9)[0]
-    assert list(handlers.project_of(visit).given) == [0], "a mask that was only looked at is not given"
-    visit = handlers.go_to(visit, editor(visit), 8)[0]
-    visit = handlers.go_to(visit, editor(visit, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
-    assert list(handlers.project_of(visit).given) == [0, 8]
+    visit = painting.go_to(visit, editor(visit, found), 9)[0]
+    assert list(visits.project_of(visit).given) == [0], "a mask that was only looked at is not given"
+    visit = painting.go_to(visit, editor(visit), 8)[0]
+    visit = painting.go_to(visit, editor(visit, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
+    assert list(visits.project_of(visit).given) == [0, 8]
 
 
 def test_strokes_of_another_frame_are_not_taken(visit: dict[str, Any]) -> None:
     late = editor(visit, scene(0)[1])
     visit["at"] = 7  # the editor still shows frame 0
-    handlers.keep_strokes(visit, late)
-    assert not handlers.project_of(visit).given
+    painting.keep_strokes(visit, late)
+    assert not visits.project_of(visit).given
 
 
 def test_a_mask_file_is_taken_and_explained(visit: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    _, said, listing = handlers.take_mask_file(visit, None, str(small))
+    _, said, listing = painting.take_mask_file(visit, None, str(small))
     assert "frame 0: 1 object; scaled from 64x48" in said and "Frame 0" in listing
-    assert overlap(handlers.project_of(visit).mask(0), scene(0)[1]) > 0.9
+    assert overlap(visits.project_of(visit).mask(0), scene(0)[1]) > 0.9
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "names no object" in handlers.take_mask_file(visit, None, str(small))[1]
+    assert "names no object" in painting.take_mask_file(visit, None, str(small))[1]
     small.write_text("no picture")
-    assert "cannot be read as an image" in handlers.take_mask_file(visit, None, str(small))[1]
+    assert "cannot be read as an image" in painting.take_mask_file(visit, None, str(small))[1]
 
 
 def test_a_box_adds_an_object(visit: dict[str, Any]) -> None:
-    handlers.fill_box(visit, editor(visit), 1, 10, 10, 50, 50)
-    _, said, _listing = handlers.fill_box(visit, editor(visit), 12, 60, 50, 100, 90)
+    painting.fill_box(visit, editor(visit), 1, 10, 10, 50, 50)
+    _, said, _listing = painting.fill_box(visit, editor(visit), 12, 60, 50, 100, 90)
     assert "Object 12 takes" in said
-    assert set(np.unique(handlers.project_of(visit).mask(0))) == {0, 1, 12}
-    layer = handlers.lay_strokes(visit)["layers"][0]
-    assert 12 in handlers.strokes_to_mask(layer, handlers.colours_for(handlers.project_of(visit).mask(0)))
-    assert "does not lie in the frame" in handlers.fill_box(visit, editor(visit), 1, 5, 5, 900, 9)[1]
+    assert set(np.unique(visits.project_of(visit).mask(0))) == {0, 1, 12}
+    layer = painting.lay_strokes(visit)["layers"][0]
+    assert 12 in strokes_to_mask(layer, painting.colours_for(visits.project_of(visit).mask(0)))
+    assert "does not lie in the frame" in painting.fill_box(visit, editor(visit), 1, 5, 5, 900, 9)[1]
 
 
 def test_the_bin_takes_a_mask_back(visit: dict[str, Any]) -> None:
-    visit = handlers.go_to(visit, editor(visit, scene(0)[1]), 0)[0]
-    assert list(handlers.project_of(visit).given) == [0]
-    shown, listing = handlers.clear_frame(visit)
-    assert Path(shown["background"]).exists() and not handlers.project_of(visit).given and "Masks given" not in listing
+    visit = painting.go_to(visit, editor(visit, scene(0)[1]), 0)[0]
+    assert list(visits.project_of(visit).given) == [0]
+    shown, listing = painting.clear_frame(visit)
+    assert Path(shown["background"]).exists() and not visits.project_of(visit).given and "Masks given" not in listing
 
 
 def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
-    assert "cannot be read" in handlers.open_clip(str(text), {})[3]
-    monkeypatch.setattr(handlers, "MAX_FRAMES", 3)
+    assert "cannot be read" in opening.open_clip(str(text), {})[3]
+    monkeypatch.setattr(opening, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    _, _, _, said, *_, part, first, last = handlers.open_clip(str(long), {})[:10]
+    _, _, _, said, *_, part, first, last = opening.open_clip(str(long), {})[:10]
     assert "limit here is 3" in said and part["visible"] and part["open"]
     assert (first["value"], last["value"]) == (0, 2)
-    monkeypatch.setattr(handlers, "MAX_CLIP", 4)
-    handlers.reader_of.cache_clear()
-    assert "more than 4 frames" in handlers.open_clip(str(long), {})[3]
+    monkeypatch.setattr(opening, "MAX_CLIP", 4)
+    visits.reader_of.cache_clear()
+    assert "more than 4 frames" in opening.open_clip(str(long), {})[3]
 
 
 def test_a_part_of_a_clip_that_is_too_long_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(handlers, "MAX_FRAMES", 6)
+    monkeypatch.setattr(opening, "MAX_FRAMES", 6)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
-    visit, *_ = handlers.take_part(str(long), {}, 5, 9)
+    visit, *_ = opening.take_part(str(long), {}, 5, 9)
     assert visit["frames"] == 5
-    reader = handlers.VideoReader(visit["clip"])
+    reader = VideoReader(visit["clip"])
     assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
     first = next(iter(reader)).image.astype(int)
     assert np.abs(first - scene(5)[0]).mean() < np.abs(first - scene(4)[0]).mean()
     for wrong in ((0, 14), (9, 5), (12, 15)):
-        refused = handlers.take_part(str(long), {}, *wrong)
+        refused = opening.take_part(str(long), {}, *wrong)
         assert refused[0] == {} and "bad" in refused[3]
     assert len(list(tmp_path.glob("mamp-visit-*"))) == 1
 
 
 def test_nothing_is_done_before_there_is_a_clip() -> None:
-    assert handlers.shown_frame({}) is None
-    assert handlers.go_to({}, None, 3)[0] == {}
-    assert "Choose a clip first" in handlers.take_mask_file({}, None, None)[1]
-    assert "Choose a clip first" in handlers.fill_box({}, None, 1, 0, 0, 9, 9)[1]
+    assert painting.shown_frame({}) is None
+    assert painting.go_to({}, None, 3)[0] == {}
+    assert "Choose a clip first" in painting.take_mask_file({}, None, None)[1]
+    assert "Choose a clip first" in painting.fill_box({}, None, 1, 0, 0, 9, 9)[1]
 
 
 def test_a_new_clip_removes_what_the_old_one_left(visit: dict[str, Any], clip: Path) -> None:
-    handlers.open_clip(str(clip), visit)
+    opening.open_clip(str(clip), visit)
     assert not Path(visit["folder"]).exists()
 
 
 def test_words_from_outside_are_no_markup() -> None:
-    assert "<script>" not in handlers.say("<script>")
+    assert "<script>" not in say("<script>")
 
 
 def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, visit, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = handlers.open_example(
+    _, visit, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = opening.open_example(
         "shapes", {}
     )
     assert "finished run" in said and group["visible"] and Path(video).exists()
     assert Path(shown["value"]["background"]).exists() and not empty["visible"]
-    layer = handlers.lay_strokes(visit)["layers"][0]
-    assert set(np.unique(handlers.strokes_to_mask(layer, handlers.colours_for(None)))) == {0, 1, 2, 3}
+    layer = painting.lay_strokes(visit)["layers"][0]
+    assert set(np.unique(strokes_to_mask(layer, painting.colours_for(None)))) == {0, 1, 2, 3}
 
 
 def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    for clip in handlers.EXAMPLES.glob("*.mp4"):
-        visit = handlers.open_example(clip.stem, {})[1]
-        last = list(handlers.run(None, visit, None, 0.45, handlers.LOOK, *handlers.USUAL))[-1]
+    for clip in opening.EXAMPLES.glob("*.mp4"):
+        visit = opening.open_example(clip.stem, {})[1]
+        last = list(running.run(None, visit, None, 0.45, results.LOOK, *choices.USUAL))[-1]
         count = visit["frames"]
         assert f"Done: {count} of {count} frames" in words(last) and f"{count} taken over" in words(last)
 
 
 def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
     list(start(visit, editor(visit, scene(0)[1])))
-    assert handlers.open_clip(str(clip), visit)[10] == {"visible": False, "__type__": "update"}
+    assert opening.open_clip(str(clip), visit)[10] == {"visible": False, "__type__": "update"}
 
 
 def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
-    assert "Run first" in list(handlers.make(visit, next(iter(handlers.PRODUCTS))))[-1][1]
+    assert "Run first" in list(results.make(visit, next(iter(results.PRODUCTS))))[-1][1]
     list(start(visit, editor(visit, scene(0)[1])))
-    for product in handlers.PRODUCTS:
-        made, said = list(handlers.make(visit, product))[-1]
+    for product in results.PRODUCTS:
+        made, said = list(results.make(visit, product))[-1]
         assert Path(made["value"]).stat().st_size > 1000 and "is ready" in said
 
 
 def test_a_project_file_brings_back_masks_names_and_settings(visit: dict[str, Any], clip: Path, tmp_path: Path) -> None:
-    assert "clip first" in handlers.take_project_file({}, None, "x")[0]
+    assert "clip first" in painting.take_project_file({}, None, "x")[0]
     list(start(visit, editor(visit, scene(0)[1])))
-    handlers.project_of(visit).rename({1: "disk"})
+    visits.project_of(visit).rename({1: "disk"})
     kept = tmp_path / "kept.zip"
-    handlers.project_of(visit).save(handlers.settings_of(*CHOSEN))
+    visits.project_of(visit).save(choices.settings_of(*CHOSEN))
     kept.write_bytes((Path(visit["folder"]) / "project.zip").read_bytes())
-    other = handlers.open_clip(str(clip), visit)[0]
-    said, shown, listing, *chosen = handlers.take_project_file(other, None, str(kept))
+    other = opening.open_clip(str(clip), visit)[0]
+    said, shown, listing, *chosen = painting.take_project_file(other, None, str(kept))
     assert "1 mask" in said and shown and "disk" in listing and tuple(chosen) == CHOSEN
     kept.write_text("nothing")
-    assert "is no project file" in handlers.take_project_file(other, None, str(kept))[0]
+    assert "is no project file" in painting.take_project_file(other, None, str(kept))[0]
 
 
 def test_presets_fill_every_control() -> None:
-    for settings in handlers.PRESETS.values():
-        assert handlers.settings_of(*handlers.as_chosen(settings)) == replace(settings, raft_weights=handlers.RAFT)
+    for settings in choices.PRESETS.values():
+        assert choices.settings_of(*choices.as_chosen(settings)) == replace(settings, raft_weights=choices.RAFT)
 
 
 def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None:
     wild = Settings(short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x")
-    tame = handlers.allowed(wild)
-    assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, handlers.WEIGHTS, "auto")
+    tame = choices.allowed(wild)
+    assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, choices.WEIGHTS, "auto")
     assert (tame.long_term, tame.short_term) == (Settings().long_term, Settings().short_term)
-    assert handlers.allowed(handlers.PRESETS["Paper"]).long_term == (0, 5)
+    assert choices.allowed(choices.PRESETS["Paper"]).long_term == (0, 5)
 
 
 def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
@@ -326,12 +329,12 @@ def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     mask = tmp_path / "mask.png"
     write_mask(mask, scene(0)[1])
-    files = handlers.segment(str(clip), str(mask), short_side=64, flow="none")
+    files = endpoint.segment(str(clip), str(mask), short_side=64, flow="none")
     assert [Path(file).name for file in files][:2] == ["overlay.mp4", "masks.zip"]
-    project = handlers.Project(tmp_path / "p", clip)
+    project = Project(tmp_path / "p", clip)
     project.give(3, scene(3)[1])
-    again = handlers.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
+    again = endpoint.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
     assert Result(Path(again[0]).parent).receipt["masks_given"] == [3]
     for wrong, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
         with pytest.raises(gr.Error, match=message):
-            handlers.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]
+            endpoint.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]

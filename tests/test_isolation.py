@@ -37,10 +37,10 @@ def status_of(url: str, body: dict[str, Any] | None = None) -> tuple[int, str]:
         "/etc/passwd",
         "../../../../etc/passwd",
         "..%2f..%2f..%2fetc%2fpasswd",
-        str(ROOT / "handlers.py"),
-        "handlers.py",
+        str(ROOT / "page" / "running.py"),
+        "page/running.py",
         ".git/config",
-        str(EXAMPLES / "cup.mp4") + "/../../handlers.py",
+        str(EXAMPLES / "cup.mp4") + "/../../page/running.py",
         "file:///etc/passwd",
     ],
 )
