@@ -196,7 +196,7 @@ def test_a_recording_of_the_camera_is_a_clip(page_url: str) -> None:
         expect(told).to_be_visible(timeout=PATIENCE)
         rate = re.search(r"([\d.]+) a second", told.inner_text())
         assert rate is not None and 1 < float(rate[1]) < 121
-        expect(tab.locator("canvas").first).to_be_visible()
+        expect(tab.locator("canvas").first).to_be_visible(timeout=30_000)
 
 
 def test_every_kind_of_mask_file_is_taken(page: Page, tmp_path: Path) -> None:
