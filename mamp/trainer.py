@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mamp import processes
-from mamp.datasets import FramePairs
 from mamp.encoder import Encoder, ResidualBlock, save_encoder, to_channels_last
+from mamp.frame_pairs import FramePairs
 from mamp.lab import A, B, drop_ab_channel, rgb_to_lab
 from mamp.losses import colour_loss, motion_loss
 from mamp.resources import whole

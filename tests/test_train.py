@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from mamp.__main__ import main
-from mamp.datasets import FramePairs, split_shots, warp_at_random
 from mamp.encoder import Encoder, load_encoder
+from mamp.frame_pairs import FramePairs, split_shots, warp_at_random
 from mamp.losses import colour_loss, motion_loss
 from mamp.trainer import Recipe, Trainer, learning_rate
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
