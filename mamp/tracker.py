@@ -310,17 +310,21 @@ class MaskTracker:
 
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
-        keys = torch.stack([memory.key for memory in references.values()])  # (N, C, h, w)
+        keys = query.new_empty(len(references), *query.shape)  # (N, C, h, w), one by one: twice all of them is much
         labels = torch.tensor(self._labels, device=self.device)
         maps = torch.stack([memory.value for memory in references.values()])  # (N, h, w)
         values = (maps[:, None] == labels[:, None, None]).to(keys.dtype)  # (N, K, h, w)
         inside = None
-        if self.flow is not None:
+        if self.flow is None:
+            for key, memory in zip(keys, references.values(), strict=True):
+                key.copy_(memory.key)
+        else:
             motions = [self._motion(frame, query, abs(t - r), memory) for r, memory in references.items()]
             # Whole cells, as the authors take them: between cells, what is thin or looks like what is around it is blurred.
             flow = torch.stack(motions).round()  # (N, 2, h, w)
-            keys, inside = warp(keys, flow)
-            values, _ = warp(values, flow)
+            for key, memory, motion in zip(keys, references.values(), flow, strict=True):
+                key.copy_(warp(memory.key[None], motion[None])[0][0])
+            values, inside = warp(values, flow)
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
         try:
             return vote(block=SMALL_BLOCK if self.short_of_memory else None)
