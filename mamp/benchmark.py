@@ -100,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measures, as the command line says; the last line printed is one JSON object."""
+    libraries = peak_memory()
     chosen, full = settings.from_arguments(args).soon_full()
     warm = max(_WARM_UP, full)
     with tempfile.TemporaryDirectory() as folder:
@@ -111,9 +112,11 @@ def run(args: argparse.Namespace) -> int:
         mask = made_up_mask(size, args.objects)
         frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, args.frames)
         report = _report(clock, frames, seconds, chosen.processing_size(size))
+        report |= {"peak_memory_mb": round(peak_memory() / 2**20), "libraries_mb": round(libraries / 2**20)}
+        print(
+            f"peak memory {report['peak_memory_mb']} MB, libraries {report['libraries_mb']} MB before the first frame"
+        )
         report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
-        report["peak_memory_mb"] = round(peak_memory() / 2**20)
-        print(f"peak memory {report['peak_memory_mb']} MB")
         if args.against:
             report["against"] = _against(chosen, reader, report["ms_per_frame"])
     print(json.dumps(report))
