@@ -16,7 +16,7 @@ from torch import Tensor
 from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.encoder import EncoderFunction, has_bfloat16
-from mamp.flow import Flow, FlowFunction, better_motion, chain, dis_flow, to_cell_units, warp
+from mamp.flow import Flow, FlowFunction, better_motion, chain, dis_flow, fetch, to_cell_units
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, propagate
@@ -310,21 +310,18 @@ class MaskTracker:
 
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
-        keys = query.new_empty(len(references), *query.shape)  # (N, C, h, w), one by one: twice all of them is much
         labels = torch.tensor(self._labels, device=self.device)
-        maps = torch.stack([memory.value for memory in references.values()])  # (N, h, w)
-        values = (maps[:, None] == labels[:, None, None]).to(keys.dtype)  # (N, K, h, w)
-        inside = None
-        if self.flow is None:
-            for key, memory in zip(keys, references.values(), strict=True):
-                key.copy_(memory.key)
-        else:
-            motions = [self._motion(frame, query, abs(t - r), memory) for r, memory in references.items()]
-            # Whole cells, as the authors take them: between cells, what is thin or looks like what is around it is blurred.
-            flow = torch.stack(motions).round()  # (N, 2, h, w)
-            for key, memory, motion in zip(keys, references.values(), flow, strict=True):
-                key.copy_(warp(memory.key[None], motion[None])[0][0])
-            values, inside = warp(values, flow)
+        # One reference at a time is laid into these: twice the Keys of all would be much to hold.
+        keys = query.new_empty(len(references), *query.shape)  # (N, C, h, w)
+        values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
+        inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
+        for number, (reference, memory) in enumerate(references.items()):
+            keys[number], values[number] = memory.key, memory.value == labels[:, None, None]
+            if self.flow is not None:
+                # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
+                motion = self._motion(frame, query, abs(t - reference), memory).round()
+                keys[number], inside[number] = fetch(memory.key, motion)
+                values[number], _ = fetch(values[number], motion)
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
         try:
             return vote(block=SMALL_BLOCK if self.short_of_memory else None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow import dis_flow, raft_flow, to_cell_units, warp
+from mamp.flow import dis_flow, fetch, raft_flow, to_cell_units, warp
 from mamp.raft import RaftError, build_raft, load_raft
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
@@ -118,3 +118,13 @@ def test_iterations_of_raft_are_a_setting(tmp_path: Path) -> None:
 def test_published_weights_find_the_motion(name: str) -> None:
     flow = raft_flow(RAFT_FOLDER / name, iterations=5)(*shifted())[:, 30:-30, 30:-30]
     assert np.median(flow[0]) == pytest.approx(7, abs=0.5) and np.median(flow[1]) == pytest.approx(-3, abs=0.5)
+
+
+def test_flow_in_whole_cells_fetches_what_warping_does() -> None:
+    rng = torch.Generator().manual_seed(0)
+    reference = torch.rand(5, 9, 14, generator=rng)
+    flow = torch.randint(-6, 7, (2, 9, 14), generator=rng).float()
+    warped, inside = warp(reference[None], flow[None])
+    fetched, also_inside = fetch(reference, flow)
+    assert torch.equal(inside[0], also_inside) and 0.2 < inside.float().mean() < 0.8
+    torch.testing.assert_close(fetched[:, also_inside], warped[0][:, also_inside], atol=1e-5, rtol=1e-5)
