@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from mamp.ahead import in_threads, with_next
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction
-from mamp.masks import MaskError, correct_mask, describe_rle, encode_rle, objects_in, read_mask, write_mask
+from mamp.masks import (
+    MaskError,
+    correct_mask,
+    describe_rle,
+    encode_rle,
+    objects_in,
+    read_mask,
+    unpack_rle,
+    write_mask,
+)
 from mamp.render import Look, overlay
 from mamp.resources import shortage
 from mamp.result import Result, Sighting
@@ -139,7 +148,7 @@ class _Run:
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
         self.confidence: dict[int, NDArray[np.float64]] = {}  # of an object by frame; NaN: not asked for
-        self.objects: dict[int, dict[int, bytes]] = {}  # run lengths, by the frames whose mask is written
+        self.objects: dict[int, bytes] = {}  # run lengths, packed, by the frames whose mask is written
         self.kept: set[int] = set()  # those of them that an earlier run has written
         self.tracked = self.rendered = 0
         self.stopped = self.short_of_memory = False
@@ -351,12 +360,12 @@ class _Run:
         done = sorted(self.objects)
         for index in set(range(self.total)) - set(done):  # it may end between writing a mask and taking note of it
             self._mask_path(index).unlink(missing_ok=True)
-        by_name = {self.reader.name(index): self.objects[index] for index in done}
         in_video = 0
         try:
             with self.clock.stage("write"):
                 self.result.write_sightings(self._sightings())
                 self.result.write_zip(self._mask_path(index) for index in done)
+                by_name = {self.reader.name(index): self.objects[index] for index in done}
                 self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
             with self.clock.stage("count"):
                 in_video = VideoReader(self.result.overlay).count() if self.result.overlay.exists() else 0
@@ -400,7 +409,7 @@ class _Run:
             yield from self._sightings_on(index)
 
     def _sightings_on(self, index: int) -> Iterator[Sighting]:
-        found = self.objects[index]
+        found = unpack_rle(self.objects[index])
         confidence = {label: row[index] for label, row in self.confidence.items() if not np.isnan(row[index])}
         for label in sorted({*found, *confidence}):
             area = describe_rle(found[label], self.size)["area"] if label in found else 0

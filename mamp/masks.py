@@ -176,9 +176,21 @@ def write_mask(path: str | Path, mask: Mask) -> None:
         image.save(partial, format="PNG", compress_level=3)
 
 
-def encode_rle(mask: Mask) -> dict[int, bytes]:
-    """The objects of a label map (H, W) uint8 by label, each as COCO's compressed run lengths: about a hundred bytes."""
-    return {label: coco.encode(np.asfortranarray(mask == label).view(np.uint8))["counts"] for label in objects_in(mask)}
+def encode_rle(mask: Mask) -> bytes:
+    """The objects of a label map (H, W) uint8 as COCO's compressed run lengths, each behind its label.
+
+    One text, since of a long clip a dictionary for each frame would be much to hold; ``unpack_rle`` takes it apart.
+    """
+    found = {
+        label: coco.encode(np.asfortranarray(mask == label).view(np.uint8))["counts"] for label in objects_in(mask)
+    }
+    return b" ".join(b"%d %b" % item for item in found.items())
+
+
+def unpack_rle(packed: bytes) -> dict[int, bytes]:
+    """The run lengths that ``encode_rle`` gave, by label."""
+    words = packed.split()
+    return {int(label): counts for label, counts in zip(words[::2], words[1::2], strict=True)}
 
 
 def describe_rle(counts: bytes, size: tuple[int, int]) -> Rle:

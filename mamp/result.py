@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mamp.masks import MaskError, describe_rle
+from mamp.masks import MaskError, describe_rle, unpack_rle
 from mamp.resources import whole, write_whole
 
 
@@ -172,7 +172,7 @@ class Result:
         self,
         clip: str,
         size: tuple[int, int],
-        frames: Mapping[str, Mapping[int, bytes]],
+        frames: Mapping[str, bytes],
         names: Mapping[int, str],
     ) -> None:
         """Writes ``masks.json``, piece by piece: of a long clip it is too large to be held.
@@ -180,11 +180,11 @@ class Result:
         Args:
             clip: Name of the clip.
             size: Of its frames (H, W).
-            frames: By the frame's name, in order: the run lengths of the objects on it.
+            frames: By the frame's name, in order: the run lengths of the objects on it, as ``encode_rle`` gives them.
             names: Of the objects; others are called by their number.
         """
         height, width = size
-        labels = sorted({label for objects in frames.values() for label in objects} | set(names))
+        labels = sorted({label for packed in frames.values() for label in unpack_rle(packed)} | set(names))
         video = {"id": 1, "name": clip, "width": width, "height": height, "length": len(frames)}
         head = {
             "info": {"description": "Masks in the layout of YouTube-VIS: a run-length list with one entry a frame"},
@@ -199,7 +199,8 @@ class Result:
                 file.write((", " if number > 1 else "") + json.dumps(about)[:-1])
                 for name, part in (("segmentations", "segmentation"), ("bboxes", "bbox"), ("areas", "area")):
                     file.write(f', "{name}": [')
-                    for index, objects in enumerate(frames.values()):
+                    for index, packed in enumerate(frames.values()):
+                        objects = unpack_rle(packed)
                         found = describe_rle(objects[label], size)[part] if label in objects else None
                         file.write((", " if index else "") + json.dumps(found))
                     file.write("]")

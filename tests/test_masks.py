@@ -6,9 +6,19 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pictures
+from pycocotools import mask as coco
 
 from mamp import OBJECT_COLOURS, Look, MaskError, overlay, read_mask, write_mask
-from mamp.masks import PALETTE, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
+from mamp.masks import (
+    PALETTE,
+    describe_rle,
+    encode_rle,
+    mask_in_box,
+    mask_to_strokes,
+    open_mask,
+    strokes_to_mask,
+    unpack_rle,
+)
 from tests.conftest import overlap, scene
 
 MASK = np.zeros((40, 60), np.uint8)
@@ -102,6 +112,17 @@ def test_what_is_no_mask_is_refused_in_one_sentence(tmp_path: Path) -> None:
     for name in ("text.png", "photo.png", "missing.png"):
         with pytest.raises(MaskError, match=name):
             read_mask(tmp_path / name)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
+def test_run_lengths_hold_every_object_of_a_mask() -> None:
+    mask = np.random.default_rng(0).choice(np.array([0, 7, 255], np.uint8), MASK.shape)
+    for labels in (mask, MASK, np.zeros_like(MASK), np.full_like(MASK, 3)):
+        found = unpack_rle(encode_rle(labels))
+        assert list(found) == [label for label in np.unique(labels).tolist() if label]
+        for label, counts in found.items():
+            assert np.array_equal(coco.decode({"size": list(labels.shape), "counts": counts}), labels == label)
+            assert describe_rle(counts, MASK.shape)["area"] == np.count_nonzero(labels == label)
 
 
 def test_soft_strokes_snap_to_the_palette() -> None:
