@@ -316,12 +316,13 @@ class MaskTracker:
         values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
         inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
         for number, (reference, memory) in enumerate(references.items()):
-            keys[number], values[number] = memory.key, memory.value == labels[:, None, None]
+            key, value = memory.key, memory.value[None]
             if self.flow is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
-                keys[number], inside[number] = fetch(memory.key, motion)
-                values[number], _ = fetch(values[number], motion)
+                key, inside[number] = fetch(key, motion)
+                value, _ = fetch(value, motion)
+            keys[number], values[number] = key, value == labels[:, None, None]
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
         try:
             return vote(block=SMALL_BLOCK if self.short_of_memory else None)
