@@ -197,11 +197,11 @@ class Result:
                 about = {"id": number, "video_id": 1, "category_id": label, "iscrowd": 0}
                 about |= {"height": height, "width": width, "length": len(frames)}
                 file.write((", " if number > 1 else "") + json.dumps(about)[:-1])
+                counts = [unpack_rle(packed).get(label) for packed in frames.values()]
                 for name, part in (("segmentations", "segmentation"), ("bboxes", "bbox"), ("areas", "area")):
                     file.write(f', "{name}": [')
-                    for index, packed in enumerate(frames.values()):
-                        objects = unpack_rle(packed)
-                        found = describe_rle(objects[label], size)[part] if label in objects else None
+                    for index, run_lengths in enumerate(counts):
+                        found = None if run_lengths is None else describe_rle(run_lengths, size)[part]
                         file.write((", " if index else "") + json.dumps(found))
                     file.write("]")
                 file.write("}")
