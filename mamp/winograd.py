@@ -100,7 +100,7 @@ def _cut(frame: Tensor, top: int, part: Tensor) -> None:
 
 def _every_fourth(x: Tensor, *, dim: int) -> list[Tensor]:
     """The first to the sixth line of every tile, along a dimension of 4 n + 2 lines: six views of n lines."""
-    span = x.shape[dim] - 5  # from a line of the first tile to that of the last
+    span = x.shape[dim] - _REACH + 1  # from a line of the first tile to that of the last
     before = (slice(None),) * dim
     return [x[(*before, slice(start, start + span, _STEP))] for start in range(_REACH)]
 
