@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import time
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
@@ -22,16 +21,14 @@ from mamp.encoder import EncoderFunction
 from mamp.masks import (
     MaskError,
     correct_mask,
-    describe_rle,
-    encode_rle,
     objects_in,
     read_mask,
-    unpack_rle,
     write_mask,
 )
+from mamp.record import Record
 from mamp.render import Look, overlay
 from mamp.resources import shortage
-from mamp.result import Result, Sighting
+from mamp.result import Result
 from mamp.reuse import clip_sha256, frames_that_stand
 from mamp.settings import Settings, resized
 from mamp.tracker import MaskTracker, device_of
@@ -147,9 +144,8 @@ class _Run:
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
-        self.confidence: dict[int, NDArray[np.float64]] = {}  # of an object by frame; NaN: not asked for
-        self.objects: dict[int, bytes] = {}  # run lengths, packed, by the frames whose mask is written
-        self.kept: set[int] = set()  # those of them that an earlier run has written
+        self.record = Record(result, reader)
+        self.taken_over = 0
         self.tracked = self.rendered = 0
         self.stopped = self.short_of_memory = False
         self.sound: str | None = None
@@ -165,22 +161,17 @@ class _Run:
     def take_over(self, former: Result) -> None:
         """Takes over the masks of an earlier run that still stand."""
         names = {index: self.reader.name(index) for index in range(self.total)}
-        self.kept = frames_that_stand(former, names, self.given, self.receipt)
+        still_stand = frames_that_stand(former, names, self.given, self.receipt)
         with self.clock.stage("write"):
-            for index in sorted(self.kept):
-                source = former.masks_dir / f"{names[index]}.png"
-                self.objects[index] = encode_rle(read_mask(source))
-                shutil.copyfile(source, self._mask_path(index))
-            for sighting in former.sightings:
-                if sighting.frame in self.kept:
-                    self._note(sighting.frame, {sighting.object: sighting.confidence})
+            self.record.take_over(former, still_stand)
+        self.taken_over = len(still_stand)
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
         # Of a run that is killed this is what is left, beside its masks: enough for the next one to go on.
-        self.result.write_sightings(self._sightings())
+        self.record.write_sightings()
         self._write_receipt("killed")
-        self.stopped = "masks" not in self.make and len(self.objects) < self.total
+        self.stopped = "masks" not in self.make and len(self.record) < self.total
         try:
             if not self.stopped:
                 yield from self._backwards(should_stop)
@@ -193,8 +184,8 @@ class _Run:
             raise
         finally:
             # A run that is closed or fails on its way backwards has masks, but no video yet.
-            self.stopped = self.stopped or len(self.objects) < self.total
-            if self.rendered < len(self.objects) and "video" in self.make:
+            self.stopped = self.stopped or len(self.record) < self.total
+            if self.rendered < len(self.record) and "video" in self.make:
                 self.stopped = True
                 with suppress(ValueError, OSError):
                     for _ in self._forwards(lambda: True):
@@ -205,9 +196,11 @@ class _Run:
 
     def _backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Masks of the frames before the first given one, last first; the video follows on the way forwards."""
-        if self.first not in self.objects:
-            self._keep(self.first, self.given[self.first], dict.fromkeys(objects_in(self.given[self.first]), 1.0))
-        missing = [index for index in range(self.first) if index not in self.objects]
+        if self.first not in self.record:
+            given = self.given[self.first]
+            with self.clock.stage("write"):
+                self.record.keep(self.first, given, dict.fromkeys(objects_in(given), 1.0))
+        missing = [index for index in range(self.first) if index not in self.record]
         if not missing:
             return
         tracker = self._tracker_at(max(missing), -1)
@@ -227,7 +220,7 @@ class _Run:
             video: VideoWriter | None = None
             if "video" in self.make:
                 video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
-            frames = opened.enter_context(in_threads(self._shrunk_frames(self.reader, self.objects), self.device))
+            frames = opened.enter_context(in_threads(self._shrunk_frames(self.reader, self.record), self.device))
             found = self._masked(frames, lambda: ending or should_stop())
             masked = opened.enter_context(in_threads(found, self.device))
             try:
@@ -251,20 +244,20 @@ class _Run:
         missing_only = "video" not in self.make
         tracker: MaskTracker | None = None
         for (frame, small), after in with_next(frames):
-            if frame.index in self.objects:
+            if frame.index in self.record:
                 tracker = None
                 if missing_only:
                     continue
-                mask = read_mask(self._mask_path(frame.index))
+                mask = self.record.mask(frame.index)
             elif not self.stopped:
                 tracker = tracker or self._tracker_at(frame.index, 1)
                 mask = self._step(tracker, frame, small, after[1] if after else None)
-            elif missing_only or frame.index > max(self.objects, default=-1):
+            elif missing_only or frame.index > self.record.last:
                 return
             else:
                 continue
             yield frame, mask
-            if not self.stopped and len(self.objects) < self.total and should_stop():
+            if not self.stopped and len(self.record) < self.total and should_stop():
                 self.stopped = True
 
     def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
@@ -283,7 +276,7 @@ class _Run:
         with self.clock.stage("track"):
             for frame in self._frames_before(index, way, None if tracker.chained else asked):
                 t = abs(frame.index - self.first)
-                mask = read_mask(self._mask_path(frame.index)) if t in asked else None
+                mask = self.record.mask(frame.index) if t in asked else None
                 tracker.recall(
                     t,
                     resized(frame.image, self.processed, cv2.INTER_AREA),
@@ -320,26 +313,11 @@ class _Run:
             mask = tracker.step(small, told, size=self.size, coming=coming)
             if given is not None:
                 mask = correct_mask(mask, given)  # as sharp as it was given
-        self._keep(frame.index, mask, tracker.confidence)
+        with self.clock.stage("write"):
+            self.record.keep(frame.index, mask, tracker.confidence)
         self.tracked += 1
         self.short_of_memory |= tracker.short_of_memory
         return mask
-
-    def _mask_path(self, index: int) -> Path:
-        return self.result.masks_dir / f"{self.reader.name(index)}.png"
-
-    def _keep(self, index: int, mask: Image, confidence: dict[int, float]) -> None:
-        with self.clock.stage("write"):
-            write_mask(self._mask_path(index), mask)
-            self.objects[index] = encode_rle(mask)
-            self._note(index, confidence)
-            self.result.write_sightings(self._sightings_on(index), more=True)
-
-    def _note(self, index: int, confidence: dict[int, float]) -> None:
-        for label, value in confidence.items():
-            if label not in self.confidence:
-                self.confidence[label] = np.full(self.total, np.nan)
-            self.confidence[label][index] = value
 
     def _update(self, index: int, image: Image, mask: Image | None = None) -> Update:
         """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
@@ -351,22 +329,16 @@ class _Run:
         return self.last
 
     def _progress(self, index: int) -> Update:
-        done = len(self.objects)
+        done = len(self.record)
         fps = max(1, self.tracked or self.rendered) / max(1e-6, time.monotonic() - self.began)
         known = self.tracked or done == self.total
         return Update(index, done, self.total, fps, (self.total - done) / fps if known else None)
 
     def _finish(self) -> None:
-        done = sorted(self.objects)
-        for index in set(range(self.total)) - set(done):  # it may end between writing a mask and taking note of it
-            self._mask_path(index).unlink(missing_ok=True)
         in_video = 0
         try:
             with self.clock.stage("write"):
-                self.result.write_sightings(self._sightings())
-                self.result.write_zip(self._mask_path(index) for index in done)
-                by_name = {self.reader.name(index): self.objects[index] for index in done}
-                self.result.write_json(self.reader.path.name, self.size, by_name, self.names)
+                self.record.close(self.names)
             with self.clock.stage("count"):
                 in_video = VideoReader(self.result.overlay).count() if self.result.overlay.exists() else 0
         except OSError as error:
@@ -387,9 +359,9 @@ class _Run:
             "damage": self.reader.damage,
             "short_of_memory": self.short_of_memory,
             "frames_in_clip": self.total,
-            "frames_decoded": len(self.objects),
-            "masks_written": len(self.objects),
-            "masks_taken_over": len(self.kept),
+            "frames_decoded": len(self.record),
+            "masks_written": len(self.record),
+            "masks_taken_over": self.taken_over,
             "frames_in_video": in_video,
             "fps": str(info.fps),
             "time_base": str(info.time_base),
@@ -403,18 +375,6 @@ class _Run:
             "seconds": {**self.clock.seconds, "in_all": round(time.monotonic() - self.began, 3)},
         }
         self.result.write_receipt(document)
-
-    def _sightings(self) -> Iterator[Sighting]:
-        for index in sorted(self.objects):
-            yield from self._sightings_on(index)
-
-    def _sightings_on(self, index: int) -> Iterator[Sighting]:
-        found = unpack_rle(self.objects[index])
-        confidence = {label: row[index] for label, row in self.confidence.items() if not np.isnan(row[index])}
-        for label in sorted({*found, *confidence}):
-            area = describe_rle(found[label], self.size)["area"] if label in found else 0
-            time_shown = round(float(self.reader.time(index)), 6)
-            yield Sighting(index, time_shown, label, area, round(float(confidence.get(label, 0.0)), 4))
 
 
 def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> dict[int, Image]:
