@@ -63,9 +63,9 @@ class TimedTracker(MaskTracker):
         with self._without_waiting("match"):
             super()._follow(frame)
 
-    def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
+    def _flow_to(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
         with self.clock.stage(_WAITING):
-            return self._awaited(super()._flow_to(frame, distance, reference))
+            return self._awaited(super()._flow_to(frame, distance, reference, **about))
 
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         with self._without_waiting("match"):

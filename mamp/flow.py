@@ -27,12 +27,14 @@ RAFT_FILENAME = "LibreRAFTl-flow-sintel.pt"
 NEAR_ITERATIONS, FAR_ITERATIONS, FAR_AGE = 2, 5, 15  # Sec. 4: more iterations for a reference further away
 
 
-def dis_flow(query: Frame, reference: Frame) -> Flow:
+def dis_flow(query: Frame, reference: Frame, *, quick: bool = False, start: Flow | None = None) -> Flow:
     """Dense inverse search (Kroeger et al., ECCV 2016): no weights, tens of milliseconds a pair on a CPU.
 
     Args:
         query: RGB (H, W, 3) uint8.
         reference: RGB (H, W, 3) uint8, the same size.
+        quick: In a seventh of the time, on a coarser grid.
+        start: Flow (2, H, W) [pixels] that is tried beside what the search finds by itself; no motion if not given.
 
     Returns:
         Flow (2, H, W) float32 [pixels], x then y, from the query to the reference.
@@ -41,13 +43,16 @@ def dis_flow(query: Frame, reference: Frame) -> Flow:
     if min(height, width) < _SMALLEST_SIDE:
         # The coarsest level of the search would be empty: OpenCV stops the process there.
         return np.zeros((2, height, width), np.float32)
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    may_be_quick = quick and min(height, width) >= _SMALLEST_QUICK
+    preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST if may_be_quick else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (query, reference)]
-    flow = search.calc(grey[0], grey[1], np.zeros((height, width, 2), np.float32))
+    # Zeros are not the same as nothing: with them no motion is tried at each scale, which fast clips need.
+    tried = np.zeros((height, width, 2), np.float32) if start is None else start.transpose(1, 2, 0).copy()
+    flow = cv2.DISOpticalFlow.create(preset).calc(grey[0], grey[1], tried)
     return np.ascontiguousarray(flow.transpose(2, 0, 1), dtype=np.float32)
 
 
-_SMALLEST_SIDE = 16  # [pixels]
+_SMALLEST_SIDE, _SMALLEST_QUICK = 16, 32  # [pixels]
 
 
 def raft_flow(
@@ -132,25 +137,24 @@ def chain(first: Tensor, then: Tensor) -> Tensor:
     return first + _sampled(then[None], x, y, "border")[0]
 
 
-def better_motion(query: Tensor, key: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Of two motions (2, h, w) [cells] to a reference, the one that leads to what looks alike, cell by cell.
+def best_motion(query: Tensor, key: Tensor, *motions: Tensor) -> Tensor:
+    """Of motions (2, h, w) [cells] to a reference, the one that leads to what looks alike, cell by cell.
 
     Motion that was followed over many frames and motion that was looked for at once fail in different places.
 
     Args:
         query: Features (C, h, w).
         key: Features of the reference (C, h, w).
-        one: Taken where both are as good.
-        other: The other one.
+        motions: At least one; the first is taken where others are only as good.
     """
-    both = torch.stack((one, other))
-    x, y = (end[:, ::_COARSE, ::_COARSE] for end in _ends(both))
+    every = torch.stack(motions)
+    x, y = (end[:, ::_COARSE, ::_COARSE] for end in _ends(every))
     h, w = key.shape[-2:]
-    found = _sampled(key[None].expand(2, *key.shape), x, y, "zeros")
+    found = _sampled(key[None].expand(len(every), *key.shape), x, y, "zeros")
     alike = (query[:, ::_COARSE, ::_COARSE] * found).sum(dim=1).masked_fill(~_is_inside(x, y, (h, w)), _FAR_OUT)
     around = F.avg_pool2d(alike[:, None], _AROUND, 1, _AROUND // 2, count_include_pad=False)[:, 0]
-    nearer = (around[1] > around[0]).repeat_interleave(_COARSE, 0).repeat_interleave(_COARSE, 1)[:h, :w]
-    return torch.where(nearer, other, one)
+    best = around.argmax(dim=0).repeat_interleave(_COARSE, 0).repeat_interleave(_COARSE, 1)[:h, :w]
+    return every.gather(0, best.expand(1, 2, h, w))[0]
 
 
 _COARSE = 2  # [cells]: every second cell and row is asked, at a quarter of the cost

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
-from mamp.encoder import EncoderFunction, has_bfloat16
-from mamp.flow import Flow, FlowFunction, better_motion, chain, dis_flow, fetch, to_cell_units
+from mamp.encoder import STRIDE, EncoderFunction, has_bfloat16
+from mamp.flow import Flow, FlowFunction, best_motion, chain, dis_flow, fetch, to_cell_units
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, propagate
@@ -44,9 +45,10 @@ class MaskTracker:
         long_term: Numbers of the frames that stay in the memory.
         short_term: Ages of the other frames in the memory, in frames.
         flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
-            frames lie between the two. ``None`` matches without motion.
+            frames lie between the two, one that takes ``quick`` where it is but a second opinion, and one that takes
+            ``start`` is asked for a third, from the motion that was followed. ``None`` matches without motion.
         motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references; to
-            those beyond the short term it also takes one at once, and goes by the better one. "direct" takes a flow to
+            those beyond the short term it also takes one at once, and goes by the best. "direct" takes a flow to
             each reference, as the paper does.
         edges: Where objects end between cells: "image" lets the colours of the frame say it, "votes" interpolates the
             scores, as the paper does.
@@ -92,7 +94,7 @@ class MaskTracker:
         self.edges = edges
         self.device = torch.device(device or device_of(encoder))
         self.short_of_memory = False
-        self._flow_takes_age = flow is not None and "age" in inspect.signature(flow).parameters
+        self._flow_takes = frozenset(inspect.signature(flow).parameters if flow else ())
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._thread = ThreadPoolExecutor(1)  # for flow; it starts with the first look ahead and ends with the tracker
         self.reset()
@@ -255,7 +257,7 @@ class MaskTracker:
         if self.chained or 1 in self._short_term:
             images[1] = frame
         flows = {
-            distance: self._thread.submit(self._take_flow, coming, distance, image)
+            distance: self._thread.submit(self._take_flow, coming, distance, image, quick=self.chained and distance > 1)
             for distance, image in images.items()
         }
         of_this = {t: kept for t, kept in self._looked_for.items() if t == self._t}
@@ -334,26 +336,31 @@ class MaskTracker:
         return vote(block=SMALL_BLOCK)
 
     def _motion(self, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
-        """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the better of both."""
-        if memory.motion is not None and self._is_recent(distance):
+        """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the best of all."""
+        if memory.motion is None:
+            return self._flow_to(frame, distance, memory.image)
+        if self._is_recent(distance):
             return memory.motion
-        direct = self._flow_to(frame, distance, memory.image)
-        return direct if memory.motion is None else better_motion(query, memory.key, memory.motion, direct)
+        motions = [memory.motion, self._flow_to(frame, distance, memory.image, quick=True)]
+        if "start" in self._flow_takes:
+            followed = STRIDE * to_pixels(memory.motion, frame.shape[:2])
+            motions.append(self._flow_to(frame, distance, memory.image, quick=True, start=followed.cpu().numpy()))
+        return best_motion(query, memory.key, *motions)
 
     def _is_recent(self, distance: int) -> bool:
         return distance <= max(self._short_term, default=0)
 
-    def _flow_to(self, frame: Frame, distance: int, reference: Frame) -> Tensor:
-        """Displacement of a frame to another one (2, h, w) [cells]."""
+    def _flow_to(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
+        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``dis_flow``."""
         looked_at, flows = self._looked_for.get(self._t, (None, {}))
-        found = flows.pop(distance, None) if frame is looked_at else None
-        flow = found.result() if found else self._take_flow(frame, distance, reference)
+        found = flows.pop(distance, None) if frame is looked_at and "start" not in about else None
+        flow = found.result() if found else self._take_flow(frame, distance, reference, **about)
         return to_cell_units(torch.from_numpy(flow).to(self.device))
 
-    def _take_flow(self, frame: Frame, distance: int, reference: Frame) -> Flow:
+    def _take_flow(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
         assert self.flow is not None
-        age = {"age": distance} if self._flow_takes_age else {}
-        return self.flow(frame, reference, **age)
+        about["age"] = distance
+        return self.flow(frame, reference, **{name: about[name] for name in self._flow_takes.intersection(about)})
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""

@@ -26,13 +26,29 @@ def shifted() -> tuple[Image, Image]:
     return frame[20:164, 30:222], frame[23:167, 23:215]
 
 
-def test_dis_flow_points_from_the_query_to_the_reference() -> None:
-    flow = dis_flow(*shifted())[:, 30:-30, 30:-30]
+@pytest.mark.parametrize("quick", [False, True])
+def test_dis_flow_points_from_the_query_to_the_reference(quick: bool) -> None:
+    flow = dis_flow(*shifted(), quick=quick)[:, 30:-30, 30:-30]
     assert np.median(flow[0]) == pytest.approx(7, abs=0.3) and np.median(flow[1]) == pytest.approx(-3, abs=0.3)
 
 
-def test_tiny_frames_have_no_motion_instead_of_a_crash() -> None:
-    assert not dis_flow(np.zeros((1, 5, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)).any()
+def test_dis_flow_finds_from_a_start_what_is_too_far_without() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (160, 320, 3)).astype(np.uint8)
+    query, reference = image[:, 60:], image[:, :-60]  # 60 pixels to the right, with nothing to see at a coarser scale
+    start = np.zeros((2, 160, 260), np.float32)
+    start[0] = 60
+    for quick in (False, True):
+        found, alone = (dis_flow(query, reference, quick=quick, start=given) for given in (start, None))
+        assert abs(np.median(found[0][:, :190]) - 60) < 1 < abs(np.median(alone[0][:, :190]) - 60)
+    assert (start[0] == 60).all()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("size", [(1, 5), (15, 300), (16, 300), (31, 300), (300, 31)])
+def test_small_frames_do_not_crash(size: tuple[int, int], quick: bool) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    flow = dis_flow(frame, frame, quick=quick)
+    assert flow.shape == (2, *size) and not flow.round().any()
 
 
 def test_warping_lays_the_reference_over_the_query() -> None:

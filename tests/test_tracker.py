@@ -12,7 +12,7 @@ import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
 from mamp.ahead import with_next
-from mamp.flow import better_motion, dis_flow
+from mamp.flow import Flow, best_motion, dis_flow
 from mamp.matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene
 
@@ -186,7 +186,7 @@ def test_chained_motion_takes_one_flow_a_frame_and_adds_up() -> None:
         MaskTracker(PatchEncoder(), motion="fast")
 
 
-def test_beyond_the_short_term_the_better_motion_counts_cell_by_cell() -> None:
+def test_beyond_the_short_term_the_best_motion_counts_cell_by_cell() -> None:
     torch.manual_seed(0)
     query = torch.nn.functional.normalize(torch.randn(8, 20, 30), dim=0)
     key = torch.roll(query, 3, dims=2)  # every cell is found three further to the right
@@ -194,7 +194,7 @@ def test_beyond_the_short_term_the_better_motion_counts_cell_by_cell() -> None:
     right[0] = 3
     left = torch.arange(30) < 15
     one, other = torch.where(left, right, wrong), torch.where(left, wrong, right)
-    found = better_motion(query, key, one, other)
+    found = best_motion(query, key, one, other)
     inside = found[:, :, 3:24]
     assert (inside == right[:, :, 3:24]).float().mean() > 0.95
     taken = []
@@ -207,6 +207,21 @@ def test_beyond_the_short_term_the_better_motion_counts_cell_by_cell() -> None:
     list(MaskTracker(PatchEncoder(), flow=still, radius=2).track([frame] * 12, {0: mask}))
     # One a frame, and one more for frames 0 and 5 as soon as they are beyond the short term.
     assert len(taken) == 11 + 6 + 1
+
+
+def test_a_flow_that_can_be_quick_gives_a_second_opinion_and_a_third_from_the_followed_motion() -> None:
+    asked: list[tuple[bool, float | None]] = []
+
+    def slide(query: Image, reference: Image, *, quick: bool = False, start: Flow | None = None) -> Flow:
+        asked.append((quick, None if start is None else float(np.median(start[0]))))
+        flow = np.zeros((2, *query.shape[:2]), np.float32)
+        flow[0] = -4
+        return flow
+
+    frame, mask = scene(0)
+    list(MaskTracker(PatchEncoder(), flow=slide, radius=2, long_term=(0,)).track([frame] * 8, {0: mask}))
+    near, far = (False, None), (True, None)
+    assert asked == [near] * 6 + [far, (True, -24)] + [near, far, (True, -28)]
 
 
 @pytest.mark.parametrize(
