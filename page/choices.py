@@ -15,7 +15,14 @@ from mamp.memory import LONG_TERM, SHORT_TERM
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 
-SIZES = {"240 pixels: quick look": 240, "360 pixels": 360, "480 pixels: as in the paper": 480, "As the clip is": 0}
+QUICK_LOOK = "240 pixels: quick look"
+SIZES = {
+    "192 pixels: quickest": 192,
+    QUICK_LOOK: 240,
+    "360 pixels": 360,
+    "480 pixels: as in the paper": 480,
+    "As the clip is": 0,
+}
 FLOWS = {
     "On, from frame to frame (DIS)": ("dis", "chained"),
     "On, to each remembered frame (DIS: slower)": ("dis", "direct"),
@@ -33,11 +40,11 @@ MEMORY = {
 PRESETS = {
     "Usual": Settings(),
     "Paper": Settings(motion="direct", edges="votes", top_k=36, long_term=LONG_TERM),
-    "Fast": Settings(short_side=240),
+    "Fast": Settings(short_side=192),
 }
 MAX_RADIUS = 24
 USUAL = (
-    next(iter(SIZES)),
+    QUICK_LOOK,
     next(iter(FLOWS)),
     next(iter(MEMORY)),
     next(iter(FEATURES)),

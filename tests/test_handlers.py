@@ -18,7 +18,7 @@ from page import choices, endpoint, opening, painting, results, running, visits
 from tests.conftest import Image, overlap, scene, write_clip
 
 CHOSEN = (
-    next(iter(choices.SIZES)),
+    choices.QUICK_LOOK,
     "Off",
     next(iter(choices.MEMORY)),
     "Colour patches, untrained",
