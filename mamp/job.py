@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 from mamp.ahead import in_threads, with_next
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction
-from mamp.masks import (
-    MaskError,
-    correct_mask,
-    objects_in,
-    read_mask,
-    write_mask,
-)
+from mamp.masks import MaskError, correct_mask, objects_in, read_mask, write_mask
 from mamp.record import Record
 from mamp.render import Look, overlay
 from mamp.resources import shortage

@@ -336,7 +336,7 @@ class MaskTracker:
         return vote(block=SMALL_BLOCK)
 
     def _motion(self, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
-        """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the best of all."""
+        """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the best of them."""
         if memory.motion is None:
             return self._flow_to(frame, distance, memory.image)
         if self._is_recent(distance):

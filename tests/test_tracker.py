@@ -231,12 +231,12 @@ def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamp.ahead.pays", lambda device: True)
-    asked: list[tuple[bool, tuple[bytes, bytes]]] = []
+    asked: list[tuple[bool, tuple[bytes, bytes, bool]]] = []
 
-    def counted(query: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+    def counted(query: Image, reference: Image, *, quick: bool = False) -> Flow:
         here = threading.current_thread() is threading.main_thread()
-        asked.append((here, (query.tobytes(), reference.tobytes())))
-        return dis_flow(query, reference)
+        asked.append((here, (query.tobytes(), reference.tobytes(), quick)))
+        return dis_flow(query, reference, quick=quick)
 
     given = {0: scene(0)[1], 5: scene(5)[1]}
     frames = [scene(t)[0] for t in range(9)]
@@ -248,7 +248,7 @@ def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     found = [told.step(frame, given.get(t), coming=after) for t, (frame, after) in enumerate(with_next(frames))]
     np.testing.assert_array_equal(found, expected)
     assert sorted(pair for _, pair in asked) == before, "each flow once, and none for nothing"
-    forwards = [here for here, (query, _) in asked if query != frames[0].tobytes()]
+    forwards = [here for here, (query, *_) in asked if query != frames[0].tobytes()]
     if settings["flow"] is not None and "short_term" not in settings:
         assert sum(forwards) < len(forwards) / 2, "few in the main thread"
 
