@@ -10,7 +10,7 @@ from gradio.route_utils import delete_files_created_by_app
 
 import page  # noqa: F401 (first: it imports spaces)
 from mamp.fragments import CSS, legend, say
-from page.choices import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, as_chosen
+from page.choices import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, VOTES, as_chosen
 from page.endpoint import segment
 from page.opening import EXAMPLES, open_clip, open_example, take_part
 from page.painting import (
@@ -203,20 +203,26 @@ def build() -> gr.Blocks:
                     label="Edges",
                     info="Where objects end: where the image's colours change, at no cost, or between the cells that vote.",
                 )
+                votes = gr.Dropdown(
+                    list(VOTES),
+                    value=USUAL[5],
+                    label="Votes",
+                    info="What sets the objects off in the masks so far counts more, and small ones are not outvoted.",
+                )
+            with gr.Row():
                 top_k = gr.Slider(
                     0,
                     200,
-                    value=USUAL[5],
+                    value=USUAL[6],
                     step=1,
                     label="Matches that vote",
                     info="36 in the paper; 0 for all.",
                     buttons=[],
                 )
-            with gr.Row():
                 radius = gr.Slider(
                     1,
                     MAX_RADIUS,
-                    value=USUAL[6],
+                    value=USUAL[7],
                     step=1,
                     label="Search radius",
                     info="In steps of 4 pixels, around where the motion leads; twice as far takes four times as long.",
@@ -272,15 +278,15 @@ def build() -> gr.Blocks:
                 gr.Number(0, precision=0, label="frame"),
                 gr.Number(480, precision=0, label="short_side"),
                 gr.Textbox("dis", label="flow"),
-                gr.Number(USUAL[5], precision=0, label="top_k"),
-                gr.Number(USUAL[6], precision=0, label="radius"),
+                gr.Number(USUAL[6], precision=0, label="top_k"),
+                gr.Number(USUAL[7], precision=0, label="radius"),
             ]
             api_files = gr.Files(label="files")
             api = gr.Button("segment")
 
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
         new = [visit, editor, empty, status, start, at, given, part, first_frame, last_frame, *shown]
-        controls = [size, flow, memory, features, edges, top_k, radius]
+        controls = [size, flow, memory, features, edges, votes, top_k, radius]
         changes = [
             clip.input(open_clip, [clip, visit], new, api_visibility="private"),
             clip.stop_recording(open_clip, [clip, visit], new, api_visibility="private"),

@@ -51,5 +51,11 @@ ABLATIONS: dict[str, dict[str, Row]] = {
     },
     "alignment": {"off": Row({"edges": "votes"}, UnalignedTracker), "on": Row({"edges": "votes"})},  # Table 5, S
     "edges": {"votes": Row({"edges": "votes"}), "image": Row()},  # ours
+    "votes": {
+        "neither": Row({"discriminant": 0.0, "adjustment": 0.0}),
+        "discriminant": Row({"adjustment": 0.0}),
+        "adjustment": Row({"discriminant": 0.0}),
+        "both": Row(),
+    },  # ours
     "topk": {**{str(k): Row({"top_k": k}) for k in (1, 9, 36)}, "all": Row({"top_k": None})},  # Table 6
 }

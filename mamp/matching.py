@@ -106,6 +106,37 @@ def propagate(
     return answers * heard
 
 
+def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:
+    """Takes away the head start of labels of which more cells could vote: logit adjustment (Menon et al., ICLR 2021).
+
+    Of many cells that are none of the query's some resemble it by chance. So in the vote of the best, what is small or thin
+    loses to what surrounds it, and again at every frame. Here a label's score is divided by the number of its cells in
+    the windows to the power of ``strength``, and the sum of the scores kept.
+
+    Args:
+        scores: As ``propagate`` gives them (K, h, w).
+        values: Which cells of the references are whose (N, K, h, w): 0 or 1.
+        inside: Which of them could vote (N, h, w) bool.
+        radius: Of the window [cells].
+        strength: The exponent [>= 0]; 0 changes nothing.
+
+    Returns:
+        Scores (K, h, w).
+    """
+    if not strength:
+        return scores
+    cells = window_sums((values * inside[:, None]).sum(dim=0), radius)  # (K, h, w)
+    fair = scores * (cells + 1).pow(-strength)
+    return fair * (scores.sum(dim=0) / fair.sum(dim=0).clamp(min=torch.finfo(fair.dtype).tiny))
+
+
+def window_sums(numbers: Tensor, radius: int) -> Tensor:
+    """Of each cell's number and those within the radius [cells] around it (N, h, w)."""
+    side = 2 * radius + 1
+    columns = F.avg_pool2d(numbers, (side, 1), 1, (radius, 0), divisor_override=1)
+    return F.avg_pool2d(columns, (1, side), 1, (0, radius), divisor_override=1)
+
+
 def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int]) -> tuple[list[list[bool]], Tensor]:
     """In which tiles all that may vote say the same, and what they say.
 

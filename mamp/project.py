@@ -95,6 +95,8 @@ def _settings(document: Mapping[str, Any]) -> Settings:
         flow=flow,
         motion=motion,
         edges=edges,
+        discriminant=float(document.get("discriminant", 0)),  # older files have none
+        adjustment=float(document.get("adjustment", 0)),
         device=str(document["device"]),
         top_k=None if top_k is None else int(top_k),
         radius=int(document["radius"]),

@@ -27,6 +27,8 @@ class Settings:
     flow: str = "dis"  # one of FLOWS
     motion: str = "chained"  # one of MOTIONS
     edges: str = "image"  # one of EDGES
+    discriminant: float = 0.2  # a share of likeness; 0 for none
+    adjustment: float = 0.1  # an exponent; 0 for none
     device: str = "auto"
     top_k: int | None = 9
     radius: int = 12  # [cells]
@@ -60,7 +62,7 @@ class Settings:
 
     def of_tracker(self) -> dict[str, Any]:
         """Those of the settings that are keywords of ``MaskTracker``."""
-        return {name: getattr(self, name) for name in ("radius", "top_k", "long_term", "short_term", "motion", "edges")}
+        return {name: getattr(self, name) for name in _OF_TRACKER}
 
     def soon_full(self) -> tuple[Settings, int]:
         """Settings that cost as much a frame, to measure by: as many references, and the frame at which all are there."""
@@ -71,6 +73,9 @@ class Settings:
         """The (H, W) at which frames of a size (H, W) are matched."""
         scale = min(1.0, self.short_side / min(size)) if self.short_side else 1.0
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+_OF_TRACKER = ("radius", "top_k", "long_term", "short_term", "motion", "edges", "discriminant", "adjustment")
 
 
 def resized(image: NDArray[np.uint8], size: tuple[int, int], how: int) -> NDArray[np.uint8]:
@@ -105,6 +110,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
     )
     parser.add_argument(
         "--edges", choices=EDGES, default=usual.edges, help="of objects: as in the image, or as voted (%(default)s)"
+    )
+    parser.add_argument(
+        "--discriminant",
+        type=float,
+        default=usual.discriminant,
+        metavar="S",
+        help="what tells the objects apart counts more by this; 0: as in the paper (%(default)s)",
+    )
+    parser.add_argument(
+        "--adjustment",
+        type=float,
+        default=usual.adjustment,
+        metavar="S",
+        help="small objects count more by this; 0: as in the paper (%(default)s)",
     )
     parser.add_argument("--raft-weights", default=usual.raft_weights, help="file or Hub id (%(default)s)")
     parser.add_argument("--raft-iterations", type=int, metavar="N", help="refinement steps (default: the paper's)")

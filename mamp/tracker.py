@@ -16,11 +16,12 @@ from torch import Tensor
 
 from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
+from mamp.discriminant import discriminant_channels
 from mamp.encoder import STRIDE, EncoderFunction, has_bfloat16
 from mamp.flow import Flow, FlowFunction, best_motion, chain, dis_flow, fetch, to_cell_units
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
-from mamp.matching import SMALL_BLOCK, propagate
+from mamp.matching import SMALL_BLOCK, adjusted, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 from mamp.readout import ImageEdges
 
@@ -52,6 +53,10 @@ class MaskTracker:
             each reference, as the paper does.
         edges: Where objects end between cells: "image" lets the colours of the frame say it, "votes" interpolates the
             scores, as the paper does.
+        discriminant: How much a match loses whose ends lie on different sides of what tells an object apart, as a share
+            of the likeness of a feature to itself; 0 for nothing, as in the paper. See ``discriminant_channels``.
+        adjustment: How much it counts against a label that more cells of it could vote, an exponent; 0 for not at all,
+            as in the paper. See ``adjusted``.
         device: Where it runs; the encoder's device, else the CPU.
 
     Attributes:
@@ -74,6 +79,8 @@ class MaskTracker:
         flow: FlowFunction | None = dis_flow,
         motion: str = "chained",
         edges: str = "image",
+        discriminant: float = 0.0,
+        adjustment: float = 0.0,
         device: str | torch.device | None = None,
     ) -> None:
         if radius < 0:
@@ -86,12 +93,15 @@ class MaskTracker:
             raise ValueError(f"motion must be one of {', '.join(MOTIONS)}, not {motion}")
         if edges not in EDGES:
             raise ValueError(f"edges must be one of {', '.join(EDGES)}, not {edges}")
+        if not (0 <= discriminant < np.inf and 0 <= adjustment < np.inf):
+            raise ValueError(f"discriminant and adjustment must be 0 or more, not {discriminant} and {adjustment}")
         self.encoder = encoder
         self.radius = radius
         self.top_k = top_k
         self.flow = flow
         self.chained = flow is not None and motion == "chained"
         self.edges = edges
+        self.discriminant, self.adjustment = discriminant, adjustment
         self.device = torch.device(device or device_of(encoder))
         self.short_of_memory = False
         self._flow_takes = frozenset(inspect.signature(flow).parameters if flow else ())
@@ -313,8 +323,9 @@ class MaskTracker:
     def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
         labels = torch.tensor(self._labels, device=self.device)
+        C, further = len(query), len(labels) if self.discriminant and len(labels) > 1 else 0
         # One reference at a time is laid into these: twice the Keys of all would be much to hold.
-        keys = query.new_empty(len(references), *query.shape)  # (N, C, h, w)
+        keys = query.new_empty(len(references), C + further, *query.shape[1:])  # (N, C + further, h, w)
         values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
         inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
         for number, (reference, memory) in enumerate(references.items()):
@@ -324,8 +335,18 @@ class MaskTracker:
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
                 key, inside[number] = fetch(key, motion)
                 value, _ = fetch(value, motion)
-            keys[number], values[number] = key, value == labels[:, None, None]
+            keys[number, :C], values[number] = key, value == labels[:, None, None]
+        if further:
+            channels, keys[:, C:] = discriminant_channels(
+                query, keys[:, :C], values, inside=inside, radius=self.radius, strength=self.discriminant
+            )
+            query = torch.cat((query, channels)) * ((C + further) / C) ** 0.5  # matching divides by the root of all
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
+        scores = self._spare_memory(vote)
+        return adjusted(scores, values, inside=inside, radius=self.radius, strength=self.adjustment)
+
+    def _spare_memory(self, vote: Callable[..., Tensor]) -> Tensor:
+        """A vote, in small blocks since the device ran out of memory once."""
         try:
             return vote(block=SMALL_BLOCK if self.short_of_memory else None)
         except torch.OutOfMemoryError:

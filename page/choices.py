@@ -31,6 +31,10 @@ FLOWS = {
 }
 FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
 EDGES = {"Those of the image": "image", "As voted, as in the paper": "votes"}
+VOTES = {
+    "Fitted to the objects": (Settings().discriminant, Settings().adjustment),
+    "By likeness alone, as in the paper": (0.0, 0.0),
+}
 MEMORY = {
     "First and recent frames": (Settings().long_term, SHORT_TERM),
     "First and recent frames, as in the paper": (LONG_TERM, SHORT_TERM),
@@ -39,7 +43,7 @@ MEMORY = {
 }
 PRESETS = {
     "Usual": Settings(),
-    "Paper": Settings(motion="direct", edges="votes", top_k=36, long_term=LONG_TERM),
+    "Paper": Settings(motion="direct", edges="votes", top_k=36, long_term=LONG_TERM, discriminant=0.0, adjustment=0.0),
     "Fast": Settings(short_side=192),
 }
 MAX_RADIUS = 24
@@ -49,6 +53,7 @@ USUAL = (
     next(iter(MEMORY)),
     next(iter(FEATURES)),
     next(iter(EDGES)),
+    next(iter(VOTES)),
     Settings().top_k or 0,
     Settings().radius,
 )
@@ -64,21 +69,27 @@ def as_chosen(settings: Settings) -> tuple[Any, ...]:
         (MEMORY, memory),
         (FEATURES, settings.weights),
         (EDGES, settings.edges),
+        (VOTES, (settings.discriminant, settings.adjustment)),
     ]
     names = [next((name for name, offer in offers.items() if offer == value), None) for offers, value in pairs]
     chosen = [gr.skip() if name is None else name for name in names]
     return (*chosen, settings.top_k or 0, settings.radius)
 
 
-def settings_of(size: str, flow: str, memory: str, features: str, edges: str, top_k: float, radius: float) -> Settings:
+def settings_of(
+    size: str, flow: str, memory: str, features: str, edges: str, votes: str, top_k: float, radius: float
+) -> Settings:
     """The settings that the page's controls name."""
     long_term, short_term = MEMORY[memory]
     kind, motion = FLOWS[flow]
+    discriminant, adjustment = VOTES[votes]
     return Settings(
         short_side=SIZES[size],
         flow=kind,
         motion=motion,
         edges=EDGES[edges],
+        discriminant=discriminant,
+        adjustment=adjustment,
         top_k=int(top_k) or None,
         radius=int(radius),
         long_term=long_term,
@@ -93,11 +104,15 @@ def allowed(settings: Settings) -> Settings:
     usual = Settings()
     memory = (settings.long_term, settings.short_term)
     long_term, short_term = memory if memory in MEMORY.values() else (usual.long_term, usual.short_term)
+    votes = (settings.discriminant, settings.adjustment)
+    discriminant, adjustment = votes if votes in VOTES.values() else (usual.discriminant, usual.adjustment)
     return replace(
         settings,
         short_side=max(0, settings.short_side),
         radius=min(max(1, settings.radius), MAX_RADIUS),
         top_k=None if settings.top_k is None else max(1, settings.top_k),
+        discriminant=discriminant,
+        adjustment=adjustment,
         long_term=long_term,
         short_term=short_term,
         weights=PATCH if settings.weights == PATCH else WEIGHTS,

@@ -23,6 +23,7 @@ CHOSEN = (
     next(iter(choices.MEMORY)),
     "Colour patches, untrained",
     "As voted, as in the paper",
+    "By likeness alone, as in the paper",
     36,
     12,
 )
@@ -321,6 +322,8 @@ def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None
     assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, choices.WEIGHTS, "auto")
     assert (tame.long_term, tame.short_term) == (Settings().long_term, Settings().short_term)
     assert choices.allowed(choices.PRESETS["Paper"]).long_term == (0, 5)
+    assert choices.allowed(choices.PRESETS["Paper"]).adjustment == 0
+    assert choices.allowed(Settings(discriminant=float("nan"), adjustment=1e9)) == choices.allowed(Settings())
 
 
 def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.matching import propagate, reconstruct
+from mamp.matching import adjusted, propagate, reconstruct
 
 
 def by_definition(
@@ -91,3 +91,19 @@ def test_training_rebuilds_by_the_same_equations() -> None:
     for index in range(2):
         expected = by_definition(query[index], reference[index, None], target[index, None], 2, None)
         torch.testing.assert_close(rebuilt[index], expected)
+
+
+def test_adjustment_divides_by_how_many_cells_of_a_label_could_vote() -> None:
+    torch.manual_seed(0)
+    scores, labels = torch.rand(3, 9, 11), torch.randint(3, (2, 9, 11))
+    values = torch.stack([(labels == label).float() for label in range(3)], dim=1)
+    inside = torch.rand(2, 9, 11) > 0.2
+    scores[:, 0, 0] = 0
+    found = adjusted(scores, values, inside=inside, radius=2, strength=0.3)
+    for y, x in ((0, 0), (4, 5), (8, 10), (1, 9)):
+        window = (slice(None), slice(None), slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3))
+        cells = (values * inside[:, None])[window].sum(dim=(0, 2, 3))
+        fair = scores[:, y, x] / (cells + 1) ** 0.3
+        expected = fair / fair.sum().clamp(min=1e-30) * scores[:, y, x].sum()
+        torch.testing.assert_close(found[:, y, x], expected)
+    assert adjusted(scores, values, inside=inside, radius=2, strength=0) is scores

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,15 @@ def rewrite(path: Path, **changes: object) -> Path:
 def test_a_file_that_is_no_project_is_refused_in_words(project: Project, changes: dict[str, object]) -> None:
     with pytest.raises(MaskError, match=r"project\.zip is no project file"):
         read_project_file(rewrite(project.save(SETTINGS), **changes))
+
+
+def test_a_file_of_before_the_votes_were_fitted_is_run_as_it_was(project: Project) -> None:
+    with zipfile.ZipFile(project.save(SETTINGS)) as archive:
+        settings = json.loads(archive.read("project.json"))["settings"]
+    for name in ("discriminant", "adjustment"):
+        del settings[name]
+    found = read_project_file(rewrite(project.save(SETTINGS), settings=settings)).settings
+    assert found == replace(SETTINGS, discriminant=0, adjustment=0)
 
 
 def test_damaged_and_oversized_files_are_refused(project: Project, tmp_path: Path) -> None:

@@ -98,7 +98,16 @@ def test_the_answer_comes_at_the_size_that_was_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"top_k": None}, {"top_k": 1}, {"long_term": ()}, {"short_term": ()}, {"flow": None}]
+    "settings",
+    [
+        {"top_k": None},
+        {"top_k": 1},
+        {"long_term": ()},
+        {"short_term": ()},
+        {"flow": None},
+        {"discriminant": 0.2},
+        {"adjustment": 0.1},
+    ],
 )
 def test_every_ablation_is_one_keyword(settings: dict[str, object]) -> None:
     assert overlap(follow(4, **settings)[-1], scene(3)[1]) > 0.8
@@ -118,6 +127,9 @@ def test_wrong_calls_are_answered_in_one_sentence() -> None:
         list(tracker.track([frame, frame], {0: mask, 7: mask}))
     with pytest.raises(ValueError, match="top_k"):
         MaskTracker(PatchEncoder(), top_k=0)
+    for wrong in ({"discriminant": -0.1}, {"adjustment": float("nan")}):
+        with pytest.raises(ValueError, match="must be 0 or more"):
+            MaskTracker(PatchEncoder(), **wrong)
 
 
 def test_confidence_is_high_on_what_is_clear_and_gone_with_the_object() -> None:
@@ -136,7 +148,9 @@ def test_confidence_is_high_on_what_is_clear_and_gone_with_the_object() -> None:
     assert tracker.confidence[2] == 1.0 and set(tracker.confidence) == {1, 2}
 
 
-@pytest.mark.parametrize("settings", [{}, {"long_term": ()}, {"short_term": ()}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"long_term": ()}, {"short_term": ()}, {"discriminant": 0.2, "adjustment": 0.1}]
+)
 def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(settings: dict[str, object]) -> None:
     frames, truth = zip(*(scene(t, 128, 160) for t in range(14)), strict=True)
     given = {0: truth[0], 6: truth[6]}
@@ -148,8 +162,16 @@ def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(se
         assert all(overlap(tracker.step(frames[t], given.get(t)), whole[t]) > 0.9 for t in range(at, 14))
 
 
+def test_a_tracker_that_recalls_no_object_finds_none() -> None:
+    tracker = MaskTracker(PatchEncoder(), discriminant=0.2, adjustment=0.1)
+    frame, mask = scene(0)
+    tracker.recall(0, frame, np.zeros_like(mask))
+    assert not tracker.step(frame).any() and tracker.confidence == {}
+
+
 @pytest.mark.parametrize("flow", [None, dis_flow])
-def test_masks_do_not_hang_on_the_number_of_threads(flow: Any) -> None:
+@pytest.mark.parametrize("fitted", [{}, {"discriminant": 0.2, "adjustment": 0.1}])
+def test_masks_do_not_hang_on_the_number_of_threads(flow: Any, fitted: dict[str, float]) -> None:
     encoder = load_encoder()
     frames = [scene(t)[0] for t in range(6)]
     before = torch.get_num_threads(), cv2.getNumThreads()
@@ -158,7 +180,8 @@ def test_masks_do_not_hang_on_the_number_of_threads(flow: Any) -> None:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
-            answers.append(np.stack(list(MaskTracker(encoder, flow=flow).track(frames, {0: scene(0)[1]}))))
+            tracker = MaskTracker(encoder, flow=flow, **fitted)
+            answers.append(np.stack(list(tracker.track(frames, {0: scene(0)[1]}))))
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
