@@ -228,6 +228,7 @@ def build() -> gr.Blocks:
                     info="In steps of 4 pixels, around where the motion leads; twice as far takes four times as long.",
                     buttons=[],
                 )
+            with gr.Row():
                 opacity = gr.Slider(
                     0,
                     1,
