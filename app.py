@@ -174,38 +174,38 @@ def build() -> gr.Blocks:
             with gr.Row():
                 size = gr.Dropdown(
                     list(SIZES),
-                    value=USUAL[0],
+                    value=USUAL.size,
                     label="Processing size",
                     info="Short side at which objects are matched; twice the size takes four times as long.",
                 )
                 flow = gr.Dropdown(
                     list(FLOWS),
-                    value=USUAL[1],
+                    value=USUAL.flow,
                     label="Motion",
                     info="Optical flow lays earlier frames over the new one; off is quicker and loses fast objects.",
                 )
                 memory = gr.Dropdown(
                     list(MEMORY),
-                    value=USUAL[2],
+                    value=USUAL.memory,
                     label="Memory",
                     info="Which earlier frames are asked. First ones keep the object, recent ones keep up with it.",
                 )
             with gr.Row():
                 features = gr.Dropdown(
                     list(FEATURES),
-                    value=USUAL[3],
+                    value=USUAL.features,
                     label="Features",
                     info="What frames are compared by; patches need no weights and are the baseline.",
                 )
                 edges = gr.Dropdown(
                     list(EDGES),
-                    value=USUAL[4],
+                    value=USUAL.edges,
                     label="Edges",
                     info="Where objects end: where the image's colours change, at no cost, or between the cells that vote.",
                 )
                 votes = gr.Dropdown(
                     list(VOTES),
-                    value=USUAL[5],
+                    value=USUAL.votes,
                     label="Votes",
                     info="What sets the objects off in the masks so far counts more, and small ones are not outvoted.",
                 )
@@ -213,7 +213,7 @@ def build() -> gr.Blocks:
                 top_k = gr.Slider(
                     0,
                     200,
-                    value=USUAL[6],
+                    value=USUAL.top_k,
                     step=1,
                     label="Matches that vote",
                     info="36 in the paper; 0 for all.",
@@ -222,7 +222,7 @@ def build() -> gr.Blocks:
                 radius = gr.Slider(
                     1,
                     MAX_RADIUS,
-                    value=USUAL[7],
+                    value=USUAL.radius,
                     step=1,
                     label="Search radius",
                     info="In steps of 4 pixels, around where the motion leads; twice as far takes four times as long.",
@@ -279,8 +279,8 @@ def build() -> gr.Blocks:
                 gr.Number(0, precision=0, label="frame"),
                 gr.Number(480, precision=0, label="short_side"),
                 gr.Textbox("dis", label="flow"),
-                gr.Number(USUAL[6], precision=0, label="top_k"),
-                gr.Number(USUAL[7], precision=0, label="radius"),
+                gr.Number(USUAL.top_k, precision=0, label="top_k"),
+                gr.Number(USUAL.radius, precision=0, label="radius"),
             ]
             api_files = gr.Files(label="files")
             api = gr.Button("segment")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -47,15 +47,30 @@ PRESETS = {
     "Fast": Settings(short_side=192),
 }
 MAX_RADIUS = 24
-USUAL = (
-    QUICK_LOOK,
-    next(iter(FLOWS)),
-    next(iter(MEMORY)),
-    next(iter(FEATURES)),
-    next(iter(EDGES)),
-    next(iter(VOTES)),
-    Settings().top_k or 0,
-    Settings().radius,
+
+
+class Chosen(NamedTuple):
+    """What the page's controls show, in their order."""
+
+    size: str
+    flow: str
+    memory: str
+    features: str
+    edges: str
+    votes: str
+    top_k: float
+    radius: float
+
+
+USUAL = Chosen(
+    size=QUICK_LOOK,
+    flow=next(iter(FLOWS)),
+    memory=next(iter(MEMORY)),
+    features=next(iter(FEATURES)),
+    edges=next(iter(EDGES)),
+    votes=next(iter(VOTES)),
+    top_k=Settings().top_k or 0,
+    radius=Settings().radius,
 )
 
 
