@@ -7,6 +7,8 @@ matches whose ends lie on different sides of it count less.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -53,6 +55,20 @@ def discriminant_channels(
     return torch.cat((of_query * scale, ones)), torch.cat((of_keys, lost), dim=1)
 
 
+def beside(query: Tensor, channels: Tensor) -> Tensor:
+    """The query's features and further channels, for matching, which divides by the root of the number of all of them.
+
+    Args:
+        query: Features (C, h, w).
+        channels: As ``discriminant_channels`` gives them (K, h, w).
+
+    Returns:
+        (C + K, h, w), in which the features weigh as much as they did alone.
+    """
+    wider = torch.cat((query, channels))
+    return wider * math.sqrt(len(wider) / len(query))
+
+
 def _fisher(keys: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Fisher's linear discriminant of each object against all other labels, each of which counts the same.
 
@@ -67,7 +83,9 @@ def _fisher(keys: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     C = keys.shape[1]
     cells = counted.sum(dim=(0, 2, 3), dtype=torch.float64)  # (K,)
     present = cells > 0
-    weight = present / cells.clamp(min=1) / present.sum().clamp(min=1)  # of a cell, by label
+    count = present.sum()
+    share = present / count.clamp(min=1)  # of each label in what is seen
+    weight = share / cells.clamp(min=1)  # of a cell, by label
     moment = keys.new_zeros(C, C, dtype=torch.float64)
     means = keys.new_zeros(len(cells), C, dtype=torch.float64)
     for key, whose in zip(keys, counted, strict=True):
@@ -78,13 +96,13 @@ def _fisher(keys: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         means += labels @ features.T
     means /= cells.clamp(min=1)[:, None]
     power = moment.trace()
-    within = moment - (means.T * (present / present.sum().clamp(min=1))) @ means
+    within = moment - (means.T * share) @ means
     ridge = _RIDGE * within.trace().clamp(min=0) / C + _LEAST * power / C
     within.diagonal().add_(ridge.clamp(min=1e-30))
-    others = (means.sum(dim=0) - means[1:]) / (present.sum() - 1).clamp(min=1)
+    others = (means.sum(dim=0) - means[1:]) / (count - 1).clamp(min=1)
     raw = torch.linalg.solve(within, (means[1:] - others).T).T  # (K - 1, C)
     far, near = (means[1:] * raw).sum(dim=1), (others * raw).sum(dim=1)
     half = (far - near) / 2  # > 0 unless the means are the same
-    told = present[1:] & (present.sum() > 1) & (half > 0)
-    share = told / half.masked_fill(~told, 1)
-    return (raw * share[:, None]).to(keys.dtype), ((far + near) / 2 * share).to(keys.dtype), power.to(keys.dtype)
+    told = present[1:] & (count > 1) & (half > 0)
+    scale = told / half.masked_fill(~told, 1)
+    return (raw * scale[:, None]).to(keys.dtype), ((far + near) / 2 * scale).to(keys.dtype), power.to(keys.dtype)

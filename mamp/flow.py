@@ -5,7 +5,9 @@ The flow is the displacement of every pixel of the query to the reference, (2, H
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,54 @@ def raft_flow(
         return np.asarray(displacement, dtype=np.float32)
 
     return flow
+
+
+class Flows:
+    """The flows of a function, looked for in another thread before they are needed, where it is told of them.
+
+    Args:
+        flow: Of (query, reference), as ``dis_flow``; of what else is known about the two it is told what it takes.
+    """
+
+    def __init__(self, flow: FlowFunction) -> None:
+        self._flow = flow
+        self._takes = frozenset(inspect.signature(flow).parameters)
+        self._thread = ThreadPoolExecutor(1)  # starts with the first look ahead
+        self.forget()
+
+    @property
+    def takes_start(self) -> bool:
+        """Whether it can be asked to start from a flow."""
+        return "start" in self._takes
+
+    def forget(self) -> None:
+        """Lets go of what was looked for."""
+        self._ahead: dict[int, tuple[Frame, dict[int, Future[Flow]]]] = {}  # by frame number, and by distance
+
+    def look_ahead(self, t: int, frame: Frame, references: Mapping[int, Frame], *, quick: Collection[int] = ()) -> None:
+        """Starts on the flows of a frame that comes next.
+
+        Args:
+            t: Number of the frame; those of the frame before it are still kept.
+            frame: RGB (H, W, 3) uint8.
+            references: The frames that flow leads to, by their distance [frames].
+            quick: The distances at which it is but a second opinion.
+        """
+        flows = {
+            distance: self._thread.submit(self._ask, frame, distance, reference, quick=distance in quick)
+            for distance, reference in references.items()
+        }
+        self._ahead = {number: found for number, found in self._ahead.items() if number == t - 1} | {t: (frame, flows)}
+
+    def take(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
+        """The flow of frame ``t`` to a reference, found ahead or looked for now; for ``about`` see ``dis_flow``."""
+        looked_at, flows = self._ahead.get(t, (None, {}))
+        found = flows.pop(distance, None) if frame is looked_at and "start" not in about else None
+        return found.result() if found else self._ask(frame, distance, reference, **about)
+
+    def _ask(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
+        about["age"] = distance
+        return self._flow(frame, reference, **{name: about[name] for name in self._takes.intersection(about)})
 
 
 def to_cell_units(flow: Tensor) -> Tensor:

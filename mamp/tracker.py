@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,9 +14,9 @@ from torch import Tensor
 
 from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
-from mamp.discriminant import discriminant_channels
+from mamp.discriminant import beside, discriminant_channels
 from mamp.encoder import STRIDE, EncoderFunction, has_bfloat16
-from mamp.flow import Flow, FlowFunction, best_motion, chain, dis_flow, fetch, to_cell_units
+from mamp.flow import FlowFunction, Flows, best_motion, chain, dis_flow, fetch, to_cell_units
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
@@ -98,15 +96,13 @@ class MaskTracker:
         self.encoder = encoder
         self.radius = radius
         self.top_k = top_k
-        self.flow = flow
         self.chained = flow is not None and motion == "chained"
         self.edges = edges
         self.discriminant, self.adjustment = discriminant, adjustment
         self.device = torch.device(device or device_of(encoder))
         self.short_of_memory = False
-        self._flow_takes = frozenset(inspect.signature(flow).parameters if flow else ())
+        self._flows = None if flow is None else Flows(flow)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
-        self._thread = ThreadPoolExecutor(1)  # for flow; it starts with the first look ahead and ends with the tracker
         self.reset()
 
     def reset(self) -> None:
@@ -115,7 +111,8 @@ class MaskTracker:
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
         self._before: Frame | None = None
-        self._looked_for: dict[int, tuple[Frame, dict[int, Future[Flow]]]] = {}  # flows of a frame, by distance
+        if self._flows is not None:
+            self._flows.forget()
         self._t = 0
         self.confidence: dict[int, float] = {}
 
@@ -258,7 +255,7 @@ class MaskTracker:
 
     def _look_ahead(self, frame: Frame, coming: Frame) -> None:
         """Starts on the flows that the step after this one, which takes ``frame``, will ask for."""
-        if self.flow is None or not ahead.pays(self.device):
+        if self._flows is None or not ahead.pays(self.device):
             return
         references = self._bank.references(self._t + 1)
         images = {self._t + 1 - t: memory.image for t, memory in references.items()}
@@ -266,12 +263,8 @@ class MaskTracker:
             images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
         if self.chained or 1 in self._short_term:
             images[1] = frame
-        flows = {
-            distance: self._thread.submit(self._take_flow, coming, distance, image, quick=self.chained and distance > 1)
-            for distance, image in images.items()
-        }
-        of_this = {t: kept for t, kept in self._looked_for.items() if t == self._t}
-        self._looked_for = of_this | {self._t + 1: (coming, flows)}
+        quick = [distance for distance in images if self.chained and distance > 1]
+        self._flows.look_ahead(self._t + 1, coming, images, quick=quick)
 
     def _check(self, frame: Frame, mask: Mask | None) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
@@ -330,7 +323,7 @@ class MaskTracker:
         inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
         for number, (reference, memory) in enumerate(references.items()):
             key, value = memory.key, memory.value[None]
-            if self.flow is not None:
+            if self._flows is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
                 key, inside[number] = fetch(key, motion)
@@ -340,7 +333,7 @@ class MaskTracker:
             channels, keys[:, C:] = discriminant_channels(
                 query, keys[:, :C], values, inside=inside, radius=self.radius, strength=self.discriminant
             )
-            query = torch.cat((query, channels)) * ((C + further) / C) ** 0.5  # matching divides by the root of all
+            query = beside(query, channels)
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
         scores = self._spare_memory(vote)
         return adjusted(scores, values, inside=inside, radius=self.radius, strength=self.adjustment)
@@ -363,7 +356,7 @@ class MaskTracker:
         if self._is_recent(distance):
             return memory.motion
         motions = [memory.motion, self._flow_to(frame, distance, memory.image, quick=True)]
-        if "start" in self._flow_takes:
+        if self._flows is not None and self._flows.takes_start:
             followed = STRIDE * to_pixels(memory.motion, frame.shape[:2])
             motions.append(self._flow_to(frame, distance, memory.image, quick=True, start=followed.cpu().numpy()))
         return best_motion(query, memory.key, *motions)
@@ -373,15 +366,9 @@ class MaskTracker:
 
     def _flow_to(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
         """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``dis_flow``."""
-        looked_at, flows = self._looked_for.get(self._t, (None, {}))
-        found = flows.pop(distance, None) if frame is looked_at and "start" not in about else None
-        flow = found.result() if found else self._take_flow(frame, distance, reference, **about)
+        assert self._flows is not None
+        flow = self._flows.take(self._t, frame, distance, reference, **about)
         return to_cell_units(torch.from_numpy(flow).to(self.device))
-
-    def _take_flow(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
-        assert self.flow is not None
-        about["age"] = distance
-        return self.flow(frame, reference, **{name: about[name] for name in self._flow_takes.intersection(about)})
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.discriminant import discriminant_channels
+from mamp.discriminant import beside, discriminant_channels
 from mamp.matching import adjusted, propagate
 
 SIDE, RADIUS = 24, 3
@@ -106,7 +106,6 @@ def test_a_thin_object_that_one_direction_of_eight_tells_apart_is_found() -> Non
 
     plain = propagate(query, keys, values, radius=5, top_k=9)
     channels, of_keys = discriminant_channels(query, keys, values, inside=inside, radius=5, strength=0.2)
-    wider = torch.cat((query, channels)) * (10 / 8) ** 0.5
-    told_apart = propagate(wider, torch.cat((keys, of_keys), dim=1), values, radius=5, top_k=9)
+    told_apart = propagate(beside(query, channels), torch.cat((keys, of_keys), dim=1), values, radius=5, top_k=9)
     assert found(plain) < 0.5 < 0.7 < found(told_apart)
     assert found(adjusted(plain, values, inside=inside, radius=5, strength=0.2)) > found(plain) + 0.1
