@@ -55,9 +55,10 @@ class TimedTracker(MaskTracker):
 
     clock: Clock
 
-    def _encode(self, frame: Frame) -> Tensor:
+    def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         with self.clock.stage("encode"):
-            return self._awaited(super()._encode(frame))
+            key, cues = super()._encode(frame)
+            return self._awaited(key), cues
 
     def _follow(self, frame: Frame) -> None:
         with self._without_waiting("match"):
@@ -67,9 +68,13 @@ class TimedTracker(MaskTracker):
         with self.clock.stage(_WAITING):
             return self._awaited(super()._flow_to(frame, distance, reference, **about))
 
-    def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
+    def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         with self._without_waiting("match"):
-            return self._awaited(super()._match(frame, query, t, references))
+            return self._awaited(super()._match(frame, query, cues, t, references))
+
+    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor) -> Memory:
+        with self.clock.stage("match"):
+            return super()._memory(frame, key, cues, value)
 
     @contextmanager
     def _without_waiting(self, name: str) -> Iterator[None]:

@@ -1,58 +1,125 @@
-"""What sets the objects of this clip apart: directions of the features that the masks in memory choose.
+"""What sets the objects of this clip apart: directions that the masks in memory choose.
 
 Features were learnt for any clip, and a vote counts all their directions alike. The memory knows more: which cells are
 an object's and which are around it. Fisher's linear discriminant makes one direction of that for each object, and
-matches whose ends lie on different sides of it count less.
+matches whose ends lie on different sides of it count less. What it sees of a cell are its feature, its cues and random
+functions of both, so that a side need not be bounded by a plane.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mamp.matching import window_sums
 
-_RIDGE = 0.1  # of the mean variance within a label: directions in which little was seen count less
-_LEAST = 1e-4  # of the mean square of the features: a memory in which nothing varies tells nothing apart
+_RIDGE = 0.02  # of the mean variance within a label: directions in which little was seen count less
+_LEAST = 1e-6  # of the mean square of what is seen: a memory in which nothing varies tells nothing apart
+_BENDS = 128  # random functions: twice as many are no better
 
 
-def discriminant_channels(
-    query: Tensor, keys: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float
-) -> tuple[Tensor, Tensor]:
-    """Channels that, beside the features, take from a match by how far apart its ends lie along the discriminants.
+@dataclass(frozen=True)
+class Moments:
+    """Of the cells that one label has in one frame or in several; L functions of a cell."""
 
-    The scale is such that the mean of an object lies at 1 and that of all other labels at -1, and what lies beyond
-    counts as there: between the two sides of one object twice ``strength`` is lost.
+    cells: Tensor  # how many, ()
+    sums: Tensor  # of the functions (L,)
+    products: Tensor  # of any two, summed (L, L)
+
+    def __add__(self, other: Moments) -> Moments:
+        return Moments(self.cells + other.cells, self.sums + other.sums, self.products + other.products)
+
+
+def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[int, Moments]:
+    """What a frame in memory tells of its labels.
 
     Args:
-        query: Features of the query (C, h, w).
-        keys: Features of the references, laid over the query (N, C, h, w).
-        values: Which cells of them are whose (N, K, h, w), K > 1, background first: 0 or 1.
-        inside: Which cells of the references mean anything (N, h, w) bool.
-        radius: Of the window in which cells are compared [cells]: what is farther from all objects of its own
-            frame does not count as their surroundings.
-        strength: As a share of the likeness of a feature to itself [>= 0].
+        key: Features (C, h, w).
+        cues: As ``colour_cues`` (D, h, w).
+        value: Labels (h, w) uint8; 0 is the background.
+        radius: Of the window in which cells are compared [cells]: what is farther from all objects does not count as
+            their surroundings.
 
     Returns:
-        Channels of the query (K, h, w) and of the keys (N, K, h, w). The product of the channels, less the same number for
-        all matches of a cell, is what is lost.
+        Moments in double precision, by label; only of labels that are there.
     """
-    objects = values[:, 1:].amax(dim=1) * inside  # (N, h, w)
-    counted = values * (inside * (window_sums(objects, radius) > 0))[:, None]  # (N, K, h, w)
-    directions, middles, power = _fisher(keys, counted)
-    scale = strength * power
+    near = window_sums((value > 0).to(key.dtype)[None], radius)[0] > 0
+    found = {}
+    for label in torch.unique(value[near]).tolist():
+        whose = near & (value == label)
+        # Sums of thousands of numbers: in single precision they would hang on the number of threads.
+        seen = _functions(key[:, whose], cues[:, whose]).double()
+        found[label] = Moments(torch.tensor(seen.shape[1], dtype=seen.dtype), seen.sum(dim=1), seen @ seen.T)
+    return found
 
-    def sides(features: Tensor) -> Tensor:
-        along = torch.matmul(directions, features.flatten(-2)).sub_(middles[:, None])
-        return along.clamp_(-1, 1).view(*features.shape[:-3], -1, *features.shape[-2:])
 
-    of_query, of_keys = sides(query), sides(keys)
-    # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
-    lost = of_keys.square().sum(dim=1, keepdim=True).mul_(-scale / 2)
-    ones = torch.ones_like(query[:1])
-    return torch.cat((of_query * scale, ones)), torch.cat((of_keys, lost), dim=1)
+class Discriminants:
+    """Fisher's linear discriminant of each object against all other labels, each of which counts the same.
+
+    Args:
+        memory: Moments of the frames in memory, as ``moments`` gives them.
+        labels: All labels, background first.
+        strength: What a match across a discriminant loses, as a share of the likeness of a feature to itself [>= 0].
+    """
+
+    def __init__(self, memory: Iterable[Mapping[int, Moments]], labels: Sequence[int], *, strength: float) -> None:
+        self._strength = strength
+        self._objects = len(labels) - 1
+        seen: dict[int, Moments] = {}
+        for frame in memory:
+            for label, of_label in frame.items():
+                seen[label] = seen[label] + of_label if label in seen else of_label
+        present = [number for number, label in enumerate(labels) if label in seen]
+        self._told = [number - 1 for number in present if number > 0] if len(present) > 1 else []
+        if not self._told:
+            return
+        means = torch.stack([seen[labels[number]].sums / seen[labels[number]].cells for number in present])
+        squares = sum(seen[labels[number]].products / seen[labels[number]].cells for number in present) / len(present)
+        assert isinstance(squares, Tensor)
+        within = squares - means.T @ means / len(present)
+        ridge = _RIDGE * within.trace().clamp(min=0) + _LEAST * squares.trace()
+        within.diagonal().add_((ridge / len(within)).clamp(min=1e-30))
+        others = (means.sum(dim=0) - means) / (len(present) - 1)
+        are_objects = [place for place, number in enumerate(present) if number > 0]
+        of_objects, others = means[are_objects], others[are_objects]
+        directions = torch.linalg.solve(within, (of_objects - others).T).T
+        half = ((of_objects - others) * directions).sum(dim=1).div(2).clamp(min=1e-12)  # 0 where the means are the same
+        middles = ((of_objects + others) * directions).sum(dim=1) / 2
+        self._directions = (directions / half[:, None]).float()
+        self._middles = (middles / half).float()
+
+    def of_query(self, query: Tensor, cues: Tensor) -> Tensor:
+        """Channels for ``beside``: the product with those of a key, less the same number for all keys, is what is lost.
+
+        Args:
+            query: Features (C, h, w).
+            cues: As ``colour_cues`` (D, h, w).
+
+        Returns:
+            (K, h, w).
+        """
+        likeness = query.square().sum(dim=0).mean()
+        return torch.cat((self._sides(query, cues) * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
+
+    def of_key(self, key: Tensor, cues: Tensor) -> Tensor:
+        """As ``of_query``, for a reference (K, h, w)."""
+        sides = self._sides(key, cues)
+        # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
+        return torch.cat((sides, sides.square().sum(dim=0, keepdim=True) * (-self._strength / 2)))
+
+    def _sides(self, features: Tensor, cues: Tensor) -> Tensor:
+        """Where cells lie: 1 at the mean of an object and beyond, -1 at that of all others (K - 1, h, w)."""
+        sides = features.new_zeros(self._objects, features[0].numel())
+        if self._told:
+            along = self._directions @ _functions(features.flatten(1), cues.flatten(1))
+            sides[self._told] = (along - self._middles[:, None]).clamp_(-1, 1)
+        return sides.view(-1, *features.shape[1:])
 
 
 def beside(query: Tensor, channels: Tensor) -> Tensor:
@@ -60,7 +127,7 @@ def beside(query: Tensor, channels: Tensor) -> Tensor:
 
     Args:
         query: Features (C, h, w).
-        channels: As ``discriminant_channels`` gives them (K, h, w).
+        channels: As ``Discriminants.of_query`` (K, h, w).
 
     Returns:
         (C + K, h, w), in which the features weigh as much as they did alone.
@@ -69,40 +136,20 @@ def beside(query: Tensor, channels: Tensor) -> Tensor:
     return wider * math.sqrt(len(wider) / len(query))
 
 
-def _fisher(keys: Tensor, counted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fisher's linear discriminant of each object against all other labels, each of which counts the same.
+def _functions(features: Tensor, cues: Tensor) -> Tensor:
+    """What a discriminant sees of cells (C, n) and (D, n): both, and random functions of both (C + D + ``_BENDS``, n).
 
-    Args:
-        keys: Features (N, C, h, w).
-        counted: Which cells count for which label (N, K, h, w): 0 or 1.
-
-    Returns:
-        Directions (K - 1, C) and middles (K - 1): features times direction less middle is 1 at the mean of the object
-        and -1 at that of the others; zeros where there is nothing to tell apart. And the mean square of what counts.
+    Rectified random projections, after Rahimi and Recht ("Random features for large-scale kernel machines", 2007).
     """
-    C = keys.shape[1]
-    cells = counted.sum(dim=(0, 2, 3), dtype=torch.float64)  # (K,)
-    present = cells > 0
-    count = present.sum()
-    share = present / count.clamp(min=1)  # of each label in what is seen
-    weight = share / cells.clamp(min=1)  # of a cell, by label
-    moment = keys.new_zeros(C, C, dtype=torch.float64)
-    means = keys.new_zeros(len(cells), C, dtype=torch.float64)
-    for key, whose in zip(keys, counted, strict=True):
-        taken = whose.sum(dim=0) > 0
-        # Sums of thousands of numbers: in single precision they would hang on the number of threads.
-        features, labels = key[:, taken].double(), whose[:, taken].double()  # (C, n), (K, n)
-        moment += (features * (weight @ labels)) @ features.T
-        means += labels @ features.T
-    means /= cells.clamp(min=1)[:, None]
-    power = moment.trace()
-    within = moment - (means.T * share) @ means
-    ridge = _RIDGE * within.trace().clamp(min=0) / C + _LEAST * power / C
-    within.diagonal().add_(ridge.clamp(min=1e-30))
-    others = (means.sum(dim=0) - means[1:]) / (count - 1).clamp(min=1)
-    raw = torch.linalg.solve(within, (means[1:] - others).T).T  # (K - 1, C)
-    far, near = (means[1:] * raw).sum(dim=1), (others * raw).sum(dim=1)
-    half = (far - near) / 2  # > 0 unless the means are the same
-    told = present[1:] & (count > 1) & (half > 0)
-    scale = told / half.masked_fill(~told, 1)
-    return (raw * scale[:, None]).to(keys.dtype), ((far + near) / 2 * scale).to(keys.dtype), power.to(keys.dtype)
+    alike = features * (math.sqrt(len(features)) / features.norm(dim=0).clamp(min=1e-6))
+    seen = torch.cat((alike, cues))
+    weights, offsets = _projections(len(seen))
+    bends = torch.addmm(offsets.to(seen.device), weights.to(seen.device), seen).relu_()
+    return torch.cat((seen, bends))
+
+
+@cache
+def _projections(inputs: int) -> tuple[Tensor, Tensor]:
+    """The same ones in every run: weights (``_BENDS``, inputs) and offsets (``_BENDS``, 1)."""
+    numbers = np.random.default_rng(0).standard_normal((_BENDS, inputs + 1)).astype(np.float32)
+    return torch.from_numpy(numbers[:, :-1] / math.sqrt(inputs)), torch.from_numpy(numbers[:, -1:].copy())

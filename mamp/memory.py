@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from mamp.discriminant import Moments
 
 LONG_TERM = (0, 5)
 SHORT_TERM = (1, 3, 5)
@@ -52,7 +54,9 @@ class Memory:
 
     image: NDArray[np.uint8]  # RGB (H, W, 3), for the flow
     key: Tensor  # features (C, h, w)
+    cues: Tensor  # what else tells cells apart (D, h, w)
     value: Tensor  # labels of the cells (h, w) uint8: one byte a cell, whatever the number of objects
+    moments: Mapping[int, Moments] = field(default_factory=dict)  # what they tell of the labels, where it is asked for
     motion: Tensor | None = None  # displacement of the newest frame to this one (2, h, w) [cells], where it is followed
 
 
@@ -86,9 +90,9 @@ class MemoryBank:
         """Changes how far a kept frame is from the newest one (2, h, w) [cells]."""
         self._frames[t] = replace(self._frames[t], motion=motion)
 
-    def relabel(self, t: int, value: Tensor) -> None:
-        """Changes what a kept frame says of its cells (h, w) uint8."""
-        self._frames[t] = replace(self._frames[t], value=value)
+    def replace(self, t: int, memory: Memory) -> None:
+        """Changes what is kept of a frame."""
+        self._frames[t] = memory
 
     def add(self, t: int, memory: Memory, *, given: bool = False) -> None:
         """Keeps frame ``t``, and lets go of what no later query can ask for.

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
-from mamp.discriminant import beside, discriminant_channels
+from mamp.cues import colour_cues, motion_cue
+from mamp.discriminant import Discriminants, beside, moments
 from mamp.encoder import STRIDE, EncoderFunction, has_bfloat16
 from mamp.flow import FlowFunction, Flows, best_motion, chain, dis_flow, fetch, to_cell_units
 from mamp.lab import rgb_to_lab
@@ -52,7 +53,7 @@ class MaskTracker:
         edges: Where objects end between cells: "image" lets the colours of the frame say it, "votes" interpolates the
             scores, as the paper does.
         discriminant: How much a match loses whose ends lie on different sides of what tells an object apart, as a share
-            of the likeness of a feature to itself; 0 for nothing, as in the paper. See ``discriminant_channels``.
+            of the likeness of a feature to itself; 0 for nothing, as in the paper. See ``Discriminants``.
         adjustment: How much it counts against a label that more cells of it could vote, an exponent; 0 for not at all,
             as in the paper. See ``adjusted``.
         device: Where it runs; the encoder's device, else the CPU.
@@ -111,6 +112,7 @@ class MaskTracker:
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
         self._before: Frame | None = None
+        self._came: Tensor | None = None  # displacement of the newest frame to the one before it (2, h, w) [cells]
         if self._flows is not None:
             self._flows.forget()
         self._t = 0
@@ -150,14 +152,15 @@ class MaskTracker:
         self._follow(frame)
         if coming is not None:
             self._look_ahead(frame, coming)
-        key = self._encode(frame)
+        key, colours = self._encode(frame)
         if self._t == 0:
             assert mask is not None
             at_frame = mask
             answer = _resize(mask, wanted)
             self.confidence = {}
         else:
-            scores = self._match(frame, key, self._t, self._bank.references(self._t))
+            cues = self._cues(colours, self._carried(colours))
+            scores = self._match(frame, key, cues, self._t, self._bank.references(self._t))
             scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
             self.confidence = self._margins(scores)
             at_frame = self._decide(scores, frame, frame.shape[:2])
@@ -168,9 +171,11 @@ class MaskTracker:
         if mask is not None:
             self._learn_labels(mask)
             self.confidence |= {int(label): 1.0 for label in np.unique(mask) if label}
-        memory = Memory(image=frame, key=key, value=self._value(at_frame))
+        value = self._value(at_frame)
+        cues = self._cues(colours, value > 0)
         if mask is not None and self._t > 0:
-            self._tell_earlier_frames(replace(memory, value=self._value(mask)))
+            self._tell_earlier_frames(self._memory(frame, key, cues, self._value(mask)))
+        memory = self._memory(frame, key, cues, value)
         self._bank.add(self._t, memory, given=mask is not None)
         self._t += 1
         return answer
@@ -197,8 +202,9 @@ class MaskTracker:
         if mask is None:
             return
         self._learn_labels(mask)
-        memory = Memory(image=frame, key=self._encode(frame), value=self._value(mask))
-        self._bank.add(t, memory, given=given)
+        key, colours = self._encode(frame)
+        value = self._value(mask)
+        self._bank.add(t, self._memory(frame, key, self._cues(colours, value > 0), value), given=given)
 
     def frames_to_recall(self, t: int, given: Collection[int] = ()) -> list[int]:
         """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
@@ -251,7 +257,18 @@ class MaskTracker:
                 flow = self._flow_to(frame, 1, self._before)
                 for t, memory in self._bank.all().items():
                     self._bank.move(t, flow if memory.motion is None else chain(flow, memory.motion))
+                self._came = flow
+                if self._t == 1 and self.discriminant:
+                    self._learn_first_motion(self._flow_to(self._before, 1, frame))
             self._before = frame
+
+    def _learn_first_motion(self, flow: Tensor) -> None:
+        """Takes for the motion of the first frame, which comes from nowhere, the one it goes on with (2, h, w)."""
+        first = self._bank.all().get(0)
+        if first is not None:
+            cues = torch.cat((first.cues[:-1], motion_cue(-flow, first.value > 0)))
+            told = self._memory(first.image, first.key, cues, first.value)
+            self._bank.replace(0, replace(told, motion=first.motion))
 
     def _look_ahead(self, frame: Frame, coming: Frame) -> None:
         """Starts on the flows that the step after this one, which takes ``frame``, will ask for."""
@@ -288,10 +305,26 @@ class MaskTracker:
         means = torch.bincount(winner, weights=margin, minlength=len(self._labels)) / cells.clamp(min=1)
         return {label: mean for label, mean in zip(self._labels, means.tolist(), strict=True) if label}
 
-    def _encode(self, frame: Frame) -> Tensor:
-        lab = rgb_to_lab(self._tensor(frame))
+    def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        """Features (C, h, w), and colours where they are asked for (D, h, w)."""
+        lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
-            return self.encoder(pad_to_stride(lab)[None])[0].float()  # (C, h, w)
+            key = self.encoder(lab[None])[0].float()
+        return key, colour_cues(lab) if self.discriminant else key[:0]
+
+    def _cues(self, colours: Tensor, objects: Tensor) -> Tensor:
+        """What cells are told apart by beside their features (D, h, w); ``objects`` (h, w) bool."""
+        if not (self.chained and self.discriminant):
+            return colours
+        motion = colours.new_zeros(1, *colours.shape[1:]) if self._came is None else motion_cue(self._came, objects)
+        return torch.cat((colours, motion))
+
+    def _carried(self, colours: Tensor) -> Tensor:
+        """Where motion alone would lay the objects of the frame before, if it is kept (h, w) bool."""
+        before = self._bank.all().get(self._t - 1)
+        if before is None or self._came is None:
+            return colours.new_zeros(colours.shape[1:], dtype=torch.bool)
+        return fetch(before.value[None], self._came.round())[0][0] > 0
 
     def _tell_earlier_frames(self, given: Memory) -> None:
         """Carries a given mask back to the frames in memory.
@@ -302,10 +335,16 @@ class MaskTracker:
         labels = torch.tensor(self._labels, device=self.device)
         recent = self._t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
-            found = labels[self._match(memory.image, memory.key, t, {self._t: given}).argmax(dim=0)].to(torch.uint8)
+            scores = self._match(memory.image, memory.key, memory.cues, t, {self._t: given})
+            found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
-            self._bank.relabel(t, value)
+            told = self._memory(memory.image, memory.key, memory.cues, value)
+            self._bank.replace(t, replace(told, motion=memory.motion))
+
+    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor) -> Memory:
+        told = moments(key, cues, value, radius=self.radius) if self.discriminant else {}
+        return Memory(image=frame, key=key, cues=cues, value=value, moments=told)
 
     def _value(self, mask: Mask) -> Tensor:
         return to_cells(self._tensor(mask))
@@ -313,27 +352,31 @@ class MaskTracker:
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
 
-    def _match(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
+    def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
         labels = torch.tensor(self._labels, device=self.device)
-        C, further = len(query), len(labels) if self.discriminant and len(labels) > 1 else 0
+        fitted = None
+        if self.discriminant and len(labels) > 1:
+            told = [memory.moments for memory in references.values()]
+            fitted = Discriminants(told, self._labels, strength=self.discriminant)
+        C, further = len(query), len(labels) if fitted else 0
         # One reference at a time is laid into these: twice the Keys of all would be much to hold.
         keys = query.new_empty(len(references), C + further, *query.shape[1:])  # (N, C + further, h, w)
         values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
         inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
         for number, (reference, memory) in enumerate(references.items()):
-            key, value = memory.key, memory.value[None]
+            key, of_key, value = memory.key, memory.cues, memory.value[None]
             if self._flows is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
                 key, inside[number] = fetch(key, motion)
+                of_key, _ = fetch(of_key, motion)
                 value, _ = fetch(value, motion)
             keys[number, :C], values[number] = key, value == labels[:, None, None]
-        if further:
-            channels, keys[:, C:] = discriminant_channels(
-                query, keys[:, :C], values, inside=inside, radius=self.radius, strength=self.discriminant
-            )
-            query = beside(query, channels)
+            if fitted:
+                keys[number, C:] = fitted.of_key(key, of_key)
+        if fitted:
+            query = beside(query, fitted.of_query(query, cues))
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
         scores = self._spare_memory(vote)
         return adjusted(scores, values, inside=inside, radius=self.radius, strength=self.adjustment)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.discriminant import beside, discriminant_channels
+from mamp.discriminant import Discriminants, _functions, beside, moments
 from mamp.matching import adjusted, propagate
 
 SIDE, RADIUS = 24, 3
@@ -17,80 +17,91 @@ def one_hot(labels: Tensor, count: int) -> Tensor:
     return torch.stack([(labels == label).float() for label in range(count)], dim=1)
 
 
-def some_memory(count: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A query, two references, their values and which of their cells may vote."""
+def some_memory(count: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Features and cues of a query, those of two references, and their labels."""
     torch.manual_seed(0)
     query, keys = torch.randn(6, SIDE, SIDE), torch.randn(2, 6, SIDE, SIDE)
-    labels = torch.zeros(2, SIDE, SIDE)
-    labels[:, 4:9, 4:9], labels[:, 8:12, 12:20] = 1, 2
+    of_query, of_keys = torch.randn(2, SIDE, SIDE), torch.randn(2, 2, SIDE, SIDE)
+    labels = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+    labels[:, 4:9, 4:9] = 1
+    if count > 2:
+        labels[:, 8:12, 12:20] = 2
     keys[:, 1] += 2 * (labels == 1)
-    keys[:, 2] += 3 * (labels == 2)
-    return query, keys, one_hot(labels, count), torch.rand(2, SIDE, SIDE) > 0.1
+    of_keys[:, 1] += 3 * (labels == 2)
+    return query, of_query, keys, of_keys, labels
 
 
-def sides_by_definition(features: Tensor, keys: Tensor, values: Tensor, inside: Tensor) -> Tensor:
-    """Where features (6, ...) lie between each object (1) and the others (-1), cell by cell in NumPy (K - 1, ...)."""
-    near = np.zeros((len(keys), SIDE, SIDE), bool)
-    for number, y, x in torch.nonzero((values[:, 1:].sum(dim=1) > 0) & inside).tolist():
+def fitted(keys: Tensor, cues: Tensor, labels: Tensor, count: int = 3, strength: float = 0.2) -> Discriminants:
+    told = [moments(*of_frame, radius=RADIUS) for of_frame in zip(keys, cues, labels, strict=True)]
+    return Discriminants(told, range(count), strength=strength)
+
+
+def sides_by_definition(seen: Tensor, memory: Tensor, labels: Tensor) -> Tensor:
+    """Where cells (L, n) lie between each object (1) and the others (-1), by memory (N, L, h, w), in NumPy (K - 1, n)."""
+    near = np.zeros(labels.shape, bool)
+    for number, y, x in torch.nonzero(labels).tolist():
         near[number, max(0, y - RADIUS) : y + RADIUS + 1, max(0, x - RADIUS) : x + RADIUS + 1] = True
-    cells = keys.permute(0, 2, 3, 1).double().numpy()
-    which = values.argmax(dim=1).numpy()
-    groups = [cells[(which == label) & inside.numpy() & near] for label in range(values.shape[1])]
+    cells = memory.permute(0, 2, 3, 1).double().numpy()
+    groups = [cells[(labels == label).numpy() & near] for label in range(int(labels.max()) + 1)]
     means = [group.mean(axis=0) for group in groups]
     within = np.mean([np.cov(group.T, bias=True) for group in groups], axis=0)
     power = np.mean([(group**2).sum(axis=1).mean() for group in groups])
-    within += np.eye(6) * (0.1 * np.trace(within) + 1e-4 * power) / 6
+    within += np.eye(len(within)) * (0.02 * np.trace(within) + 1e-6 * power) / len(within)
     found = []
     for label in range(1, len(groups)):
         others = np.mean([mean for other, mean in enumerate(means) if other != label], axis=0)
         direction = np.linalg.inv(within) @ (means[label] - others)
         near_end, far_end = others @ direction, means[label] @ direction
-        along = np.tensordot(direction, features.double().numpy(), axes=1)
+        along = direction @ seen.double().numpy()
         found.append(np.clip(2 * (along - near_end) / (far_end - near_end) - 1, -1, 1))
     return torch.from_numpy(np.stack(found))
 
 
 def test_channels_take_from_matches_across_fishers_discriminants() -> None:
-    query, keys, values, inside = some_memory()
-    of_query, of_keys = discriminant_channels(query, keys, values, inside=inside, radius=RADIUS, strength=0.2)
-    product = (of_query[:, 7, 9, None, None, None] * of_keys.transpose(0, 1)).sum(dim=0).double()
-    asked = sides_by_definition(query[:, 7, 9], keys, values, inside)
-    offered = sides_by_definition(keys.transpose(0, 1), keys, values, inside)
-    lost = (asked[:, None, None, None] - offered).square().sum(dim=0) / 2
-    differences = -(lost - lost[0, 0, 0])
-    share = (product - product[0, 0, 0]) / differences
-    share = share[differences.abs() > 0.1]
-    assert share.min() > 0 and torch.allclose(share, share[0].expand_as(share), rtol=1e-4)
+    query, of_query, keys, of_keys, labels = some_memory()
+    discriminants = fitted(keys, of_keys, labels)
+    asked = discriminants.of_query(query, of_query)
+    offered = torch.stack([discriminants.of_key(*of_frame) for of_frame in zip(keys, of_keys, strict=True)])
+    product = torch.einsum("k,nkhw->nhw", asked[:, 7, 9], offered).double()
+
+    seen = [_functions(key.flatten(1), cues.flatten(1)) for key, cues in zip(keys, of_keys, strict=True)]
+    memory = torch.stack(seen).view(2, -1, SIDE, SIDE)
+    here = sides_by_definition(_functions(query[:, 7, 9, None], of_query[:, 7, 9, None]), memory, labels)
+    there = sides_by_definition(memory.movedim(1, 0).flatten(1), memory, labels)
+    lost = 0.2 * query.square().sum(dim=0).mean() * ((here - there).square().sum(dim=0) / 2).view_as(product)
+    assert torch.allclose(product - product[0, 0, 0], lost[0, 0, 0] - lost, atol=1e-4)
 
 
-def test_strength_is_a_share_of_the_likeness_of_a_feature_to_itself() -> None:
-    query, keys, values, inside = some_memory(2)
-    keys = torch.nn.functional.normalize(keys, dim=1) * 5
-    of_query, of_keys = discriminant_channels(query, keys, values, inside=inside, radius=RADIUS, strength=0.2)
-    assert of_query[0].abs().max() == pytest.approx(0.2 * 25) and of_keys[:, 0].abs().max() == 1
-    assert of_keys[:, 1].min() == pytest.approx(-0.1 * 25) and (of_query[1] == 1).all()
-
-
-@pytest.mark.parametrize("shown", ["nothing", "one label only", "features that are all the same", "all the frame"])
+@pytest.mark.parametrize("shown", ["nothing", "one label only", "cells that are all the same", "all the frame"])
 def test_where_nothing_tells_objects_apart_nothing_is_lost(shown: str) -> None:
-    query, keys, values, inside = some_memory()
+    query, of_query, keys, of_keys, labels = some_memory()
     if shown == "nothing":
-        inside = torch.zeros_like(inside)
-    elif shown == "one label only":
-        values = one_hot(torch.zeros(2, SIDE, SIDE), 3)
+        labels[:] = 0
     elif shown == "all the frame":
-        values = one_hot(torch.ones(2, SIDE, SIDE), 3)
+        labels[:] = 1
+    elif shown == "one label only":
+        labels[:] = 2
     else:
-        keys = torch.zeros_like(keys)
-    of_query, of_keys = discriminant_channels(query, keys, values, inside=inside, radius=RADIUS, strength=0.2)
-    assert not (of_query[:, None] * of_keys.transpose(0, 1)).any()
+        keys, of_keys = torch.zeros_like(keys), torch.zeros_like(of_keys)
+    discriminants = fitted(keys, of_keys, labels)
+    offered = torch.stack([discriminants.of_key(*of_frame) for of_frame in zip(keys, of_keys, strict=True)])
+    product = torch.einsum("khw,nkhw->nhw", discriminants.of_query(query, of_query), offered)
+    assert torch.allclose(product - product[0, 0, 0], torch.zeros_like(product), atol=1e-6)
+
+
+def test_moments_of_frames_add_up() -> None:
+    _, _, keys, of_keys, labels = some_memory()
+    one, other = (moments(*of_frame, radius=RADIUS) for of_frame in zip(keys, of_keys, labels, strict=True))
+    both = moments(*(torch.cat(tuple(part), dim=-1) for part in (keys, of_keys, labels)), radius=RADIUS)
+    together = one[1] + other[1]
+    assert together.cells == both[1].cells == 50
+    assert torch.allclose(together.products, both[1].products) and torch.allclose(together.sums, both[1].sums)
 
 
 def test_a_thin_object_that_one_direction_of_eight_tells_apart_is_found() -> None:
     torch.manual_seed(1)
-    labels = torch.zeros(2, SIDE, SIDE)
+    labels = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
     labels[:, 6:18, 11:14] = 1
-    values, inside = one_hot(labels, 2), torch.ones_like(labels, dtype=torch.bool)
 
     def features(labels: Tensor) -> Tensor:
         of_cells = torch.randn(*labels.shape, 8)
@@ -98,14 +109,43 @@ def test_a_thin_object_that_one_direction_of_eight_tells_apart_is_found() -> Non
         return 3 * torch.nn.functional.normalize(of_cells, dim=-1).movedim(-1, -3)
 
     query, keys = features(labels[0]), features(labels)
+    assert found_of(labels, query, keys, torch.zeros(2, 1, SIDE, SIDE), torch.zeros(1, SIDE, SIDE)) > 0.7
+
+
+def test_an_object_that_its_features_do_not_tell_apart_is_found_by_its_colour_off_a_plane() -> None:
+    torch.manual_seed(2)
+    labels = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+    labels[:, 6:18, 9:15] = 1
+    inner = labels[:, None].float()
+    of_keys = torch.sign(torch.randn(2, 1, SIDE, SIDE)) * (1 - inner) * 1.5 + 0.1 * torch.randn(2, 1, SIDE, SIDE)
+    keys = 3 * torch.nn.functional.normalize(torch.randn(2, 8, SIDE, SIDE), dim=1)
+    query = 3 * torch.nn.functional.normalize(torch.randn(8, SIDE, SIDE), dim=0)
+    assert found_of(labels, query, keys, of_keys, of_keys[0]) > 0.7
+
+
+def found_of(labels: Tensor, query: Tensor, keys: Tensor, of_keys: Tensor, of_query: Tensor) -> float:
+    """The share of an object that is found, which is less than half without its discriminant."""
+    values = one_hot(labels, 2)
 
     def found(scores: Tensor) -> float:
         answer = scores.argmax(dim=0).bool()
-        assert (answer & ~labels[0].bool()).float().mean() < 0.01
+        assert (answer & ~labels[0].bool()).float().mean() < 0.03
         return float(answer[labels[0].bool()].float().mean())
 
-    plain = propagate(query, keys, values, radius=5, top_k=9)
-    channels, of_keys = discriminant_channels(query, keys, values, inside=inside, radius=5, strength=0.2)
-    told_apart = propagate(beside(query, channels), torch.cat((keys, of_keys), dim=1), values, radius=5, top_k=9)
-    assert found(plain) < 0.5 < 0.7 < found(told_apart)
-    assert found(adjusted(plain, values, inside=inside, radius=5, strength=0.2)) > found(plain) + 0.1
+    assert found(propagate(query, keys, values, radius=5, top_k=9)) < 0.6
+    discriminants = fitted(keys, of_keys, labels, count=2)
+    wider = torch.stack(
+        [torch.cat((key, discriminants.of_key(key, cues))) for key, cues in zip(keys, of_keys, strict=True)]
+    )
+    asked = beside(query, discriminants.of_query(query, of_query))
+    return found(propagate(asked, wider, values, radius=5, top_k=9))
+
+
+def test_adjustment_gives_the_thin_what_is_near_to_it() -> None:
+    values, inside = torch.zeros(1, 2, SIDE, SIDE), torch.ones(1, SIDE, SIDE, dtype=torch.bool)
+    values[:, 1, :, 12], values[:, 0] = 1, 1
+    values[:, 0, :, 12] = 0
+    scores = torch.full((2, SIDE, SIDE), 0.5)
+    fair = adjusted(scores, values, inside=inside, radius=5, strength=0.2)
+    assert (fair[1, :, 12] > 0.55).all() and torch.allclose(fair.sum(dim=0), scores.sum(dim=0))
+    assert adjusted(scores, values, inside=inside, radius=5, strength=0) is scores

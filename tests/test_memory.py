@@ -9,7 +9,10 @@ from mamp.memory import MAX_GIVEN, Memory, MemoryBank, reference_frames
 
 def memory() -> Memory:
     return Memory(
-        image=np.zeros((4, 4, 3), np.uint8), key=torch.zeros(1, 1, 1), value=torch.zeros(1, 1, dtype=torch.uint8)
+        image=np.zeros((4, 4, 3), np.uint8),
+        key=torch.zeros(1, 1, 1),
+        cues=torch.zeros(0, 1, 1),
+        value=torch.zeros(1, 1, dtype=torch.uint8),
     )
 
 
