@@ -30,10 +30,11 @@ class Moments:
 
     cells: Tensor  # how many, ()
     sums: Tensor  # of the functions (L,)
-    products: Tensor  # of any two, summed (L, L)
+    products: Tensor  # of any two, summed (L, L) in single precision, for many objects in many frames are held
 
     def __add__(self, other: Moments) -> Moments:
-        return Moments(self.cells + other.cells, self.sums + other.sums, self.products + other.products)
+        products = self.products.double() + other.products
+        return Moments(self.cells + other.cells, self.sums + other.sums, products)
 
 
 def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[int, Moments]:
@@ -47,7 +48,7 @@ def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[in
             their surroundings.
 
     Returns:
-        Moments in double precision, by label; only of labels that are there.
+        Moments by label; only of labels that are there.
     """
     near = window_sums((value > 0).to(key.dtype)[None], radius)[0] > 0
     found = {}
@@ -55,7 +56,7 @@ def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[in
         whose = near & (value == label)
         # Sums of thousands of numbers: in single precision they would hang on the number of threads.
         seen = _functions(key[:, whose], cues[:, whose]).double()
-        found[label] = Moments(torch.tensor(seen.shape[1], dtype=seen.dtype), seen.sum(dim=1), seen @ seen.T)
+        found[label] = Moments(torch.tensor(seen.shape[1], dtype=seen.dtype), seen.sum(dim=1), (seen @ seen.T).float())
     return found
 
 
@@ -80,7 +81,9 @@ class Discriminants:
         if not self._told:
             return
         means = torch.stack([seen[labels[number]].sums / seen[labels[number]].cells for number in present])
-        squares = sum(seen[labels[number]].products / seen[labels[number]].cells for number in present) / len(present)
+        squares = sum(seen[labels[number]].products.double() / seen[labels[number]].cells for number in present) / len(
+            present
+        )
         assert isinstance(squares, Tensor)
         within = squares - means.T @ means / len(present)
         ridge = _RIDGE * within.trace().clamp(min=0) + _LEAST * squares.trace()

@@ -314,7 +314,7 @@ class MaskTracker:
 
     def _cues(self, colours: Tensor, objects: Tensor) -> Tensor:
         """What cells are told apart by beside their features (D, h, w); ``objects`` (h, w) bool."""
-        if not (self.chained and self.discriminant):
+        if not self.discriminant:
             return colours
         motion = colours.new_zeros(1, *colours.shape[1:]) if self._came is None else motion_cue(self._came, objects)
         return torch.cat((colours, motion))

@@ -95,7 +95,7 @@ def test_moments_of_frames_add_up() -> None:
     both = moments(*(torch.cat(tuple(part), dim=-1) for part in (keys, of_keys, labels)), radius=RADIUS)
     together = one[1] + other[1]
     assert together.cells == both[1].cells == 50
-    assert torch.allclose(together.products, both[1].products) and torch.allclose(together.sums, both[1].sums)
+    assert torch.allclose(together.products.float(), both[1].products) and torch.allclose(together.sums, both[1].sums)
 
 
 def test_a_thin_object_that_one_direction_of_eight_tells_apart_is_found() -> None:
