@@ -72,9 +72,9 @@ class TimedTracker(MaskTracker):
         with self._without_waiting("match"):
             return self._awaited(super()._match(frame, query, cues, t, references))
 
-    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor) -> Memory:
+    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor, *, given: bool) -> Memory:
         with self.clock.stage("match"):
-            return super()._memory(frame, key, cues, value)
+            return super()._memory(frame, key, cues, value, given=given)
 
     @contextmanager
     def _without_waiting(self, name: str) -> Iterator[None]:

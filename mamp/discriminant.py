@@ -2,7 +2,8 @@
 
 Features were learnt for any clip, and a vote counts all their directions alike. The memory knows more: which cells are
 an object's and which are around it. Fisher's linear discriminant makes one direction of that for each object, and
-matches whose ends lie on different sides of it count less. What it sees of a cell are its feature, its cues and random
+matches whose ends lie on different sides of it count less. So do cells of memory on the other side than the label that
+was found for them: one wrong vote is not to teach the next. What it sees of a cell are its feature, its cues and random
 functions of both, so that a side need not be bounded by a plane.
 """
 
@@ -110,11 +111,24 @@ class Discriminants:
         likeness = query.square().sum(dim=0).mean()
         return torch.cat((self._sides(query, cues) * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
 
-    def of_key(self, key: Tensor, cues: Tensor) -> Tensor:
-        """As ``of_query``, for a reference (K, h, w)."""
+    def of_key(self, key: Tensor, cues: Tensor, doubted: Tensor | None = None) -> Tensor:
+        """As ``of_query``, for a reference.
+
+        Args:
+            key: Features (C, h, w).
+            cues: As those of the query (D, h, w).
+            doubted: Which cells are whose (K, h, w), 0 or 1, where masks may be wrong; ``None`` where they are not
+                doubted. A cell that lies on the other side than its label loses all of its votes by as much.
+
+        Returns:
+            (K, h, w).
+        """
         sides = self._sides(key, cues)
         # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
-        return torch.cat((sides, sides.square().sum(dim=0, keepdim=True) * (-self._strength / 2)))
+        lost = sides.square().sum(dim=0, keepdim=True) / 2
+        if doubted is not None:
+            lost += (sides * (1 - 2 * doubted[1:])).clamp(min=0).amax(dim=0, keepdim=True)
+        return torch.cat((sides, lost * -self._strength))
 
     def _sides(self, features: Tensor, cues: Tensor) -> Tensor:
         """Where cells lie: 1 at the mean of an object and beyond, -1 at that of all others (K - 1, h, w)."""

@@ -57,6 +57,7 @@ class Memory:
     cues: Tensor  # what else tells cells apart (D, h, w)
     value: Tensor  # labels of the cells (h, w) uint8: one byte a cell, whatever the number of objects
     moments: Mapping[int, Moments] = field(default_factory=dict)  # what they tell of the labels, where it is asked for
+    given: bool = False  # its mask was given, not tracked
     motion: Tensor | None = None  # displacement of the newest frame to this one (2, h, w) [cells], where it is followed
 
 
@@ -94,15 +95,14 @@ class MemoryBank:
         """Changes what is kept of a frame."""
         self._frames[t] = memory
 
-    def add(self, t: int, memory: Memory, *, given: bool = False) -> None:
+    def add(self, t: int, memory: Memory) -> None:
         """Keeps frame ``t``, and lets go of what no later query can ask for.
 
         Args:
             t: Number of the frame; they come in order.
-            memory: What is kept of it.
-            given: Its mask was given: it stays a reference.
+            memory: What is kept of it; it stays a reference if its mask was given.
         """
-        if given and t > 0:
+        if memory.given and t > 0:
             self._given = [*self._given, t][-MAX_GIVEN:]
         self._frames[t] = memory
         keep = frames_in_memory(t + 1, long_term=self.long_term, short_term=self.short_term, given=self._given)

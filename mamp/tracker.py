@@ -104,6 +104,7 @@ class MaskTracker:
         self.short_of_memory = False
         self._flows = None if flow is None else Flows(flow)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
+        self._trusted_until = max(self._long_term, default=0)  # masks soon after the given one are mostly right
         self.reset()
 
     def reset(self) -> None:
@@ -174,9 +175,8 @@ class MaskTracker:
         value = self._value(at_frame)
         cues = self._cues(colours, value > 0)
         if mask is not None and self._t > 0:
-            self._tell_earlier_frames(self._memory(frame, key, cues, self._value(mask)))
-        memory = self._memory(frame, key, cues, value)
-        self._bank.add(self._t, memory, given=mask is not None)
+            self._tell_earlier_frames(self._memory(frame, key, cues, self._value(mask), given=True))
+        self._bank.add(self._t, self._memory(frame, key, cues, value, given=mask is not None))
         self._t += 1
         return answer
 
@@ -204,7 +204,7 @@ class MaskTracker:
         self._learn_labels(mask)
         key, colours = self._encode(frame)
         value = self._value(mask)
-        self._bank.add(t, self._memory(frame, key, self._cues(colours, value > 0), value), given=given)
+        self._bank.add(t, self._memory(frame, key, self._cues(colours, value > 0), value, given=given))
 
     def frames_to_recall(self, t: int, given: Collection[int] = ()) -> list[int]:
         """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
@@ -267,7 +267,7 @@ class MaskTracker:
         first = self._bank.all().get(0)
         if first is not None:
             cues = torch.cat((first.cues[:-1], motion_cue(-flow, first.value > 0)))
-            told = self._memory(first.image, first.key, cues, first.value)
+            told = self._memory(first.image, first.key, cues, first.value, given=first.given)
             self._bank.replace(0, replace(told, motion=first.motion))
 
     def _look_ahead(self, frame: Frame, coming: Frame) -> None:
@@ -339,12 +339,12 @@ class MaskTracker:
             found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
-            told = self._memory(memory.image, memory.key, memory.cues, value)
+            told = self._memory(memory.image, memory.key, memory.cues, value, given=memory.given)
             self._bank.replace(t, replace(told, motion=memory.motion))
 
-    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor) -> Memory:
+    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor, *, given: bool) -> Memory:
         told = moments(key, cues, value, radius=self.radius) if self.discriminant else {}
-        return Memory(image=frame, key=key, cues=cues, value=value, moments=told)
+        return Memory(image=frame, key=key, cues=cues, value=value, moments=told, given=given)
 
     def _value(self, mask: Mask) -> Tensor:
         return to_cells(self._tensor(mask))
@@ -374,7 +374,8 @@ class MaskTracker:
                 value, _ = fetch(value, motion)
             keys[number, :C], values[number] = key, value == labels[:, None, None]
             if fitted:
-                keys[number, C:] = fitted.of_key(key, of_key)
+                doubted = reference > self._trusted_until and not memory.given
+                keys[number, C:] = fitted.of_key(key, of_key, values[number] if doubted else None)
         if fitted:
             query = beside(query, fitted.of_query(query, cues))
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)

@@ -89,6 +89,19 @@ def test_where_nothing_tells_objects_apart_nothing_is_lost(shown: str) -> None:
     assert torch.allclose(product - product[0, 0, 0], torch.zeros_like(product), atol=1e-6)
 
 
+def test_a_cell_on_the_other_side_than_its_label_loses_votes_where_it_is_doubted() -> None:
+    _, _, keys, of_keys, labels = some_memory(2)
+    discriminants = fitted(keys, of_keys, labels, count=2)
+    values = one_hot(labels, 2)[0]
+    trusted = discriminants.of_key(keys[0], of_keys[0])
+    doubted = discriminants.of_key(keys[0], of_keys[0], values)
+    side = trusted[0] * torch.where(labels[0] == 1, 1, -1)  # > 0 where the label agrees with it
+    assert torch.equal(doubted[0], trusted[0]) and (side > 0).any() and (side < 0).any()
+    assert torch.allclose(trusted[1] - doubted[1], 0.2 * (-side).clamp(min=0), atol=1e-6)
+    turned = discriminants.of_key(keys[0], of_keys[0], 1 - values)
+    assert torch.allclose(trusted[1] - turned[1], 0.2 * side.clamp(min=0), atol=1e-6)
+
+
 def test_moments_of_frames_add_up() -> None:
     _, _, keys, of_keys, labels = some_memory()
     one, other = (moments(*of_frame, radius=RADIUS) for of_frame in zip(keys, of_keys, labels, strict=True))

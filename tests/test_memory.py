@@ -7,12 +7,13 @@ import torch
 from mamp.memory import MAX_GIVEN, Memory, MemoryBank, reference_frames
 
 
-def memory() -> Memory:
+def memory(*, given: bool = False) -> Memory:
     return Memory(
         image=np.zeros((4, 4, 3), np.uint8),
         key=torch.zeros(1, 1, 1),
         cues=torch.zeros(0, 1, 1),
         value=torch.zeros(1, 1, dtype=torch.uint8),
+        given=given,
     )
 
 
@@ -42,7 +43,7 @@ def test_bank_holds_every_frame_that_is_asked_and_stays_bounded(
 def test_frames_with_given_masks_stay_but_not_without_end() -> None:
     bank = MemoryBank()
     for t in range(100):
-        bank.add(t, memory(), given=t % 10 == 0)
+        bank.add(t, memory(given=t % 10 == 0))
     references = list(bank.references(100))
     assert [frame for frame in references if frame % 10 == 0] == [0, *range(100 - 10 * MAX_GIVEN, 100, 10)]
     assert len(bank) <= 2 + 5 + MAX_GIVEN
