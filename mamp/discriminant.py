@@ -23,6 +23,7 @@ from mamp.matching import window_sums
 _RIDGE = 0.02  # of the mean variance within a label: directions in which little was seen count less
 _LEAST = 1e-6  # of the mean square of what is seen: a memory in which nothing varies tells nothing apart
 _BENDS = 128  # random functions: twice as many are no better
+_UNLIKE = 0.3  # how far background may lie on an object's side undoubted: it looks like many things, an object like few
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Discriminants:
             key: Features (C, h, w).
             cues: As those of the query (D, h, w).
             doubted: Which cells are whose (K, h, w), 0 or 1, where masks may be wrong; ``None`` where they are not
-                doubted. A cell that lies on the other side than its label loses all of its votes by as much.
+                doubted. A cell loses votes by how far it lies on the other side than its label, and background by how
+                far beyond 0.3 of the way to the object's mean.
 
         Returns:
             (K, h, w).
@@ -127,7 +129,10 @@ class Discriminants:
         # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
         lost = sides.square().sum(dim=0, keepdim=True) / 2
         if doubted is not None:
-            lost += (sides * (1 - 2 * doubted[1:])).clamp(min=0).amax(dim=0, keepdim=True)
+            own = doubted[1:]
+            allowed = _UNLIKE * (1 - own)
+            astray = (sides * (1 - 2 * own) - allowed) / (1 - allowed)
+            lost += astray.clamp(min=0).amax(dim=0, keepdim=True)
         return torch.cat((sides, lost * -self._strength))
 
     def _sides(self, features: Tensor, cues: Tensor) -> Tensor:
