@@ -118,7 +118,7 @@ class Discriminants:
         Args:
             key: Features (C, h, w).
             cues: As those of the query (D, h, w).
-            doubted: Which cells are whose (K, h, w), 0 or 1, where masks may be wrong; ``None`` where they are not
+            doubted: Which cells are whose (K, h, w) bool, where masks may be wrong; ``None`` where they are not
                 doubted. A cell loses votes by how far it lies on the other side than its label, and background by how
                 far beyond 0.3 of the way to the object's mean.
 
@@ -129,9 +129,7 @@ class Discriminants:
         # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
         lost = sides.square().sum(dim=0, keepdim=True) / 2
         if doubted is not None:
-            own = doubted[1:]
-            allowed = _UNLIKE * (1 - own)
-            astray = (sides * (1 - 2 * own) - allowed) / (1 - allowed)
+            astray = torch.where(doubted[1:], -sides, (sides - _UNLIKE) / (1 - _UNLIKE))
             lost += astray.clamp(min=0).amax(dim=0, keepdim=True)
         return torch.cat((sides, lost * -self._strength))
 

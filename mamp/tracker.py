@@ -365,17 +365,16 @@ class MaskTracker:
         values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
         inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
         for number, (reference, memory) in enumerate(references.items()):
-            key, of_key, value = memory.key, memory.cues, memory.value[None]
+            key, value = memory.key, memory.value == labels[:, None, None]
+            if fitted:
+                doubted = reference > self._trusted_until and not memory.given
+                key = torch.cat((key, fitted.of_key(key, memory.cues, value if doubted else None)))
             if self._flows is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
                 key, inside[number] = fetch(key, motion)
-                of_key, _ = fetch(of_key, motion)
                 value, _ = fetch(value, motion)
-            keys[number, :C], values[number] = key, value == labels[:, None, None]
-            if fitted:
-                doubted = reference > self._trusted_until and not memory.given
-                keys[number, C:] = fitted.of_key(key, of_key, values[number] if doubted else None)
+            keys[number], values[number] = key, value
         if fitted:
             query = beside(query, fitted.of_query(query, cues))
         vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)

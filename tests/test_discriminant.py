@@ -92,12 +92,12 @@ def test_where_nothing_tells_objects_apart_nothing_is_lost(shown: str) -> None:
 def test_a_cell_on_the_other_side_than_its_label_loses_votes_where_it_is_doubted() -> None:
     _, _, keys, of_keys, labels = some_memory(2)
     discriminants = fitted(keys, of_keys, labels, count=2)
-    values = one_hot(labels, 2)[0]
+    values = one_hot(labels, 2)[0] > 0
     trusted = discriminants.of_key(keys[0], of_keys[0])
     doubted = discriminants.of_key(keys[0], of_keys[0], values)
     assert torch.equal(doubted[0], trusted[0])
     assert torch.allclose(trusted[1] - doubted[1], 0.2 * astray(trusted[0], labels[0]), atol=1e-6)
-    turned = discriminants.of_key(keys[0], of_keys[0], 1 - values)
+    turned = discriminants.of_key(keys[0], of_keys[0], ~values)
     assert torch.allclose(trusted[1] - turned[1], 0.2 * astray(trusted[0], 1 - labels[0]), atol=1e-6)
     assert (turned[1] < trusted[1]).any()
 
