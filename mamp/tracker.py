@@ -52,8 +52,9 @@ class MaskTracker:
             each reference, as the paper does.
         edges: Where objects end between cells: "image" lets the colours of the frame say it, "votes" interpolates the
             scores, as the paper does.
-        discriminant: How much a match loses whose ends lie on different sides of what tells an object apart, as a share
-            of the likeness of a feature to itself; 0 for nothing, as in the paper. See ``Discriminants``.
+        discriminant: How much a match loses whose ends lie on different sides of what tells an object apart, or whose
+            end in memory lies on the other side than its label, as a share of the likeness of a feature to itself; 0 for
+            nothing, as in the paper. See ``Discriminants``.
         adjustment: How much it counts against a label that more cells of it could vote, an exponent; 0 for not at all,
             as in the paper. See ``adjusted``.
         device: Where it runs; the encoder's device, else the CPU.
