@@ -119,8 +119,8 @@ class Discriminants:
             key: Features (C, h, w).
             cues: As those of the query (D, h, w).
             doubted: Which cells are whose (K, h, w) bool, where masks may be wrong; ``None`` where they are not
-                doubted. A cell loses votes by how far it lies on the other side than its label, and background by how
-                far beyond 0.3 of the way to the object's mean.
+                doubted. An object's cell loses votes by how far it lies on the other side of its own discriminant, and
+                background by how far it lies on any object's beyond 0.3 of the way to its mean.
 
         Returns:
             (K, h, w).
@@ -129,7 +129,7 @@ class Discriminants:
         # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
         lost = sides.square().sum(dim=0, keepdim=True) / 2
         if doubted is not None:
-            astray = torch.where(doubted[1:], -sides, (sides - _UNLIKE) / (1 - _UNLIKE))
+            astray = torch.where(doubted[1:], -sides, (sides - _UNLIKE) / (1 - _UNLIKE) * doubted[:1])
             lost += astray.clamp(min=0).amax(dim=0, keepdim=True)
         return torch.cat((sides, lost * -self._strength))
 

@@ -102,6 +102,17 @@ def test_a_cell_on_the_other_side_than_its_label_loses_votes_where_it_is_doubted
     assert (turned[1] < trusted[1]).any()
 
 
+def test_an_object_is_doubted_by_its_own_discriminant_alone() -> None:
+    _, _, keys, of_keys, labels = some_memory(3)
+    discriminants = fitted(keys, of_keys, labels, count=3)
+    of_keys[:, 1] += 3 * (labels == 1)  # the first looks like the second from now on
+    trusted = discriminants.of_key(keys[0], of_keys[0])
+    doubted = discriminants.of_key(keys[0], of_keys[0], one_hot(torch.ones_like(labels), 3)[0] > 0)
+    first, second = trusted[:2]
+    assert torch.allclose(trusted[2] - doubted[2], 0.2 * (-first).clamp(min=0), atol=1e-6)
+    assert ((second - 0.3) / 0.7 > (-first).clamp(min=0)).any()  # the second's would say more
+
+
 def astray(side: Tensor, label: Tensor) -> Tensor:
     """How far cells are from their label's side; background may be a little on the object's."""
     return torch.where(label == 1, (-side).clamp(min=0), (side - 0.3).clamp(min=0) / 0.7)
