@@ -72,9 +72,9 @@ class TimedTracker(MaskTracker):
         with self._without_waiting("match"):
             return self._awaited(super()._match(frame, query, cues, t, references))
 
-    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor, *, given: bool) -> Memory:
+    def _with_moments(self, memory: Memory) -> Memory:
         with self.clock.stage("match"):
-            return super()._memory(frame, key, cues, value, given=given)
+            return super()._with_moments(memory)
 
     @contextmanager
     def _without_waiting(self, name: str) -> Iterator[None]:

@@ -105,7 +105,6 @@ class MaskTracker:
         self.short_of_memory = False
         self._flows = None if flow is None else Flows(flow)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
-        self._trusted_until = max(self._long_term, default=0)  # masks soon after the given one are mostly right
         self.reset()
 
     def reset(self) -> None:
@@ -175,9 +174,10 @@ class MaskTracker:
             self.confidence |= {int(label): 1.0 for label in np.unique(mask) if label}
         value = self._value(at_frame)
         cues = self._cues(colours, value > 0)
+        memory = Memory(image=frame, key=key, cues=cues, value=value, given=mask is not None)
         if mask is not None and self._t > 0:
-            self._tell_earlier_frames(self._memory(frame, key, cues, self._value(mask), given=True))
-        self._bank.add(self._t, self._memory(frame, key, cues, value, given=mask is not None))
+            self._tell_earlier_frames(self._with_moments(replace(memory, value=self._value(mask))))
+        self._bank.add(self._t, self._with_moments(memory))
         self._t += 1
         return answer
 
@@ -205,7 +205,8 @@ class MaskTracker:
         self._learn_labels(mask)
         key, colours = self._encode(frame)
         value = self._value(mask)
-        self._bank.add(t, self._memory(frame, key, self._cues(colours, value > 0), value, given=given))
+        cues = self._cues(colours, value > 0)
+        self._bank.add(t, self._with_moments(Memory(image=frame, key=key, cues=cues, value=value, given=given)))
 
     def frames_to_recall(self, t: int, given: Collection[int] = ()) -> list[int]:
         """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
@@ -268,8 +269,7 @@ class MaskTracker:
         first = self._bank.all().get(0)
         if first is not None:
             cues = torch.cat((first.cues[:-1], motion_cue(-flow, first.value > 0)))
-            told = self._memory(first.image, first.key, cues, first.value, given=first.given)
-            self._bank.replace(0, replace(told, motion=first.motion))
+            self._bank.replace(0, self._with_moments(replace(first, cues=cues)))
 
     def _look_ahead(self, frame: Frame, coming: Frame) -> None:
         """Starts on the flows that the step after this one, which takes ``frame``, will ask for."""
@@ -340,12 +340,13 @@ class MaskTracker:
             found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
-            told = self._memory(memory.image, memory.key, memory.cues, value, given=memory.given)
-            self._bank.replace(t, replace(told, motion=memory.motion))
+            self._bank.replace(t, self._with_moments(replace(memory, value=value)))
 
-    def _memory(self, frame: Frame, key: Tensor, cues: Tensor, value: Tensor, *, given: bool) -> Memory:
-        told = moments(key, cues, value, radius=self.radius) if self.discriminant else {}
-        return Memory(image=frame, key=key, cues=cues, value=value, moments=told, given=given)
+    def _with_moments(self, memory: Memory) -> Memory:
+        """A memory with what it now tells of its labels, where that is asked for."""
+        if not self.discriminant:
+            return memory
+        return replace(memory, moments=moments(memory.key, memory.cues, memory.value, radius=self.radius))
 
     def _value(self, mask: Mask) -> Tensor:
         return to_cells(self._tensor(mask))
@@ -368,8 +369,9 @@ class MaskTracker:
         for number, (reference, memory) in enumerate(references.items()):
             key, value = memory.key, memory.value == labels[:, None, None]
             if fitted:
-                doubted = reference > self._trusted_until and not memory.given
-                key = torch.cat((key, fitted.of_key(key, memory.cues, value if doubted else None)))
+                # Masks soon after the given one are mostly right.
+                trusted = memory.given or reference <= max(self._long_term, default=0)
+                key = torch.cat((key, fitted.of_key(key, memory.cues, None if trusted else value)))
             if self._flows is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
