@@ -6,6 +6,8 @@ into windows. Only ``mamp.benchmark`` and the tests use it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ from mamp.encoder import EncoderFunction
 from mamp.flow import FlowFunction, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.memory import reference_frames
+from mamp.tracker import device_of
 
 Frame = NDArray[np.uint8]
 
@@ -35,6 +38,7 @@ class PaperCode:
 
     def __init__(self, encoder: EncoderFunction, flow: FlowFunction, *, radius: int = 12, top_k: int = 36) -> None:
         self.encoder, self.flow, self.radius, self.top_k = encoder, flow, radius, top_k
+        self.device = device_of(encoder)
         self.frames: list[Frame] = []
         self.masks: list[Frame] = []
 
@@ -49,24 +53,27 @@ class PaperCode:
         return mask
 
     def _track(self, frame: Frame, t: int) -> Frame:
-        labels = torch.from_numpy(np.unique(self.masks[0])).long()
+        labels = self._tensor(np.unique(self.masks[0])).long()
         query = self._encode(frame)
         similarities, carried = [], []
         for index in reference_frames(t):
             reference, mask = self.frames[index], self.masks[index]
-            cells = to_cells(torch.from_numpy(mask)).long()
+            cells = to_cells(self._tensor(mask)).long()
             values = (cells == labels[:, None, None]).float()  # (K, h, w)
-            flow = to_cell_units(torch.from_numpy(self.flow(frame, reference))).round()
+            flow = to_cell_units(self._tensor(self.flow(frame, reference))).round()
             both, inside = warp(torch.cat((self._encode(reference), values))[None], flow[None])
             key, value = both[0, : len(query)], both[0, len(query) :]
             similarities.append(self._all_similarities(query, key, inside[0]))
             carried.append(self._unfolded(value))
         scores = self._vote(torch.cat(similarities), torch.cat(carried, dim=1))
         best = to_pixels(scores, frame.shape[:2], frame.shape[:2]).argmax(dim=0)
-        return np.asarray(labels[best].numpy(), np.uint8)
+        return np.asarray(labels[best].cpu().numpy(), np.uint8)
 
     def _encode(self, frame: Frame) -> Tensor:
-        return self.encoder(pad_to_stride(rgb_to_lab(torch.from_numpy(frame)))[None])[0].float()
+        return self.encoder(pad_to_stride(rgb_to_lab(self._tensor(frame)))[None])[0].float()
+
+    def _tensor(self, numbers: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(numbers).to(self.device)
 
     def _all_similarities(self, query: Tensor, key: Tensor, inside: Tensor) -> Tensor:
         """Every cell with its window, one shift at a time (side * side, h, w)."""

@@ -1,0 +1,111 @@
+"""The same on a CUDA GPU as on the CPU. Skipped where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mamp import Settings, load_encoder, read_mask, segment_video
+from mamp.__main__ import main
+from mamp.discriminant import Discriminants, moments
+from mamp.made_up import made_up_clip, made_up_frames, made_up_mask
+from mamp.matching import SMALL_BLOCK, propagate
+from mamp.result import Result
+from mamp.tracker import Frame
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+
+SIZE = (240, 426)
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def follow(device: str, objects: int, frames: int = 24) -> list[Frame]:
+    settings = Settings(device=device)
+    tracker = settings.tracker(settings.encoder(), settings.flow_function())
+    return list(tracker.track(made_up_frames(SIZE, frames), {0: made_up_mask(SIZE, objects)}))
+
+
+@pytest.mark.parametrize("top_k", [1, 9, None])
+@pytest.mark.parametrize("block", [None, SMALL_BLOCK])
+def test_votes_are_those_of_the_cpu(top_k: int | None, block: int | None) -> None:
+    N, C, K, h, w = 3, 16, 4, 27, 45
+    query, keys = 4 * numbers(C, h, w), 4 * numbers(N, C, h, w, seed=1)
+    values = torch.nn.functional.one_hot(torch.arange(N * h * w).view(N, h, w) // 7 % K, K).permute(0, 3, 1, 2).float()
+    inside = numbers(N, h, w, seed=2) > -1
+    tensors = (query, keys, values, inside)
+
+    def vote(device: str) -> torch.Tensor:
+        query, keys, values, inside = (tensor.to(device) for tensor in tensors)
+        return propagate(query, keys, values, inside=inside, radius=5, top_k=top_k, block=block).cpu()
+
+    torch.testing.assert_close(vote("cuda"), vote("cpu"), atol=2e-3, rtol=0)
+
+
+def test_sides_are_those_of_the_cpu() -> None:
+    key, cues = 4 * numbers(64, 30, 40), numbers(22, 30, 40, seed=1)
+    value = torch.zeros(30, 40, dtype=torch.uint8)
+    value[8:20, 5:15], value[8:20, 20:30] = 1, 2
+    key[:3] += 3 * value
+
+    def sides(device: str) -> torch.Tensor:
+        at = [tensor.to(device) for tensor in (key, cues, value)]
+        told = moments(*at, radius=6)
+        return Discriminants([told], [0, 1, 2], strength=0.2).of_query(*at[:2]).cpu()
+
+    torch.testing.assert_close(sides("cuda"), sides("cpu"), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("objects", [1, 3])
+def test_masks_are_those_of_the_cpu(objects: int) -> None:
+    equal = [(one == other).mean() for one, other in zip(follow("cuda", objects), follow("cpu", objects), strict=True)]
+    assert min(equal) > 0.995
+
+
+def test_the_same_clip_gives_the_same_masks_twice() -> None:
+    np.testing.assert_array_equal(follow("cuda", 3), follow("cuda", 3))
+
+
+def test_a_gpu_short_of_memory_goes_on_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = follow("cuda", 1, frames=8)
+    _, total = torch.cuda.mem_get_info()
+
+    def greedy(*arguments: Any, block: int | None, **settings: Any) -> torch.Tensor:
+        if block is None:
+            torch.empty(2 * total, dtype=torch.uint8, device="cuda")
+        return propagate(*arguments, block=block, **settings)
+
+    monkeypatch.setattr("mamp.tracker.propagate", greedy)
+    found = follow("cuda", 1, frames=8)
+    assert min((one == other).mean() for one, other in zip(found, usual, strict=True)) > 0.995
+
+
+def test_a_clip_through_to_its_files(tmp_path: Path) -> None:
+    clip = made_up_clip(tmp_path / "clip.mp4", SIZE[0], 12)
+    mask = made_up_mask(SIZE, 2)
+
+    def masks(device: str) -> list[Frame]:
+        folder = tmp_path / device
+        list(segment_video(clip, {4: mask}, folder, settings=Settings(device=device)))
+        return [read_mask(path) for path in sorted(Result(folder).masks_dir.glob("*.png"))]
+
+    equal = [(one == other).mean() for one, other in zip(masks("cuda"), masks("cpu"), strict=True)]
+    assert min(equal) > 0.995
+
+
+def test_training_learns_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "clips").mkdir()
+    made_up_clip(tmp_path / "clips" / "one.mp4", 120, 24)
+    words = ["train", str(tmp_path / "clips"), "--out", str(tmp_path / "run"), "--device", "cuda", "--batch", "4"]
+    words += ["--crop", "64", "--workers", "0", "--motion-weight", "1", "--temperature", "0.05", "--start", "patches"]
+    assert main([*words, "--samples", "40"]) == 0
+    assert main([*words, "--samples", "40"]) == 0
+    assert "resuming after 40 samples" in capsys.readouterr().err
+    encoder = load_encoder(tmp_path / "run" / "mamp.safetensors", device="cuda")
+    assert encoder(numbers(1, 3, 64, 64).cuda()).isfinite().all()
