@@ -7,7 +7,6 @@ matches are fetched by index. Tiles whose windows hold one label only, most of t
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -87,20 +86,23 @@ def propagate(
     needs_vote, said = _what_all_say(values, muted, side, (rows, columns))
     answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
     held = block or (_BLOCK_ON_CPU if keys.device.type == "cpu" else _BLOCK)
-    at_once = max(1, min(columns, held // (N * _TILE * _TILE * reach * reach)))
+    needed = needs_vote.nonzero()  # rows and columns (M, 2)
+    at_once = max(1, min(len(needed), held // (N * _TILE * _TILE * reach * reach)))
     product = keys.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
-    for row, column, end in _runs(needs_vote, at_once):
-        near = windows[row, column:end].flatten(2)  # (T, C+1, N * reach * reach), copied here
+    for first in range(0, len(needed), at_once):
+        some = needed[first : first + at_once]
+        at = some.unbind(dim=1)
+        near = torch.stack([windows[row, column] for row, column in some.tolist()]).flatten(2)  # (T, C+1, N * reach^2)
         with _onednn_asked(keys.device):
-            torch.bmm(tiles[row, column:end], near, out=product[: len(near)])
+            torch.bmm(tiles[at], near, out=product[: len(near)])
         similarity, chosen = _matches(product[: len(near)], N, side, top_k)
-        corners = (row * wp + torch.arange(column, end, device=keys.device)) * _TILE
+        corners = (at[0] * wp + at[1]) * _TILE
         origins = (corners[:, None] + in_tile).reshape(-1, 1)
         affinity = similarity.softmax(dim=1)
         scores = F.embedding_bag(
             origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum"
         )
-        answers[row, column:end] = scores.view(-1, _TILE, _TILE, K)
+        answers[at] = scores.view(-1, _TILE, _TILE, K)
     answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
     heard = F.max_pool2d((~muted).any(dim=0, keepdim=True).to(values.dtype), side, 1, radius)
     return answers * heard
@@ -137,7 +139,7 @@ def window_sums(numbers: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(columns, (1, side), 1, (0, radius), divisor_override=1)
 
 
-def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int]) -> tuple[list[list[bool]], Tensor]:
+def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """In which tiles all that may vote say the same, and what they say.
 
     Args:
@@ -147,7 +149,7 @@ def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int
         grid: Rows and columns of tiles.
 
     Returns:
-        For each row and column whether a vote is needed, and what is said without one (rows, columns, K).
+        Where a vote is needed (rows, columns) bool, and what is said without one (rows, columns, K).
     """
     radius, (h, w) = side // 2, muted.shape[-2:]
     margin = (radius, grid[1] * _TILE - w + radius, radius, grid[0] * _TILE - h + radius)
@@ -159,16 +161,7 @@ def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int
     labels = values.unbind(dim=1)  # one at a time: copies of all would double the memory
     most = torch.stack([highest(label) for label in labels], dim=2)
     least = torch.stack([-highest(-label) for label in labels], dim=2)
-    return (most > least).any(dim=2).tolist(), torch.where(most.isfinite(), most, 0)
-
-
-def _runs(wanted: list[list[bool]], at_once: int) -> Iterator[tuple[int, int, int]]:
-    """Rows and the columns, from and to, of what is wanted, at most so many at a time."""
-    for row, line in enumerate(wanted):
-        for is_wanted, group in itertools.groupby(range(len(line)), key=line.__getitem__):
-            run = list(group)
-            for column in run[::at_once] if is_wanted else ():
-                yield row, column, min(column + at_once, run[-1] + 1)
+    return (most > least).any(dim=2), torch.where(most.isfinite(), most, 0)
 
 
 @contextmanager
