@@ -53,15 +53,35 @@ def motion_cue(flow: Tensor, objects: Tensor) -> Tensor:
         (1, h, w) in [0, 3): 0 where a cell, or one within 2 cells, goes with the camera.
     """
     h, w = flow.shape[-2:]
-    axes = [torch.linspace(-1, 1, side, dtype=torch.float64, device=flow.device) for side in (h, w)]
+    axes = [torch.linspace(-1, 1, side, dtype=torch.float64) for side in (h, w)]
     y, x = torch.meshgrid(*axes, indexing="ij")
     places = torch.stack((torch.ones_like(x), x, y))  # (3, h, w)
     near = F.max_pool2d(objects.to(flow.dtype)[None], 5, 1, 2)[0] > 0
-    background = (~near)[::_EVERY, ::_EVERY].flatten()
+    camera, spread = _motion_of_camera(
+        places[:, ::_EVERY, ::_EVERY].flatten(1),
+        flow[:, ::_EVERY, ::_EVERY].flatten(1).cpu(),
+        ~near[::_EVERY, ::_EVERY].flatten().cpu(),
+    )
+    of_camera = (camera @ places.flatten(1)).view(2, h, w)
+    own = (flow - of_camera.to(flow.device)).norm(dim=0, keepdim=True).to(flow.dtype)
+    own = 3 * own / (spread + _SLOW)
+    return -3 * F.max_pool2d(-own / (1 + own), 2 * _RIM + 1, 1, _RIM)
+
+
+def _motion_of_camera(places: Tensor, flow: Tensor, background: Tensor) -> tuple[Tensor, float]:
+    """Fits the camera's motion to the background, on the CPU: many small steps, which a GPU is slower at.
+
+    Args:
+        places: 1, x and y of cells (3, n) float64.
+        flow: Displacement of these cells (2, n) [cells].
+        background: Which of them are background (n,) bool.
+
+    Returns:
+        The affine motion (2, 3), and how far cells are from it in the median [cells].
+    """
     if background.sum() < _FEWEST:
         background = torch.ones_like(background)
-    at = places[:, ::_EVERY, ::_EVERY].flatten(1)[:, background]  # (3, n)
-    moved = flow.double()[:, ::_EVERY, ::_EVERY].flatten(1)[:, background]  # (2, n)
+    at, moved = places[:, background], flow[:, background].double()
     weight = torch.ones_like(at[0])
     for _ in range(_ROUNDS):
         weighed = at * weight
@@ -69,6 +89,4 @@ def motion_cue(flow: Tensor, objects: Tensor) -> Tensor:
         missed = (moved - camera.T @ at).norm(dim=0)
         spread = missed.median()
         weight = (1 + (missed / (1.5 * spread + _SLOW / 5)) ** 2) ** -2
-    own = (flow - (camera.T @ places.flatten(1)).view(2, h, w)).norm(dim=0, keepdim=True).to(flow.dtype)
-    own = 3 * own / (spread.to(flow.dtype) + _SLOW)
-    return -3 * F.max_pool2d(-own / (1 + own), 2 * _RIM + 1, 1, _RIM)
+    return camera.T, float(spread)
