@@ -6,9 +6,10 @@ The flow is the displacement of every pixel of the query to the reference, (2, H
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamp.alignment import to_pixels
 from mamp.encoder import STRIDE, resolve_weights
 
 Frame = NDArray[np.uint8]
@@ -81,19 +83,21 @@ def raft_flow(
     from mamp.raft import load_raft
 
     model = load_raft(resolve_weights(weights, default_filename=RAFT_FILENAME)).to(device).eval()
+    alone = Lock()  # it fills the device by itself, in time and in memory
 
     @torch.inference_mode()
     def flow(query: Frame, reference: Frame, age: int = 1) -> Flow:
         pair = [torch.from_numpy(frame).to(device).permute(2, 0, 1)[None].float() for frame in (query, reference)]
         steps = iterations or (FAR_ITERATIONS if age > FAR_AGE else NEAR_ITERATIONS)
-        displacement: Any = model(*pair, iterations=steps)[0].float().cpu().numpy()
+        with alone:
+            displacement: Any = model(*pair, iterations=steps)[0].float().cpu().numpy()
         return np.asarray(displacement, dtype=np.float32)
 
     return flow
 
 
 class Flows:
-    """The flows of a function, looked for in another thread before they are needed, where it is told of them.
+    """The flows of a function, looked for in other threads before they are needed, where it is told of them.
 
     Args:
         flow: Of (query, reference), as ``dis_flow``; of what else is known about the two it is told what it takes.
@@ -102,7 +106,7 @@ class Flows:
     def __init__(self, flow: FlowFunction) -> None:
         self._flow = flow
         self._takes = frozenset(inspect.signature(flow).parameters)
-        self._thread = ThreadPoolExecutor(1)  # starts with the first look ahead
+        self._threads = ThreadPoolExecutor(_THREADS)  # they start with the first look ahead
         self.forget()
 
     @property
@@ -112,32 +116,39 @@ class Flows:
 
     def forget(self) -> None:
         """Lets go of what was looked for."""
-        self._ahead: dict[int, tuple[Frame, dict[int, Future[Flow]]]] = {}  # by frame number, and by distance
+        # By frame number; then by distance, and whether it starts from a motion.
+        self._ahead: dict[int, tuple[Frame, dict[tuple[int, bool], Future[Flow]]]] = {}
 
-    def look_ahead(self, t: int, frame: Frame, references: Mapping[int, Frame], *, quick: Collection[int] = ()) -> None:
-        """Starts on the flows of a frame that comes next.
-
-        Args:
-            t: Number of the frame; those of the frame before it are still kept.
-            frame: RGB (H, W, 3) uint8.
-            references: The frames that flow leads to, by their distance [frames].
-            quick: The distances at which it is but a second opinion.
-        """
-        flows = {
-            distance: self._thread.submit(self._ask, frame, distance, reference, quick=distance in quick)
-            for distance, reference in references.items()
-        }
-        self._ahead = {number: found for number, found in self._ahead.items() if number == t - 1} | {t: (frame, flows)}
+    def look_ahead(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> None:
+        """Starts on what ``take`` will be asked in the same words; lets go of what is older than the frame before."""
+        self._ahead = {number: found for number, found in self._ahead.items() if number >= t - 1}
+        if t not in self._ahead or self._ahead[t][0] is not frame:
+            self._ahead[t] = (frame, {})
+        found = self._threads.submit(self._ask, frame, distance, reference, **about)
+        self._ahead[t][1][distance, "start" in about] = found
 
     def take(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
-        """The flow of frame ``t`` to a reference, found ahead or looked for now; for ``about`` see ``dis_flow``."""
+        """The flow of a frame to a reference, found ahead or looked for now.
+
+        Args:
+            t: Number of the frame.
+            frame: RGB (H, W, 3) uint8.
+            distance: Between the two [frames].
+            reference: RGB (H, W, 3) uint8.
+            about: ``quick`` and ``start`` as for ``dis_flow``, but ``start`` is that of cells (2, h, w) [cells].
+        """
         looked_at, flows = self._ahead.get(t, (None, {}))
-        found = flows.pop(distance, None) if frame is looked_at and "start" not in about else None
+        found = flows.pop((distance, "start" in about), None) if frame is looked_at else None
         return found.result() if found else self._ask(frame, distance, reference, **about)
 
     def _ask(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
         about["age"] = distance
+        if "start" in about:
+            about["start"] = STRIDE * to_pixels(about["start"].cpu(), frame.shape[:2]).numpy()
         return self._flow(frame, reference, **{name: about[name] for name in self._takes.intersection(about)})
+
+
+_THREADS = 4  # the flow to the frame before takes as long as four quick ones
 
 
 def to_cell_units(flow: Tensor) -> Tensor:
@@ -161,21 +172,21 @@ def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     return _sampled(reference, x, y, "zeros"), inside
 
 
-def fetch(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+def fetch(flow: Tensor, *references: Tensor) -> tuple[list[Tensor], Tensor]:
     """As ``warp`` for flow in whole cells: cells are taken as they are, in a quarter of the time.
 
     Args:
-        reference: Key or Value (C, h, w).
         flow: Displacement from the query (2, h, w) [cells], x then y, whole numbers.
+        references: Keys or Values (C, h, w) of one frame.
 
     Returns:
         The cells fetched (C, h, w), and which of them came from inside the frame (h, w) bool.
     """
-    h, w = reference.shape[-2:]
+    h, w = flow.shape[-2:]
     x, y = (end[0] for end in _ends(flow[None]))
-    place = y.clamp(0, h - 1) * w + x.clamp(0, w - 1)
-    fetched = reference.flatten(1).index_select(1, place.long().flatten())
-    return fetched.view_as(reference), _is_inside(x, y, (h, w))
+    place = (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long().flatten()
+    fetched = [reference.flatten(1).index_select(1, place).view_as(reference) for reference in references]
+    return fetched, _is_inside(x, y, (h, w))
 
 
 def chain(first: Tensor, then: Tensor) -> Tensor:

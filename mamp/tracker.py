@@ -16,7 +16,7 @@ from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.cues import colour_cues, motion_cue
 from mamp.discriminant import Discriminants, beside, moments
-from mamp.encoder import STRIDE, EncoderFunction, has_bfloat16
+from mamp.encoder import EncoderFunction, has_bfloat16
 from mamp.flow import FlowFunction, Flows, best_motion, chain, dis_flow, fetch, to_cell_units
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
@@ -152,6 +152,7 @@ class MaskTracker:
         wanted = size or frame.shape[:2]
         self._follow(frame)
         if coming is not None:
+            self._look_on(frame)
             self._look_ahead(frame, coming)
         key, colours = self._encode(frame)
         if self._t == 0:
@@ -281,8 +282,17 @@ class MaskTracker:
             images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
         if self.chained or 1 in self._short_term:
             images[1] = frame
-        quick = [distance for distance in images if self.chained and distance > 1]
-        self._flows.look_ahead(self._t + 1, coming, images, quick=quick)
+        for distance, image in images.items():
+            self._flows.look_ahead(self._t + 1, coming, distance, image, quick=self.chained and distance > 1)
+
+    def _look_on(self, frame: Frame) -> None:
+        """Starts on the flows of this step that go on from the motion that was followed."""
+        if self._flows is None or not self._flows.takes_start or not ahead.pays(self.device):
+            return
+        for t, memory in self._bank.references(self._t).items():
+            if memory.motion is not None and not self._is_recent(self._t - t):
+                about = {"quick": True, "start": memory.motion}
+                self._flows.look_ahead(self._t, frame, self._t - t, memory.image, **about)
 
     def _check(self, frame: Frame, mask: Mask | None) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
@@ -325,7 +335,7 @@ class MaskTracker:
         before = self._bank.all().get(self._t - 1)
         if before is None or self._came is None:
             return colours.new_zeros(colours.shape[1:], dtype=torch.bool)
-        return fetch(before.value[None], self._came.round())[0][0] > 0
+        return fetch(self._came.round(), before.value[None])[0][0][0] > 0
 
     def _tell_earlier_frames(self, given: Memory) -> None:
         """Carries a given mask back to the frames in memory.
@@ -375,8 +385,7 @@ class MaskTracker:
             if self._flows is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
                 motion = self._motion(frame, query, abs(t - reference), memory).round()
-                key, inside[number] = fetch(key, motion)
-                value, _ = fetch(value, motion)
+                (key, value), inside[number] = fetch(motion, key, value)
             keys[number], values[number] = key, value
         if fitted:
             query = beside(query, fitted.of_query(query, cues))
@@ -403,18 +412,17 @@ class MaskTracker:
             return memory.motion
         motions = [memory.motion, self._flow_to(frame, distance, memory.image, quick=True)]
         if self._flows is not None and self._flows.takes_start:
-            followed = STRIDE * to_pixels(memory.motion, frame.shape[:2])
-            motions.append(self._flow_to(frame, distance, memory.image, quick=True, start=followed.cpu().numpy()))
+            motions.append(self._flow_to(frame, distance, memory.image, quick=True, start=memory.motion))
         return best_motion(query, memory.key, *motions)
 
     def _is_recent(self, distance: int) -> bool:
         return distance <= max(self._short_term, default=0)
 
     def _flow_to(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
-        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``dis_flow``."""
+        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``Flows.take``."""
         assert self._flows is not None
         flow = self._flows.take(self._t, frame, distance, reference, **about)
-        return to_cell_units(torch.from_numpy(flow).to(self.device))
+        return to_cell_units(torch.from_numpy(flow)).to(self.device)
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""

@@ -254,12 +254,12 @@ def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamp.ahead.pays", lambda device: True)
-    asked: list[tuple[bool, tuple[bytes, bytes, bool]]] = []
+    asked: list[tuple[bool, tuple[bytes, bytes, bool, bytes]]] = []
 
-    def counted(query: Image, reference: Image, *, quick: bool = False) -> Flow:
+    def counted(query: Image, reference: Image, *, quick: bool = False, start: Flow | None = None) -> Flow:
         here = threading.current_thread() is threading.main_thread()
-        asked.append((here, (query.tobytes(), reference.tobytes(), quick)))
-        return dis_flow(query, reference, quick=quick)
+        asked.append((here, (query.tobytes(), reference.tobytes(), quick, b"" if start is None else start.tobytes())))
+        return dis_flow(query, reference, quick=quick, start=start)
 
     given = {0: scene(0)[1], 5: scene(5)[1]}
     frames = [scene(t)[0] for t in range(9)]
