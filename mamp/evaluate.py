@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mamp import processes, settings
 from mamp.ablations import ABLATIONS
+from mamp.ahead import in_threads, with_next
 from mamp.datasets import DATASETS, VosSequence, find_sequences, seen_categories
 from mamp.encoder import PATCH, EncoderFunction
 from mamp.flow import FlowFunction
@@ -35,7 +36,7 @@ from mamp.scores import (
     write_tables,
 )
 from mamp.settings import Settings, resized
-from mamp.tracker import MaskTracker
+from mamp.tracker import Frame, MaskTracker, device_of
 
 Mask = NDArray[np.uint8]
 Numbered = Iterator[tuple[int, Mask]]
@@ -178,7 +179,17 @@ def tracked(sequence: VosSequence, contender: Contender, count: int) -> Numbered
     """Tracks the first ``count`` frames, from the first given mask on; YouTube-VOS at half its size (Sec. 4)."""
     chosen = contender.settings
     assert chosen is not None
-    tracker = contender.tracker(_encoder(chosen), flow=_flow(chosen), **chosen.of_tracker())
+    encoder = _encoder(chosen)
+    tracker = contender.tracker(encoder, flow=_flow(chosen), **chosen.of_tracker())
+    with in_threads(_shrunk(sequence, chosen, count), device_of(encoder)) as frames:
+        for (t, size, frame, mask), after in with_next(frames):
+            yield t, tracker.step(frame, mask, size=size, coming=after and after[2])
+
+
+def _shrunk(
+    sequence: VosSequence, chosen: Settings, count: int
+) -> Iterator[tuple[int, tuple[int, int], Frame, Mask | None]]:
+    """Number, size (H, W), frame at the size of processing, and given mask, from the first given mask on."""
     started = False
     for t in range(count):
         given = sequence.given(t)
@@ -191,7 +202,7 @@ def tracked(sequence: VosSequence, contender: Contender, count: int) -> Numbered
             chosen = replace(chosen, short_side=min(size) // 2)
         small = chosen.processing_size(size)
         mask = None if given is None else resized(given, small, cv2.INTER_NEAREST_EXACT)
-        yield t, tracker.step(resized(frame, small, cv2.INTER_AREA), mask, size=size)
+        yield t, size, resized(frame, small, cv2.INTER_AREA), mask
 
 
 def stored(sequence: VosSequence, folder: Path, frames: Iterable[int]) -> Numbered:
