@@ -29,6 +29,7 @@ from mamp.encoder import Encoder, EncoderFunction, has_bfloat16, load_encoder
 from mamp.flow import Flow, FlowFunction, dis_flow
 from mamp.made_up import made_up_clip, made_up_mask
 from mamp.memory import Memory
+from mamp.motion import Flows
 from mamp.paper_code import PaperCode
 from mamp.render import overlay
 from mamp.tracker import MaskTracker, device_of
@@ -50,10 +51,26 @@ STAGES = tuple(stage for chain in CHAINS.values() for stage in chain)
 _WAITING = "waiting"  # of the network for the flow
 
 
-class TimedTracker(MaskTracker):
-    """A tracker that counts the seconds of its stages on ``clock``."""
+class TimedFlows(Flows):
+    """Flows that count the seconds that are waited for them."""
 
-    clock: Clock
+    def __init__(self, flow: FlowFunction, clock: Clock) -> None:
+        super().__init__(flow)
+        self.clock = clock
+
+    def take(self, *given: Any, **about: Any) -> Flow:
+        with self.clock.stage(_WAITING):
+            return super().take(*given, **about)
+
+
+class TimedTracker(MaskTracker):
+    """A tracker that counts the seconds of its stages on a clock."""
+
+    def __init__(self, encoder: EncoderFunction, flow: FlowFunction | None, clock: Clock, **settings: Any) -> None:
+        super().__init__(encoder, flow=flow, **settings)
+        self.clock = clock
+        if self._motion is not None and flow is not None:
+            self._motion.flows = TimedFlows(flow, clock)
 
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         with self.clock.stage("encode"):
@@ -63,10 +80,6 @@ class TimedTracker(MaskTracker):
     def _follow(self, frame: Frame) -> None:
         with self._without_waiting("match"):
             super()._follow(frame)
-
-    def _flow_to(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
-        with self.clock.stage(_WAITING):
-            return self._awaited(super()._flow_to(frame, distance, reference, **about))
 
     def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         with self._without_waiting("match"):
@@ -149,8 +162,7 @@ def _measure(
 
     def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
         nonlocal began
-        tracker = TimedTracker(encoder, flow=_timed(chosen.flow_function(), clock), **chosen.of_tracker())
-        tracker.clock = clock
+        tracker = TimedTracker(encoder, _timed(chosen.flow_function(), clock), clock, **chosen.of_tracker())
         given: Frame | None = settings.resized(mask, size, cv2.INTER_NEAREST_EXACT)
         for (frame, small), after in with_next(frames):
             if frame.index == warm:

@@ -5,9 +5,7 @@ The flow is the displacement of every pixel of the query to the reference, (2, H
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.alignment import to_pixels
 from mamp.encoder import STRIDE, resolve_weights
 
 Frame = NDArray[np.uint8]
@@ -94,61 +91,6 @@ def raft_flow(
         return np.asarray(displacement, dtype=np.float32)
 
     return flow
-
-
-class Flows:
-    """The flows of a function, looked for in other threads before they are needed, where it is told of them.
-
-    Args:
-        flow: Of (query, reference), as ``dis_flow``; of what else is known about the two it is told what it takes.
-    """
-
-    def __init__(self, flow: FlowFunction) -> None:
-        self._flow = flow
-        self._takes = frozenset(inspect.signature(flow).parameters)
-        self._threads = ThreadPoolExecutor(_THREADS)  # they start with the first look ahead
-        self.forget()
-
-    @property
-    def takes_start(self) -> bool:
-        """Whether it can be asked to start from a flow."""
-        return "start" in self._takes
-
-    def forget(self) -> None:
-        """Lets go of what was looked for."""
-        # By frame number; then by distance, and whether it starts from a motion.
-        self._ahead: dict[int, tuple[Frame, dict[tuple[int, bool], Future[Flow]]]] = {}
-
-    def look_ahead(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> None:
-        """Starts on what ``take`` will be asked in the same words; lets go of what is older than the frame before."""
-        self._ahead = {number: found for number, found in self._ahead.items() if number >= t - 1}
-        if t not in self._ahead or self._ahead[t][0] is not frame:
-            self._ahead[t] = (frame, {})
-        found = self._threads.submit(self._ask, frame, distance, reference, **about)
-        self._ahead[t][1][distance, "start" in about] = found
-
-    def take(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
-        """The flow of a frame to a reference, found ahead or looked for now.
-
-        Args:
-            t: Number of the frame.
-            frame: RGB (H, W, 3) uint8.
-            distance: Between the two [frames].
-            reference: RGB (H, W, 3) uint8.
-            about: ``quick`` and ``start`` as for ``dis_flow``, but ``start`` is that of cells (2, h, w) [cells].
-        """
-        looked_at, flows = self._ahead.get(t, (None, {}))
-        found = flows.pop((distance, "start" in about), None) if frame is looked_at else None
-        return found.result() if found else self._ask(frame, distance, reference, **about)
-
-    def _ask(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
-        about["age"] = distance
-        if "start" in about:
-            about["start"] = STRIDE * to_pixels(about["start"].cpu(), frame.shape[:2]).numpy()
-        return self._flow(frame, reference, **{name: about[name] for name in self._takes.intersection(about)})
-
-
-_THREADS = 4  # the flow to the frame before takes as long as four quick ones
 
 
 def to_cell_units(flow: Tensor) -> Tensor:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp import ahead
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
 from mamp.cues import colour_cues, motion_cue
 from mamp.discriminant import Discriminants, beside, moments
 from mamp.encoder import EncoderFunction, has_bfloat16
-from mamp.flow import FlowFunction, Flows, best_motion, chain, dis_flow, fetch, to_cell_units
+from mamp.flow import FlowFunction, dis_flow, fetch
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
+from mamp.motion import Motion
 from mamp.readout import ImageEdges
 
 Frame = NDArray[np.uint8]
@@ -103,8 +102,11 @@ class MaskTracker:
         self.discriminant, self.adjustment = discriminant, adjustment
         self.device = torch.device(device or device_of(encoder))
         self.short_of_memory = False
-        self._flows = None if flow is None else Flows(flow)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
+        self._motion: Motion | None = None
+        if flow is not None:
+            recent = max(self._short_term, default=0)
+            self._motion = Motion(flow, chained=self.chained, recent=recent, device=self.device)
         self.reset()
 
     def reset(self) -> None:
@@ -112,10 +114,8 @@ class MaskTracker:
         self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
-        self._before: Frame | None = None
-        self._came: Tensor | None = None  # displacement of the newest frame to the one before it (2, h, w) [cells]
-        if self._flows is not None:
-            self._flows.forget()
+        if self._motion is not None:
+            self._motion.forget()
         self._t = 0
         self.confidence: dict[int, float] = {}
 
@@ -151,9 +151,8 @@ class MaskTracker:
             raise ValueError("the first frame needs a mask that names at least one object")
         wanted = size or frame.shape[:2]
         self._follow(frame)
-        if coming is not None:
-            self._look_on(frame)
-            self._look_ahead(frame, coming)
+        if coming is not None and self._motion is not None:
+            self._motion.look_ahead(self._t, frame, coming, self._bank)
         key, colours = self._encode(frame)
         if self._t == 0:
             assert mask is not None
@@ -255,44 +254,19 @@ class MaskTracker:
 
     def _follow(self, frame: Frame) -> None:
         """Follows the motion of the frame that comes back to the frames in memory."""
-        if self.chained:
-            if self._before is not None:
-                flow = self._flow_to(frame, 1, self._before)
-                for t, memory in self._bank.all().items():
-                    self._bank.move(t, flow if memory.motion is None else chain(flow, memory.motion))
-                self._came = flow
-                if self._t == 1 and self.discriminant:
-                    self._learn_first_motion(self._flow_to(self._before, 1, frame))
-            self._before = frame
-
-    def _learn_first_motion(self, flow: Tensor) -> None:
-        """Takes for the motion of the first frame, which comes from nowhere, the one it goes on with (2, h, w)."""
+        if self._motion is None:
+            return
+        self._motion.follow(self._t, frame, self._bank)
         first = self._bank.all().get(0)
-        if first is not None:
-            cues = torch.cat((first.cues[:-1], motion_cue(-flow, first.value > 0)))
+        if self.chained and self.discriminant and self._t == 1 and first is not None:
+            came = self._motion.of_first(frame, first)
+            cues = torch.cat((first.cues[:-1], motion_cue(came, first.value > 0)))
             self._bank.replace(0, self._with_moments(replace(first, cues=cues)))
 
-    def _look_ahead(self, frame: Frame, coming: Frame) -> None:
-        """Starts on the flows that the step after this one, which takes ``frame``, will ask for."""
-        if self._flows is None or not ahead.pays(self.device):
-            return
-        references = self._bank.references(self._t + 1)
-        images = {self._t + 1 - t: memory.image for t, memory in references.items()}
-        if self.chained:
-            images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
-        if self.chained or 1 in self._short_term:
-            images[1] = frame
-        for distance, image in images.items():
-            self._flows.look_ahead(self._t + 1, coming, distance, image, quick=self.chained and distance > 1)
-
-    def _look_on(self, frame: Frame) -> None:
-        """Starts on the flows of this step that go on from the motion that was followed."""
-        if self._flows is None or not self._flows.takes_start or not ahead.pays(self.device):
-            return
-        for t, memory in self._bank.references(self._t).items():
-            if memory.motion is not None and not self._is_recent(self._t - t):
-                about = {"quick": True, "start": memory.motion}
-                self._flows.look_ahead(self._t, frame, self._t - t, memory.image, **about)
+    @property
+    def _came(self) -> Tensor | None:
+        """Displacement of the newest frame to the one before it (2, h, w) [cells], where that is followed."""
+        return None if self._motion is None else self._motion.came
 
     def _check(self, frame: Frame, mask: Mask | None) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
@@ -327,8 +301,8 @@ class MaskTracker:
         """What cells are told apart by beside their features (D, h, w); ``objects`` (h, w) bool."""
         if not self.discriminant:
             return colours
-        motion = colours.new_zeros(1, *colours.shape[1:]) if self._came is None else motion_cue(self._came, objects)
-        return torch.cat((colours, motion))
+        own = colours.new_zeros(1, *colours.shape[1:]) if self._came is None else motion_cue(self._came, objects)
+        return torch.cat((colours, own))
 
     def _carried(self, colours: Tensor) -> Tensor:
         """Where motion alone would lay the objects of the frame before, if it is kept (h, w) bool."""
@@ -382,9 +356,9 @@ class MaskTracker:
                 # Masks soon after the given one are mostly right.
                 trusted = memory.given or reference <= max(self._long_term, default=0)
                 key = torch.cat((key, fitted.of_key(key, memory.cues, None if trusted else value)))
-            if self._flows is not None:
+            if self._motion is not None:
                 # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
-                motion = self._motion(frame, query, abs(t - reference), memory).round()
+                motion = self._motion.to(self._t, frame, query, abs(t - reference), memory).round()
                 (key, value), inside[number] = fetch(motion, key, value)
             keys[number], values[number] = key, value
         if fitted:
@@ -403,26 +377,6 @@ class MaskTracker:
             self.short_of_memory = True
         torch.cuda.empty_cache()
         return vote(block=SMALL_BLOCK)
-
-    def _motion(self, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
-        """Displacement of the query to a reference (2, h, w) [cells]: followed, taken at once, or the best of them."""
-        if memory.motion is None:
-            return self._flow_to(frame, distance, memory.image)
-        if self._is_recent(distance):
-            return memory.motion
-        motions = [memory.motion, self._flow_to(frame, distance, memory.image, quick=True)]
-        if self._flows is not None and self._flows.takes_start:
-            motions.append(self._flow_to(frame, distance, memory.image, quick=True, start=memory.motion))
-        return best_motion(query, memory.key, *motions)
-
-    def _is_recent(self, distance: int) -> bool:
-        return distance <= max(self._short_term, default=0)
-
-    def _flow_to(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
-        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``Flows.take``."""
-        assert self._flows is not None
-        flow = self._flows.take(self._t, frame, distance, reference, **about)
-        return to_cell_units(torch.from_numpy(flow)).to(self.device)
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""
