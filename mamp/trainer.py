@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -275,4 +276,10 @@ class Trainer:
             drop_last=True,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
+            worker_init_fn=_work_alone,
         )
+
+
+def _work_alone(_worker: int) -> None:
+    """A worker beside others: threads of its own would stand in each other's way."""
+    cv2.setNumThreads(1)
