@@ -48,7 +48,7 @@ def overlay(frame: Image, mask: Image, look: Look | None = None) -> Image:
     """
     look = look or Look()
     table = np.zeros((256, 3), np.float32)
-    labels = [int(label) for label in np.unique(mask) if label]
+    labels = [label for label in np.bincount(mask.ravel()).nonzero()[0].tolist() if label]
     for label in labels:
         table[label] = colour_of(label)
     picture = frame.copy()
@@ -56,12 +56,12 @@ def overlay(frame: Image, mask: Image, look: Look | None = None) -> Image:
     picture[inside] = ((1 - look.opacity) * frame[inside] + look.opacity * table[mask[inside]]).astype(np.uint8)
     scale = max(1.0, min(frame.shape[:2]) / 480)
     for label in labels:
-        shape = (mask == label).astype(np.uint8)
+        shape, corner = _cropped(mask == label)
         if look.contour:
-            outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
             cv2.drawContours(picture, outlines, -1, colour_of(label), max(1, round(2 * scale)))
         if look.numbers:
-            _draw_number(picture, shape, label, scale)
+            _draw_number(picture, shape, corner, label, scale)
     return picture
 
 
@@ -81,11 +81,17 @@ def cut_out(frame: Image, mask: Image, objects: Collection[int] | None = None) -
     return np.dstack((np.where(inside[..., None], frame, 0).astype(np.uint8), alpha))
 
 
-def _draw_number(picture: Image, shape: Image, label: int, scale: float) -> None:
-    depth = cv2.distanceTransform(np.pad(shape, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
+def _cropped(shape: NDArray[np.bool_]) -> tuple[Image, tuple[int, int]]:
+    """What is around a shape, 1 inside and 0 on a rim of one pixel, and the x and y of its first pixel."""
+    x, y, width, height = cv2.boundingRect(shape.view(np.uint8))
+    return np.pad(shape[y : y + height, x : x + width].view(np.uint8), 1), (x - 1, y - 1)
+
+
+def _draw_number(picture: Image, shape: Image, corner: tuple[int, int], label: int, scale: float) -> None:
+    depth = cv2.distanceTransform(shape, cv2.DIST_L2, 3)
     y, x = np.unravel_index(int(depth.argmax()), depth.shape)
     (width, height), _ = cv2.getTextSize(str(label), cv2.FONT_HERSHEY_SIMPLEX, 0.6 * scale, 1)
-    at = (int(x) - width // 2, int(y) + height // 2)
+    at = (corner[0] + int(x) - width // 2, corner[1] + int(y) + height // 2)
     for colour, thickness in (((0, 0, 0), 4 * scale), ((255, 255, 255), 1.5 * scale)):
         cv2.putText(
             picture,
