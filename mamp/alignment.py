@@ -12,6 +12,9 @@ from torch import Tensor
 
 from mamp.encoder import STRIDE
 
+Box = tuple[slice, slice]  # rows and columns
+EVERYWHERE: Box = (slice(None), slice(None))
+
 
 def pad_to_stride(image: Tensor) -> Tensor:
     """Pads (..., H, W) at the right and bottom, by its edge, to a multiple of the stride.
@@ -32,7 +35,9 @@ def to_cells(image: Tensor) -> Tensor:
     return image[..., ::STRIDE, ::STRIDE]
 
 
-def to_pixels(cells: Tensor, size: tuple[int, int], processed: tuple[int, int] | None = None) -> Tensor:
+def to_pixels(
+    cells: Tensor, size: tuple[int, int], processed: tuple[int, int] | None = None, box: Box = EVERYWHERE
+) -> Tensor:
     """Interpolates scores linearly so that cell ``i`` lands on pixel ``4 i`` again.
 
     ``interpolate(mode="bilinear")`` would put it on ``4 i + 1.5``, and masks would drift by that much at each frame.
@@ -42,22 +47,23 @@ def to_pixels(cells: Tensor, size: tuple[int, int], processed: tuple[int, int] |
         size: The (H, W) wanted [pixels].
         processed: The (H, W) of the frame that the cells were computed from [pixels]; ``size`` if not given. Where the
             two differ, pixel centres are mapped as every image resize maps them.
+        box: Which rows and columns of the wanted pixels are asked for.
 
     Returns:
-        Scores (K, H, W).
+        Scores (K, H, W), or of the box.
     """
     processed = processed or size
-    rows = _axis(cells.shape[-2], size[0], processed[0], cells.device)
-    columns = _axis(cells.shape[-1], size[1], processed[1], cells.device)
-    low, high, weight = columns
+    low, high, weight = _axis(cells.shape[-1], size[1], processed[1], box[1], cells.device)
     wide = torch.lerp(cells[..., low], cells[..., high], weight.to(cells.dtype))
-    low, high, weight = rows
+    low, high, weight = _axis(cells.shape[-2], size[0], processed[0], box[0], cells.device)
     return torch.lerp(wide[..., low, :], wide[..., high, :], weight.to(cells.dtype)[:, None])
 
 
-def _axis(cells: int, wanted: int, processed: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The two cells that each of the wanted pixels lies between, and the weight of the second."""
-    pixel = (torch.arange(wanted, device=device, dtype=torch.float32) + 0.5) * (processed / wanted) - 0.5
+def _axis(
+    cells: int, wanted: int, processed: int, within: slice, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The two cells that each of the wanted pixels within a range lies between, and the weight of the second."""
+    pixel = (torch.arange(wanted, device=device, dtype=torch.float32)[within] + 0.5) * (processed / wanted) - 0.5
     position = (pixel / STRIDE).clamp(0, cells - 1)
     low = position.long()
     return low, (low + 1).clamp(max=cells - 1), position - low

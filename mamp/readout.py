@@ -1,15 +1,47 @@
-"""From the scores of cells to pixels, along the edges that the image has."""
+"""From the scores of cells to the labels of pixels, along the edges that the image has."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.alignment import pad_to_stride, to_cells, to_pixels
+from mamp.alignment import EVERYWHERE, Box, pad_to_stride, to_cells, to_pixels
+from mamp.encoder import STRIDE
 
 _RADIUS = 1  # [cells]; with 2, small objects take on the colours around them
 _SMOOTH = 1e-4  # squared contrast [of 0 to 1] below which colour says nothing: about 2.5 grey levels of 255
+_REACH = 2 * _RADIUS + 1  # [cells]: as far as a score can be felt, once it is fitted, averaged and interpolated
+
+
+class Edges(Protocol):
+    """How scores change between cells."""
+
+    processed: tuple[int, int]  # (H, W) of the frame that the cells were computed from [pixels]
+    size: tuple[int, int]  # (H, W) wanted [pixels]
+
+    def to_pixels(self, scores: Tensor, box: Box = EVERYWHERE) -> Tensor:
+        """Scores of cells (K, h, w) at the pixels of a box of the wanted ones; linear, and constants stay what they are."""
+
+
+class VotedEdges:
+    """Scores interpolated linearly, as in the paper.
+
+    Args:
+        processed: The (H, W) of the frame that the cells were computed from [pixels].
+        size: The (H, W) wanted [pixels].
+    """
+
+    def __init__(self, processed: tuple[int, int], size: tuple[int, int]) -> None:
+        self.processed, self.size = processed, size
+
+    def to_pixels(self, scores: Tensor, box: Box = EVERYWHERE) -> Tensor:
+        """As ``Edges`` says."""
+        return to_pixels(scores, self.size, self.processed, box)
 
 
 class ImageEdges:
@@ -20,10 +52,12 @@ class ImageEdges:
 
     Args:
         frame: RGB (3, H, W) float [0, 1].
+        size: The (H, W) wanted [pixels]; the frame's if not given.
     """
 
-    def __init__(self, frame: Tensor) -> None:
-        self.frame = frame
+    def __init__(self, frame: Tensor, size: tuple[int, int] | None = None) -> None:
+        self.processed = (frame.shape[-2], frame.shape[-1])
+        self.size = size or self.processed
         around = F.pad(frame[None], (1, 1, 1, 1), mode="replicate")
         self._colour = to_cells(pad_to_stride(F.avg_pool2d(around, 3, 1)[0]))  # (3, h, w)
         self._mean = _around(self._colour)
@@ -33,29 +67,64 @@ class ImageEdges:
         )  # (3, 3, h, w)
         unit = _SMOOTH * torch.eye(3, device=frame.device)
         self._precision = torch.linalg.inv(covariance.permute(2, 3, 0, 1) + unit).permute(2, 3, 0, 1)
+        self._frame = frame
+        if self.size != self.processed:
+            self._frame = F.interpolate(frame[None], self.size, mode="bilinear", align_corners=False)[0]
 
-    def to_pixels(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        """As ``alignment.to_pixels``, for the cells of the frame.
-
-        Args:
-            scores: (K, h, w) float.
-            size: The (H, W) wanted [pixels].
-
-        Returns:
-            Scores (K, H, W).
-        """
+    def to_pixels(self, scores: Tensor, box: Box = EVERYWHERE) -> Tensor:
+        """As ``Edges`` says."""
         mean = _around(scores)
         shared = torch.stack([_around(scores * colour) for colour in self._colour]) - self._mean[:, None] * mean
         slope = torch.einsum("cdhw,dkhw->ckhw", self._precision, shared)  # (3, K, h, w)
         offset = mean - (slope * self._mean[:, None]).sum(dim=0)
-        processed = (self.frame.shape[-2], self.frame.shape[-1])
-        frame = self.frame
-        if size != processed:
-            frame = F.interpolate(frame[None], size, mode="bilinear", align_corners=False)[0]
-        pixels = to_pixels(_around(offset), size, processed)
-        for by_colour, colour in zip(slope, frame, strict=True):
-            pixels.addcmul_(to_pixels(_around(by_colour), size, processed), colour)
+        pixels = to_pixels(_around(offset), self.size, self.processed, box)
+        for by_colour, colour in zip(slope, self._frame[:, box[0], box[1]], strict=True):
+            pixels.addcmul_(to_pixels(_around(by_colour), self.size, self.processed, box), colour)
         return pixels
+
+
+def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
+    """The label with the highest score at every pixel.
+
+    An object is read out only where its scores can be felt; background is what all objects leave of 1.
+
+    Args:
+        scores: Of the cells (K, h, w); they sum to 1, and the first is that of background.
+        labels: K of them [0, 255].
+        edges: What lies between cells.
+
+    Returns:
+        (H, W) uint8.
+    """
+    left = scores.new_ones(edges.size)
+    best = scores.new_zeros(edges.size)
+    answer = torch.zeros(edges.size, dtype=torch.uint8, device=scores.device)
+    for index, box in _boxes(scores[1:], edges):
+        score = edges.to_pixels(scores[index + 1 : index + 2], box)[0]
+        left[box] -= score
+        answer[box] = torch.where(score > best[box], labels[index + 1], answer[box])
+        best[box] = torch.maximum(score, best[box])
+    return torch.where(best > left, answer, 0)
+
+
+def _boxes(scores: Tensor, edges: Edges) -> Iterator[tuple[int, Box]]:
+    """Which of the scores (K, h, w) are not 0 everywhere, and the box of pixels that each can be felt in."""
+    felt = scores != 0
+    along = [felt.any(dim=dim).cpu() for dim in (2, 1)]  # rows (K, h), columns (K, w)
+    for index in range(len(scores)):
+        spans = [seen[index].nonzero()[:, 0].tolist() for seen in along]
+        if spans[0]:
+            rows, columns = (
+                _pixels(span[0] - _REACH, span[-1] + _REACH, wanted, processed)
+                for span, wanted, processed in zip(spans, edges.size, edges.processed, strict=True)
+            )
+            yield index, (rows, columns)
+
+
+def _pixels(first: int, last: int, wanted: int, processed: int) -> slice:
+    """The wanted pixels from one cell to another, along one axis."""
+    begin, end = (((cell * STRIDE + 0.5) * wanted / processed - 0.5) for cell in (first, last))
+    return slice(max(0, math.floor(begin)), min(wanted, math.ceil(end) + 1))
 
 
 def _around(cells: Tensor) -> Tensor:

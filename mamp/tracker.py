@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.alignment import pad_to_stride, to_cells, to_pixels
+from mamp.alignment import pad_to_stride, to_cells
 from mamp.cues import colour_cues, motion_cue
 from mamp.discriminant import Discriminants, beside, moments
 from mamp.encoder import EncoderFunction, has_bfloat16
@@ -21,14 +21,13 @@ from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 from mamp.motion import Motion
-from mamp.readout import ImageEdges
+from mamp.readout import Edges, ImageEdges, VotedEdges, decide
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 MOTIONS = ("chained", "direct")
 EDGES = ("image", "votes")
-_LABELS_AT_ONCE = 4  # channels of full-size scores held at a time
 
 
 class MaskTracker:
@@ -379,21 +378,12 @@ class MaskTracker:
         return vote(block=SMALL_BLOCK)
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
-        """The label with the highest score at every pixel of a size (H, W), a few labels at a time."""
-        read_out: Callable[[Tensor, tuple[int, int]], Tensor] = partial(to_pixels, processed=frame.shape[:2])
+        """The label with the highest score at every pixel of a size (H, W)."""
+        processed = (frame.shape[0], frame.shape[1])
+        edges: Edges = VotedEdges(processed, size)
         if self.edges == "image":
-            read_out = ImageEdges(self._tensor(frame).permute(2, 0, 1) / 255).to_pixels
-        best: Tensor | None = None
-        for start in range(0, len(self._labels), _LABELS_AT_ONCE):
-            part = read_out(scores[start : start + _LABELS_AT_ONCE], size)
-            score, index = part.max(dim=0)
-            label = torch.tensor(self._labels[start : start + _LABELS_AT_ONCE], device=scores.device)[index]
-            if best is None:
-                best, answer = score, label
-            else:
-                answer = torch.where(score > best, label, answer)
-                best = torch.maximum(score, best)
-        return np.asarray(answer.to(torch.uint8).cpu().numpy(), np.uint8)
+            edges = ImageEdges(self._tensor(frame).permute(2, 0, 1) / 255, size)
+        return np.asarray(decide(scores, self._labels, edges).cpu().numpy(), np.uint8)
 
 
 def device_of(encoder: EncoderFunction) -> torch.device:

@@ -5,7 +5,7 @@ import torch
 
 from mamp import MaskTracker, PatchEncoder
 from mamp.alignment import to_cells, to_pixels
-from mamp.readout import ImageEdges
+from mamp.readout import Edges, ImageEdges, VotedEdges, decide
 from tests.conftest import scene
 from tests.test_alignment import disk
 
@@ -29,14 +29,14 @@ def missed(scores: torch.Tensor, mask: torch.Tensor) -> int:
 
 def test_edges_lie_where_the_colours_change() -> None:
     mask = disk(100, 130, 48.3, 64.6, 21.2)
-    along_edges = ImageEdges(painted(mask)).to_pixels(of_cells(mask), (100, 130))
+    along_edges = ImageEdges(painted(mask)).to_pixels(of_cells(mask))
     voted = to_pixels(of_cells(mask), (100, 130))
     assert missed(along_edges, mask) < 0.25 * missed(voted, mask)
 
 
 def test_a_colourless_frame_leaves_objects_where_they_were_voted() -> None:
     mask = disk(100, 130, 48.0, 64.0, 21.0)
-    scores = ImageEdges(torch.full((3, 100, 130), 0.5)).to_pixels(of_cells(mask), (100, 130))
+    scores = ImageEdges(torch.full((3, 100, 130), 0.5)).to_pixels(of_cells(mask))
     assert torch.allclose(scores.sum(dim=0), torch.ones(100, 130), atol=1e-4)
     found = scores.argmax(dim=0).float()
     assert (found * mask).sum() / (found + mask).clamp(max=1).sum() > 0.9
@@ -46,9 +46,32 @@ def test_a_colourless_frame_leaves_objects_where_they_were_voted() -> None:
 def test_any_size_is_read_out(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     scores = torch.rand(5, -(-size[0] // 4), -(-size[1] // 4)).softmax(dim=0)
-    edges = ImageEdges(torch.rand(3, *size))
-    assert torch.allclose(edges.to_pixels(scores, size).sum(dim=0), torch.ones(size), atol=1e-3)
-    assert edges.to_pixels(scores, (2 * size[0], 3 * size[1])).shape == (5, 2 * size[0], 3 * size[1])
+    frame = torch.rand(3, *size)
+    assert torch.allclose(ImageEdges(frame).to_pixels(scores).sum(dim=0), torch.ones(size), atol=1e-3)
+    larger = (2 * size[0], 3 * size[1])
+    assert ImageEdges(frame, larger).to_pixels(scores).shape == (5, *larger)
+
+
+@pytest.mark.parametrize("size", [(100, 130), (151, 197), (57, 60)])
+@pytest.mark.parametrize("along", ["image", "votes"])
+def test_objects_are_read_out_in_their_boxes_as_in_the_whole_frame(size: tuple[int, int], along: str) -> None:
+    torch.manual_seed(0)
+    scores = torch.zeros(5, 25, 33)
+    scores[1, 2:6, 3:9], scores[2, 5:9, 7:20], scores[3, 20:, 28:] = (
+        torch.rand(4, 6),
+        torch.rand(4, 13),
+        torch.rand(5, 5),
+    )
+    scores[1:] /= scores[1:].sum(dim=0).clamp(min=1)
+    scores[0] = 1 - scores[1:].sum(dim=0)
+    edges: Edges = ImageEdges(torch.rand(3, 100, 130), size) if along == "image" else VotedEdges((100, 130), size)
+    whole = edges.to_pixels(scores)
+    labels = torch.tensor([0, 3, 7, 9, 11], dtype=torch.uint8)
+    found = decide(scores, labels.tolist(), edges)
+    best = whole.topk(2, dim=0).values
+    clear = best[0] - best[1] > 1e-4  # else rounding decides
+    assert torch.equal(found[clear], labels[whole.argmax(dim=0)][clear]) and clear.float().mean() > 0.99
+    assert set(found.unique().tolist()) == {0, 3, 7, 9}
 
 
 def test_masks_follow_the_image_closer_than_the_votes_alone() -> None:
