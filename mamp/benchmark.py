@@ -25,14 +25,14 @@ from mamp import settings
 from mamp.ahead import in_threads, with_next
 from mamp.alignment import pad_to_stride
 from mamp.clock import Clock
-from mamp.encoder import Encoder, EncoderFunction, has_bfloat16, load_encoder
+from mamp.encoder import Encoder, EncoderFunction, device_of, has_bfloat16, load_encoder
 from mamp.flow import Flow, FlowFunction, dis_flow
 from mamp.made_up import made_up_clip, made_up_mask
 from mamp.memory import Memory
 from mamp.motion import Flows
 from mamp.paper_code import PaperCode
 from mamp.render import overlay
-from mamp.tracker import MaskTracker, device_of
+from mamp.tracker import MaskTracker
 from mamp.video import Frame as VideoFrame
 from mamp.video import VideoReader
 from mamp.writer import VideoWriter

@@ -186,6 +186,13 @@ def to_channels_last(encoder: Encoder) -> Encoder:
     return moved
 
 
+def device_of(encoder: EncoderFunction) -> torch.device:
+    """Where an encoder runs; the CPU, if it has no weights to say it."""
+    if isinstance(encoder, nn.Module):
+        return next(encoder.parameters()).device
+    return torch.device("cpu")
+
+
 @cache
 def has_bfloat16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 are faster on this device: twice as fast where its instructions know it."""

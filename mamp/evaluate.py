@@ -21,7 +21,7 @@ from mamp import processes, settings
 from mamp.ablations import ABLATIONS
 from mamp.ahead import in_threads, with_next
 from mamp.datasets import DATASETS, VosSequence, find_sequences, seen_categories
-from mamp.encoder import PATCH, EncoderFunction
+from mamp.encoder import PATCH, EncoderFunction, device_of
 from mamp.flow import FlowFunction
 from mamp.masks import read_mask, write_mask
 from mamp.resources import write_whole
@@ -36,7 +36,7 @@ from mamp.scores import (
     write_tables,
 )
 from mamp.settings import Settings, resized
-from mamp.tracker import Frame, MaskTracker, device_of
+from mamp.tracker import Frame, MaskTracker
 
 Mask = NDArray[np.uint8]
 Numbered = Iterator[tuple[int, Mask]]

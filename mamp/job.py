@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mamp.ahead import in_threads, with_next
 from mamp.clock import Clock
-from mamp.encoder import EncoderFunction
+from mamp.encoder import EncoderFunction, device_of
 from mamp.masks import MaskError, correct_mask, objects_in, read_mask, write_mask
 from mamp.record import Record
 from mamp.render import Look, overlay
@@ -25,7 +25,7 @@ from mamp.resources import shortage
 from mamp.result import Result
 from mamp.reuse import clip_sha256, frames_that_stand
 from mamp.settings import Settings, resized
-from mamp.tracker import MaskTracker, device_of
+from mamp.tracker import MaskTracker
 from mamp.video import Frame, VideoReader
 from mamp.writer import VideoWriter
 

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamp.alignment import pad_to_stride, to_cells, to_pixels
-from mamp.encoder import EncoderFunction
+from mamp.encoder import EncoderFunction, device_of
 from mamp.flow import FlowFunction, to_cell_units, warp
 from mamp.lab import rgb_to_lab
 from mamp.memory import reference_frames
-from mamp.tracker import device_of
 
 Frame = NDArray[np.uint8]
 

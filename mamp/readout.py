@@ -107,6 +107,25 @@ def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
     return torch.where(best > left, answer, 0)
 
 
+def margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
+    """How far ahead of the second label each object is, mean over its cells.
+
+    Args:
+        scores: Of the cells (K, h, w), the first those of background.
+        labels: K of them.
+
+    Returns:
+        By label, without background [0, 1]; 0 where nothing of it was found.
+    """
+    if len(labels) == 1:  # recalled frames may hold no object
+        return {}
+    best, index = scores.topk(2, dim=0)
+    winner, margin = index[0].flatten(), (best[0] - best[1]).flatten()
+    cells = torch.bincount(winner, minlength=len(labels))
+    means = torch.bincount(winner, weights=margin, minlength=len(labels)) / cells.clamp(min=1)
+    return {label: mean for label, mean in zip(labels, means.tolist(), strict=True) if label}
+
+
 def _boxes(scores: Tensor, edges: Edges) -> Iterator[tuple[int, Box]]:
     """Which of the scores (K, h, w) are not 0 everywhere, and the box of pixels that each can be felt in."""
     felt = scores != 0

@@ -14,14 +14,14 @@ from torch import Tensor
 from mamp.alignment import pad_to_stride, to_cells
 from mamp.cues import colour_cues, motion_cue
 from mamp.discriminant import Discriminants, beside, moments
-from mamp.encoder import EncoderFunction, has_bfloat16
+from mamp.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.flow import FlowFunction, dis_flow, fetch
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 from mamp.motion import Motion
-from mamp.readout import Edges, ImageEdges, VotedEdges, decide
+from mamp.readout import Edges, ImageEdges, VotedEdges, decide, margins
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -162,7 +162,7 @@ class MaskTracker:
             cues = self._cues(colours, self._carried(colours))
             scores = self._match(frame, key, cues, self._t, self._bank.references(self._t))
             scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
-            self.confidence = self._margins(scores)
+            self.confidence = margins(scores, self._labels)
             at_frame = self._decide(scores, frame, frame.shape[:2])
             answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, frame, wanted)
             if mask is not None:
@@ -279,16 +279,6 @@ class MaskTracker:
     def _learn_labels(self, mask: Mask) -> None:
         self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
 
-    def _margins(self, scores: Tensor) -> dict[int, float]:
-        """How far ahead of the second label each object is, mean over its cells; ``scores`` (K, h, w)."""
-        if len(self._labels) == 1:  # recalled frames may hold no object
-            return {}
-        best, index = scores.topk(2, dim=0)
-        winner, margin = index[0].flatten(), (best[0] - best[1]).flatten()
-        cells = torch.bincount(winner, minlength=len(self._labels))
-        means = torch.bincount(winner, weights=margin, minlength=len(self._labels)) / cells.clamp(min=1)
-        return {label: mean for label, mean in zip(self._labels, means.tolist(), strict=True) if label}
-
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Features (C, h, w), and colours where they are asked for (D, h, w)."""
         lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
@@ -384,13 +374,6 @@ class MaskTracker:
         if self.edges == "image":
             edges = ImageEdges(self._tensor(frame).permute(2, 0, 1) / 255, size)
         return np.asarray(decide(scores, self._labels, edges).cpu().numpy(), np.uint8)
-
-
-def device_of(encoder: EncoderFunction) -> torch.device:
-    """Where an encoder runs; the CPU, if it has no weights to say it."""
-    if isinstance(encoder, torch.nn.Module):
-        return next(encoder.parameters()).device
-    return torch.device("cpu")
 
 
 def _resize(mask: Mask, size: tuple[int, ...]) -> Mask:
