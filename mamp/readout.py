@@ -19,13 +19,16 @@ _REACH = 2 * _RADIUS + 1  # [cells]: as far as a score can be felt, once it is f
 
 
 class Edges(Protocol):
-    """How scores change between cells."""
+    """How scores change between cells: what is fitted to them is interpolated, and asked at each pixel."""
 
     processed: tuple[int, int]  # (H, W) of the frame that the cells were computed from [pixels]
     size: tuple[int, int]  # (H, W) wanted [pixels]
 
-    def to_pixels(self, scores: Tensor, box: Box = EVERYWHERE) -> Tensor:
-        """Scores of cells (K, h, w) at the pixels of a box of the wanted ones; linear, and constants stay what they are."""
+    def fitted(self, scores: Tensor) -> Tensor:
+        """What explains scores (K, h, w) around each cell (K, F, h, w); linear, and 1 explains 1."""
+
+    def to_pixels(self, fitted: Tensor, box: Box = EVERYWHERE) -> Tensor:
+        """What it says of the pixels of a box of the wanted ones (K, rows, columns)."""
 
 
 class VotedEdges:
@@ -39,9 +42,13 @@ class VotedEdges:
     def __init__(self, processed: tuple[int, int], size: tuple[int, int]) -> None:
         self.processed, self.size = processed, size
 
-    def to_pixels(self, scores: Tensor, box: Box = EVERYWHERE) -> Tensor:
+    def fitted(self, scores: Tensor) -> Tensor:
+        """The scores (K, 1, h, w)."""
+        return scores[:, None]
+
+    def to_pixels(self, fitted: Tensor, box: Box = EVERYWHERE) -> Tensor:
         """As ``Edges`` says."""
-        return to_pixels(scores, self.size, self.processed, box)
+        return to_pixels(fitted[:, 0], self.size, self.processed, box)
 
 
 class ImageEdges:
@@ -71,15 +78,20 @@ class ImageEdges:
         if self.size != self.processed:
             self._frame = F.interpolate(frame[None], self.size, mode="bilinear", align_corners=False)[0]
 
-    def to_pixels(self, scores: Tensor, box: Box = EVERYWHERE) -> Tensor:
-        """As ``Edges`` says."""
+    def fitted(self, scores: Tensor) -> Tensor:
+        """Of each label the linear function of colour: three slopes and an offset (K, 4, h, w)."""
         mean = _around(scores)
         shared = torch.stack([_around(scores * colour) for colour in self._colour]) - self._mean[:, None] * mean
-        slope = torch.einsum("cdhw,dkhw->ckhw", self._precision, shared)  # (3, K, h, w)
-        offset = mean - (slope * self._mean[:, None]).sum(dim=0)
-        pixels = to_pixels(_around(offset), self.size, self.processed, box)
-        for by_colour, colour in zip(slope, self._frame[:, box[0], box[1]], strict=True):
-            pixels.addcmul_(to_pixels(_around(by_colour), self.size, self.processed, box), colour)
+        slope = torch.einsum("cdhw,dkhw->kchw", self._precision, shared)
+        offset = mean[:, None] - (slope * self._mean).sum(dim=1, keepdim=True)
+        every = torch.cat((slope, offset), dim=1)
+        return _around(every.flatten(0, 1)).view_as(every)
+
+    def to_pixels(self, fitted: Tensor, box: Box = EVERYWHERE) -> Tensor:
+        """As ``Edges`` says."""
+        *slopes, pixels = to_pixels(fitted, self.size, self.processed, box).unbind(dim=1)
+        for slope, colour in zip(slopes, self._frame[:, box[0], box[1]], strict=True):
+            pixels = pixels.addcmul_(slope, colour)
         return pixels
 
 
@@ -96,11 +108,13 @@ def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
     Returns:
         (H, W) uint8.
     """
-    left = scores.new_ones(edges.size)
-    best = scores.new_zeros(edges.size)
     answer = torch.zeros(edges.size, dtype=torch.uint8, device=scores.device)
+    if len(labels) == 1:  # recalled frames may hold no object
+        return answer
+    left, best = scores.new_ones(edges.size), scores.new_zeros(edges.size)
+    fitted = edges.fitted(scores[1:])
     for index, box in _boxes(scores[1:], edges):
-        score = edges.to_pixels(scores[index + 1 : index + 2], box)[0]
+        score = edges.to_pixels(fitted[index : index + 1], box)[0]
         left[box] -= score
         answer[box] = torch.where(score > best[box], labels[index + 1], answer[box])
         best[box] = torch.maximum(score, best[box])

@@ -23,20 +23,24 @@ def of_cells(mask: torch.Tensor) -> torch.Tensor:
     return torch.stack((1 - cells, cells))
 
 
+def read_out(edges: Edges, scores: torch.Tensor) -> torch.Tensor:
+    return edges.to_pixels(edges.fitted(scores))
+
+
 def missed(scores: torch.Tensor, mask: torch.Tensor) -> int:
     return int((scores.argmax(dim=0) != mask).sum())
 
 
 def test_edges_lie_where_the_colours_change() -> None:
     mask = disk(100, 130, 48.3, 64.6, 21.2)
-    along_edges = ImageEdges(painted(mask)).to_pixels(of_cells(mask))
+    along_edges = read_out(ImageEdges(painted(mask)), of_cells(mask))
     voted = to_pixels(of_cells(mask), (100, 130))
     assert missed(along_edges, mask) < 0.25 * missed(voted, mask)
 
 
 def test_a_colourless_frame_leaves_objects_where_they_were_voted() -> None:
     mask = disk(100, 130, 48.0, 64.0, 21.0)
-    scores = ImageEdges(torch.full((3, 100, 130), 0.5)).to_pixels(of_cells(mask))
+    scores = read_out(ImageEdges(torch.full((3, 100, 130), 0.5)), of_cells(mask))
     assert torch.allclose(scores.sum(dim=0), torch.ones(100, 130), atol=1e-4)
     found = scores.argmax(dim=0).float()
     assert (found * mask).sum() / (found + mask).clamp(max=1).sum() > 0.9
@@ -47,9 +51,9 @@ def test_any_size_is_read_out(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     scores = torch.rand(5, -(-size[0] // 4), -(-size[1] // 4)).softmax(dim=0)
     frame = torch.rand(3, *size)
-    assert torch.allclose(ImageEdges(frame).to_pixels(scores).sum(dim=0), torch.ones(size), atol=1e-3)
+    assert torch.allclose(read_out(ImageEdges(frame), scores).sum(dim=0), torch.ones(size), atol=1e-3)
     larger = (2 * size[0], 3 * size[1])
-    assert ImageEdges(frame, larger).to_pixels(scores).shape == (5, *larger)
+    assert read_out(ImageEdges(frame, larger), scores).shape == (5, *larger)
 
 
 @pytest.mark.parametrize("size", [(100, 130), (151, 197), (57, 60)])
@@ -65,7 +69,7 @@ def test_objects_are_read_out_in_their_boxes_as_in_the_whole_frame(size: tuple[i
     scores[1:] /= scores[1:].sum(dim=0).clamp(min=1)
     scores[0] = 1 - scores[1:].sum(dim=0)
     edges: Edges = ImageEdges(torch.rand(3, 100, 130), size) if along == "image" else VotedEdges((100, 130), size)
-    whole = edges.to_pixels(scores)
+    whole = read_out(edges, scores)
     labels = torch.tensor([0, 3, 7, 9, 11], dtype=torch.uint8)
     found = decide(scores, labels.tolist(), edges)
     best = whole.topk(2, dim=0).values
