@@ -14,7 +14,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from mamp.clock import Clock
 from mamp.encoder import Encoder, EncoderFunction, device_of, has_bfloat16, load_encoder
 from mamp.flow import Flow, FlowFunction, dis_flow
 from mamp.made_up import made_up_clip, made_up_mask
+from mamp.masks import resize_mask
 from mamp.memory import Memory
 from mamp.motion import Flows
 from mamp.paper_code import PaperCode
@@ -158,12 +158,12 @@ def _measure(
 
     def shrunk() -> Iterator[tuple[VideoFrame, Frame]]:
         for frame in clock.timed("decode", itertools.islice(reader, warm + count)):
-            yield frame, settings.resized(frame.image, size, cv2.INTER_AREA)
+            yield frame, settings.resized(frame.image, size)
 
     def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
         nonlocal began
         tracker = TimedTracker(encoder, _timed(chosen.flow_function(), clock), clock, **chosen.of_tracker())
-        given: Frame | None = settings.resized(mask, size, cv2.INTER_NEAREST_EXACT)
+        given: Frame | None = resize_mask(mask, size)
         for (frame, small), after in with_next(frames):
             if frame.index == warm:
                 clock.clear()
@@ -244,7 +244,7 @@ def _encoder_speed(
 def _against(chosen: settings.Settings, reader: VideoReader, device: torch.device, ours: float) -> dict[str, float]:
     """The authors' way on the same frames: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size((reader.info.height, reader.info.width))
-    images = [settings.resized(frame.image, size, cv2.INTER_AREA) for frame in itertools.islice(reader, _WARM_UP + 3)]
+    images = [settings.resized(frame.image, size) for frame in itertools.islice(reader, _WARM_UP + 3)]
     mask = made_up_mask(size, 1)
     theirs = PaperCode(load_encoder(chosen.weights, device=device, fold=False), dis_flow)
     same_way = MaskTracker(load_encoder(chosen.weights, device=device), motion="direct", edges="votes")

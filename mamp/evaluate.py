@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from mamp.ahead import in_threads, with_next
 from mamp.datasets import DATASETS, VosSequence, find_sequences, seen_categories
 from mamp.encoder import PATCH, EncoderFunction, device_of
 from mamp.flow import FlowFunction
-from mamp.masks import read_mask, write_mask
+from mamp.masks import read_mask, resize_mask, write_mask
 from mamp.resources import write_whole
 from mamp.scores import (
     Scores,
@@ -201,8 +200,8 @@ def _shrunk(
         if sequence.listed and not chosen.short_side:
             chosen = replace(chosen, short_side=min(size) // 2)
         small = chosen.processing_size(size)
-        mask = None if given is None else resized(given, small, cv2.INTER_NEAREST_EXACT)
-        yield t, size, resized(frame, small, cv2.INTER_AREA), mask
+        mask = None if given is None else resize_mask(given, small)
+        yield t, size, resized(frame, small), mask
 
 
 def stored(sequence: VosSequence, folder: Path, frames: Iterable[int]) -> Numbered:

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mamp.ahead import in_threads, with_next
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction, device_of
-from mamp.masks import MaskError, correct_mask, objects_in, read_mask, write_mask
+from mamp.masks import MaskError, correct_mask, objects_in, read_mask, resize_mask, write_mask
 from mamp.record import Record
 from mamp.render import Look, overlay
 from mamp.resources import shortage
@@ -273,8 +272,8 @@ class _Run:
                 mask = self.record.mask(frame.index) if t in asked else None
                 tracker.recall(
                     t,
-                    resized(frame.image, self.processed, cv2.INTER_AREA),
-                    None if mask is None else resized(mask, self.processed, cv2.INTER_NEAREST_EXACT),
+                    resized(frame.image, self.processed),
+                    None if mask is None else resize_mask(mask, self.processed),
                     given=frame.index in given,
                 )
         return tracker
@@ -296,14 +295,14 @@ class _Run:
         """Frames, and what they are at the size of processing; ``None`` for those that need not be tracked."""
         for frame in self.clock.timed("read", frames):
             with self.clock.stage("track"):
-                small = None if frame.index in known else resized(frame.image, self.processed, cv2.INTER_AREA)
+                small = None if frame.index in known else resized(frame.image, self.processed)
             yield frame, small
 
     def _step(self, tracker: MaskTracker, frame: Frame, small: Image | None, coming: Image | None) -> Image:
         assert small is not None
         given = self.given.get(frame.index)
         with self.clock.stage("track"):
-            told = None if given is None else resized(given, self.processed, cv2.INTER_NEAREST_EXACT)
+            told = None if given is None else resize_mask(given, self.processed)
             mask = tracker.step(small, told, size=self.size, coming=coming)
             if given is not None:
                 mask = correct_mask(mask, given)  # as sharp as it was given

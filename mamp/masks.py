@@ -243,6 +243,13 @@ def mask_in_box(frame: NDArray[np.uint8], box: tuple[int, int, int, int], label:
     return np.where(inside, label, 0).astype(np.uint8)
 
 
+def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """The label of the nearest pixel (H, W) uint8: a label map has no values between labels."""
+    if size == mask.shape:
+        return mask
+    return np.asarray(cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+
+
 def correct_mask(mask: Mask, given: Mask) -> Mask:
     """Lays a given mask over another, both (H, W) uint8: the objects it names are where it says and nowhere else."""
     kept = np.where(np.isin(mask, np.unique(given)), 0, mask)

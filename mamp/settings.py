@@ -78,11 +78,11 @@ class Settings:
 _OF_TRACKER = ("radius", "top_k", "long_term", "short_term", "motion", "edges", "discriminant", "adjustment")
 
 
-def resized(image: NDArray[np.uint8], size: tuple[int, int], how: int) -> NDArray[np.uint8]:
-    """A frame or a mask at the (H, W) of processing; ``how`` is OpenCV's interpolation."""
-    if size == image.shape[:2]:
-        return image
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=how), np.uint8)
+def resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A frame at the (H, W) of processing."""
+    if size == frame.shape[:2]:
+        return frame
+    return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def default_device() -> str:

@@ -17,7 +17,7 @@ from mamp.discriminant import Discriminants, beside, moments
 from mamp.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.flow import FlowFunction, dis_flow, fetch
 from mamp.lab import rgb_to_lab
-from mamp.masks import correct_mask
+from mamp.masks import correct_mask, resize_mask
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 from mamp.motion import Motion
@@ -148,30 +148,29 @@ class MaskTracker:
         self._check(frame, mask)
         if self._t == 0 and (mask is None or not mask.any()):
             raise ValueError("the first frame needs a mask that names at least one object")
-        wanted = size or frame.shape[:2]
+        processed = (frame.shape[0], frame.shape[1])
+        wanted = size or processed
         self._follow(frame)
         if coming is not None and self._motion is not None:
             self._motion.look_ahead(self._t, frame, coming, self._bank)
         key, colours = self._encode(frame)
         if self._t == 0:
             assert mask is not None
-            at_frame = mask
-            answer = _resize(mask, wanted)
+            answer = resize_mask(mask, wanted)
             self.confidence = {}
         else:
             cues = self._cues(colours, self._carried(colours))
             scores = self._match(frame, key, cues, self._t, self._bank.references(self._t))
             scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
             self.confidence = margins(scores, self._labels)
-            at_frame = self._decide(scores, frame, frame.shape[:2])
-            answer = at_frame if wanted == frame.shape[:2] else self._decide(scores, frame, wanted)
+            answer = self._decide(scores, frame, wanted)
             if mask is not None:
-                at_frame = correct_mask(at_frame, mask)
-                answer = correct_mask(answer, _resize(mask, wanted))
+                answer = correct_mask(answer, resize_mask(mask, wanted))
         if mask is not None:
             self._learn_labels(mask)
             self.confidence |= {int(label): 1.0 for label in np.unique(mask) if label}
-        value = self._value(at_frame)
+        # What a run that goes on from its answers recalls.
+        value = self._value(resize_mask(answer, processed))
         cues = self._cues(colours, value > 0)
         memory = Memory(image=frame, key=key, cues=cues, value=value, given=mask is not None)
         if mask is not None and self._t > 0:
@@ -374,13 +373,6 @@ class MaskTracker:
         if self.edges == "image":
             edges = ImageEdges(self._tensor(frame).permute(2, 0, 1) / 255, size)
         return np.asarray(decide(scores, self._labels, edges).cpu().numpy(), np.uint8)
-
-
-def _resize(mask: Mask, size: tuple[int, ...]) -> Mask:
-    """The nearest pixel's label: a label map has no values between labels."""
-    rows = (np.arange(size[0]) * 2 + 1) * mask.shape[0] // (2 * size[0])
-    columns = (np.arange(size[1]) * 2 + 1) * mask.shape[1] // (2 * size[1])
-    return np.asarray(mask[rows[:, None], columns], np.uint8)
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ import torch
 from mamp import MaskTracker, PatchEncoder, load_encoder
 from mamp.ahead import with_next
 from mamp.flow import Flow, best_motion, dis_flow
+from mamp.masks import resize_mask
 from mamp.matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene
 
@@ -298,3 +299,14 @@ def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: py
     monkeypatch.setattr("mamp.tracker.propagate", never)
     with pytest.raises(torch.OutOfMemoryError):
         follow(2)
+
+
+def test_a_tracker_that_recalls_its_answers_goes_on_as_it_would_have_at_any_size() -> None:
+    size, settings = (171, 228), {"flow": dis_flow, "radius": 4, "top_k": 9}
+    frames = [scene(t)[0] for t in range(12)]
+    unbroken, resumed = (MaskTracker(PatchEncoder(), **settings) for _ in range(2))  # type: ignore[arg-type]
+    answers = [unbroken.step(frame, scene(0)[1] if t == 0 else None, size=size) for t, frame in enumerate(frames)]
+    kept = resumed.frames_to_recall(8, [0])
+    for t, frame in enumerate(frames[:8]):
+        resumed.recall(t, frame, resize_mask(answers[t], frame.shape[:2]) if t in kept else None, given=t == 0)
+    np.testing.assert_array_equal([resumed.step(frame, size=size) for frame in frames[8:]], answers[8:])
