@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,15 +12,15 @@ from torch import Tensor
 
 from mamp.alignment import pad_to_stride, to_cells
 from mamp.cues import colour_cues, motion_cue
-from mamp.discriminant import Discriminants, beside, moments
+from mamp.discriminant import moments
 from mamp.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.flow import FlowFunction, dis_flow, fetch
 from mamp.lab import rgb_to_lab
 from mamp.masks import correct_mask, resize_mask
-from mamp.matching import SMALL_BLOCK, adjusted, propagate
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 from mamp.motion import Motion
 from mamp.readout import Edges, ImageEdges, VotedEdges, decide, margins
+from mamp.voting import Reference, Vote
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -60,7 +59,6 @@ class MaskTracker:
     Attributes:
         confidence: Of the last frame, by object [0, 1]: by how much of the vote the object is ahead of the second label,
             mean over its cells; 0 where nothing of it was found, 1 where its mask was given.
-        short_of_memory: Whether the device ran out of memory in matching, which goes on in smaller blocks since then.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -81,32 +79,30 @@ class MaskTracker:
         adjustment: float = 0.0,
         device: str | torch.device | None = None,
     ) -> None:
-        if radius < 0:
-            raise ValueError(f"radius must be 0 or more, not {radius}")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
         if any(frame < 0 for frame in long_term) or any(age < 1 for age in short_term):
             raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
         if motion not in MOTIONS:
             raise ValueError(f"motion must be one of {', '.join(MOTIONS)}, not {motion}")
         if edges not in EDGES:
             raise ValueError(f"edges must be one of {', '.join(EDGES)}, not {edges}")
-        if not (0 <= discriminant < np.inf and 0 <= adjustment < np.inf):
-            raise ValueError(f"discriminant and adjustment must be 0 or more, not {discriminant} and {adjustment}")
         self.encoder = encoder
         self.radius = radius
-        self.top_k = top_k
         self.chained = flow is not None and motion == "chained"
         self.edges = edges
-        self.discriminant, self.adjustment = discriminant, adjustment
+        self.discriminant = discriminant
         self.device = torch.device(device or device_of(encoder))
-        self.short_of_memory = False
+        self._vote = Vote(radius=radius, top_k=top_k, discriminant=discriminant, adjustment=adjustment)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._motion: Motion | None = None
         if flow is not None:
             recent = max(self._short_term, default=0)
             self._motion = Motion(flow, chained=self.chained, recent=recent, device=self.device)
         self.reset()
+
+    @property
+    def short_of_memory(self) -> bool:
+        """Whether the device ran out of memory in matching, which goes on in smaller blocks since then."""
+        return self._vote.short_of_memory
 
     def reset(self) -> None:
         """Forgets everything: the next frame is a first one."""
@@ -328,43 +324,15 @@ class MaskTracker:
 
     def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
-        labels = torch.tensor(self._labels, device=self.device)
-        fitted = None
-        if self.discriminant and len(labels) > 1:
-            told = [memory.moments for memory in references.values()]
-            fitted = Discriminants(told, self._labels, strength=self.discriminant)
-        C, further = len(query), len(labels) if fitted else 0
-        # One reference at a time is laid into these: twice the Keys of all would be much to hold.
-        keys = query.new_empty(len(references), C + further, *query.shape[1:])  # (N, C + further, h, w)
-        values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
-        inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
-        for number, (reference, memory) in enumerate(references.items()):
-            key, value = memory.key, memory.value == labels[:, None, None]
-            if fitted:
-                # Masks soon after the given one are mostly right.
-                trusted = memory.given or reference <= max(self._long_term, default=0)
-                key = torch.cat((key, fitted.of_key(key, memory.cues, None if trusted else value)))
+        first = max(self._long_term, default=0)
+        asked = []
+        for number, memory in references.items():
+            motion = None
             if self._motion is not None:
-                # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
-                motion = self._motion.to(self._t, frame, query, abs(t - reference), memory).round()
-                (key, value), inside[number] = fetch(motion, key, value)
-            keys[number], values[number] = key, value
-        if fitted:
-            query = beside(query, fitted.of_query(query, cues))
-        vote = partial(propagate, query, keys, values, inside=inside, radius=self.radius, top_k=self.top_k)
-        scores = self._spare_memory(vote)
-        return adjusted(scores, values, inside=inside, radius=self.radius, strength=self.adjustment)
-
-    def _spare_memory(self, vote: Callable[..., Tensor]) -> Tensor:
-        """A vote, in small blocks since the device ran out of memory once."""
-        try:
-            return vote(block=SMALL_BLOCK if self.short_of_memory else None)
-        except torch.OutOfMemoryError:
-            if self.short_of_memory:
-                raise
-            self.short_of_memory = True
-        torch.cuda.empty_cache()
-        return vote(block=SMALL_BLOCK)
+                motion = self._motion.to(self._t, frame, query, abs(t - number), memory)
+            # Masks soon after the given one are mostly right.
+            asked.append(Reference(memory, motion, trusted=memory.given or number <= first))
+        return self._vote(query, cues, asked, self._labels)
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W)."""

@@ -81,7 +81,7 @@ def test_a_gpu_short_of_memory_goes_on_in_smaller_blocks(monkeypatch: pytest.Mon
             torch.empty(2 * total, dtype=torch.uint8, device="cuda")
         return propagate(*arguments, block=block, **settings)
 
-    monkeypatch.setattr("mamp.tracker.propagate", greedy)
+    monkeypatch.setattr("mamp.voting.propagate", greedy)
     found = follow("cuda", 1, frames=8)
     assert min((one == other).mean() for one, other in zip(found, usual, strict=True)) > 0.995
 

@@ -287,7 +287,7 @@ def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: py
         return propagate(*arguments, block=block, **settings)
 
     usual = follow(4)
-    monkeypatch.setattr("mamp.tracker.propagate", short)
+    monkeypatch.setattr("mamp.voting.propagate", short)
     tracker = MaskTracker(PatchEncoder())
     masks = list(tracker.track([scene(t)[0] for t in range(4)], {0: scene(0)[1]}))
     assert blocks == [None, SMALL_BLOCK, SMALL_BLOCK, SMALL_BLOCK] and tracker.short_of_memory
@@ -296,7 +296,7 @@ def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: py
     def never(*arguments: Any, **settings: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("mamp.tracker.propagate", never)
+    monkeypatch.setattr("mamp.voting.propagate", never)
     with pytest.raises(torch.OutOfMemoryError):
         follow(2)
 
