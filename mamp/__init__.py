@@ -2,8 +2,9 @@
 
 from mamp.encoder import PatchEncoder, WeightsError, load_encoder
 from mamp.flow import dis_flow, raft_flow
-from mamp.job import Update, segment_video
+from mamp.job import segment_video
 from mamp.masks import OBJECT_COLOURS, MaskError, read_mask, write_mask
+from mamp.progress import Update
 from mamp.render import Look, overlay
 from mamp.result import Result, Sighting
 from mamp.settings import Settings

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from mamp.ahead import in_threads, with_next
 from mamp.clock import Clock
 from mamp.encoder import EncoderFunction, device_of
-from mamp.masks import MaskError, correct_mask, objects_in, read_mask, resize_mask, write_mask
+from mamp.masks import MaskError, correct_mask, given_masks, objects_in, resize_mask, write_mask
+from mamp.progress import Progress, Update
 from mamp.record import Record
 from mamp.render import Look, overlay
 from mamp.resources import shortage
@@ -31,20 +31,6 @@ from mamp.writer import VideoWriter
 Image = NDArray[np.uint8]
 
 EVERYTHING = ("masks", "video")
-_PREVIEW_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Update:
-    """Where a run stands after a frame."""
-
-    frame: int  # the number of the frame just finished
-    done: int
-    frames_total: int
-    fps: float  # frames tracked a second; frames rendered, where none had to be tracked
-    seconds_left: float | None  # not known while masks are missing and none was tracked yet
-    preview: Image | None = None  # RGB (H, W, 3), about once a second
-    result: Result | None = None  # on the last update only
 
 
 def segment_video(
@@ -97,7 +83,7 @@ def segment_video(
     clock = Clock()
     with clock.stage("read"):
         reader = VideoReader(clip)
-        given = _checked(masks, reader)
+        given = given_masks(masks, (reader.info.height, reader.info.width), reader.count())
         fingerprint = clip_sha256(reader.path)
     with clock.stage("load"):
         loaded = encoder or settings.encoder()
@@ -139,14 +125,11 @@ class _Run:
         self.first, self.total = min(given), reader.count()
         self.record = Record(result, reader)
         self.taken_over = 0
-        self.tracked = self.rendered = 0
+        self.progress = Progress(self.total, look)
         self.stopped = self.short_of_memory = False
         self.sound: str | None = None
         self.error: str | None = None
-        self.began = time.monotonic()
-        self.shown = 0.0
         self.preview: Image | None = None
-        self.last: Update | None = None
         self.result.clear()
         for index, mask in given.items():
             write_mask(result.given_dir / f"{index:06d}.png", mask)
@@ -178,14 +161,13 @@ class _Run:
         finally:
             # A run that is closed or fails on its way backwards has masks, but no video yet.
             self.stopped = self.stopped or len(self.record) < self.total
-            if self.rendered < len(self.record) and "video" in self.make:
+            if self.progress.rendered < len(self.record) and "video" in self.make:
                 self.stopped = True
                 with suppress(ValueError, OSError):
                     for _ in self._forwards(lambda: True):
                         pass
             self._finish()
-        last = self.last or self._progress(self.first)  # there is none where nothing was left to do
-        yield replace(last, seconds_left=0.0, preview=self.preview, result=self.result)
+        yield self.progress.last(self.first, len(self.record), self.preview, self.result)
 
     def _backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Masks of the frames before the first given one, last first; the video follows on the way forwards."""
@@ -200,14 +182,14 @@ class _Run:
         with in_threads(self._shrunk_frames(self.reader.backwards(max(missing))), self.device) as frames:
             for (frame, small), after in with_next(frames):
                 mask = self._step(tracker, frame, small, after[1] if after else None)
-                yield self._update(frame.index, frame.image, mask)
+                yield self.progress.update(frame.index, len(self.record), frame.image, mask)
                 if should_stop():
                     self.stopped = True
                     return
 
     def _forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """The video, and the masks that are still missing. Once stopped: the video of the masks there are."""
-        self.rendered = 0
+        self.progress.rendered = 0
         ending = False
         with ExitStack() as opened:
             video: VideoWriter | None = None
@@ -219,9 +201,10 @@ class _Run:
             try:
                 for frame, mask in masked:
                     if video is None:
-                        yield self._update(frame.index, frame.image, mask)
+                        yield self.progress.update(frame.index, len(self.record), frame.image, mask)
                     else:
-                        yield self._update(frame.index, self._render(video, frame, mask))
+                        picture = self._render(video, frame, mask)
+                        yield self.progress.update(frame.index, len(self.record), picture)
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
                 ending = True
                 for frame, mask in masked:  # what was tracked ahead belongs into the video
@@ -258,7 +241,7 @@ class _Run:
             self.preview = overlay(frame.image, mask, self.look)
         with self.clock.stage("write"):
             video.write(self.preview, frame.time, frame.duration)
-        self.rendered += 1
+        self.progress.rendered += 1
         return self.preview
 
     def _tracker_at(self, index: int, way: int) -> MaskTracker:
@@ -308,24 +291,9 @@ class _Run:
                 mask = correct_mask(mask, given)  # as sharp as it was given
         with self.clock.stage("write"):
             self.record.keep(frame.index, mask, tracker.confidence)
-        self.tracked += 1
+        self.progress.tracked += 1
         self.short_of_memory |= tracker.short_of_memory
         return mask
-
-    def _update(self, index: int, image: Image, mask: Image | None = None) -> Update:
-        """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
-        now = time.monotonic()
-        shown = None
-        if now - self.shown >= _PREVIEW_SECONDS:
-            shown, self.shown = image if mask is None else overlay(image, mask, self.look), now
-        self.last = replace(self._progress(index), preview=shown)
-        return self.last
-
-    def _progress(self, index: int) -> Update:
-        done = len(self.record)
-        fps = max(1, self.tracked or self.rendered) / max(1e-6, time.monotonic() - self.began)
-        known = self.tracked or done == self.total
-        return Update(index, done, self.total, fps, (self.total - done) / fps if known else None)
 
     def _finish(self) -> None:
         in_video = 0
@@ -365,26 +333,6 @@ class _Run:
             "masks_given": sorted(self.given),
             "objects": sorted({label for mask in self.given.values() for label in objects_in(mask)}),
             "names": self.names,
-            "seconds": {**self.clock.seconds, "in_all": round(time.monotonic() - self.began, 3)},
+            "seconds": {**self.clock.seconds, "in_all": round(self.progress.seconds, 3)},
         }
         self.result.write_receipt(document)
-
-
-def _checked(masks: Mapping[int, Image | str | Path], reader: VideoReader) -> dict[int, Image]:
-    """The given masks as label maps of the clip's size."""
-    if not masks:
-        raise MaskError("Give a mask for at least one frame.")
-    given = {}
-    wanted = (reader.info.height, reader.info.width)
-    for number, source in masks.items():
-        mask = read_mask(source, wanted) if isinstance(source, str | Path) else source
-        if not 0 <= number < reader.count():
-            raise MaskError(f"A mask is given for frame {number}, but the clip has frames 0 to {reader.count() - 1}.")
-        if mask.shape != wanted:
-            raise MaskError(
-                f"The mask of frame {number} is {mask.shape[1]}x{mask.shape[0]}, but the clip is {wanted[1]}x{wanted[0]}."
-            )
-        if not mask.any():
-            raise MaskError(f"The mask of frame {number} names no object.")
-        given[number] = mask
-    return given

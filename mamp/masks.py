@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,34 @@ class MaskFile:
 def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Mask:
     """The label map (H, W) uint8 of a mask file; see ``open_mask``."""
     return open_mask(path, size).mask
+
+
+def given_masks(sources: Mapping[int, Mask | str | Path], size: tuple[int, int], frames: int) -> dict[int, Mask]:
+    """The masks that a run starts from, as label maps.
+
+    Args:
+        sources: By frame number: label maps (H, W) uint8 of the clip's size, or mask files, which may be of another.
+        size: The clip's (H, W).
+        frames: How many it has.
+
+    Raises:
+        MaskError: There is none, or one cannot be read, does not fit the clip, names no object, or is for no frame of it.
+    """
+    if not sources:
+        raise MaskError("Give a mask for at least one frame.")
+    given = {}
+    for number, source in sources.items():
+        mask = read_mask(source, size) if isinstance(source, str | Path) else source
+        if not 0 <= number < frames:
+            raise MaskError(f"A mask is given for frame {number}, but the clip has frames 0 to {frames - 1}.")
+        if mask.shape != size:
+            raise MaskError(
+                f"The mask of frame {number} is {mask.shape[1]}x{mask.shape[0]}, but the clip is {size[1]}x{size[0]}."
+            )
+        if not mask.any():
+            raise MaskError(f"The mask of frame {number} names no object.")
+        given[number] = mask
+    return given
 
 
 def open_mask(path: str | Path, size: tuple[int, int] | None = None) -> MaskFile:

@@ -19,8 +19,9 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from mamp.encoder import PatchEncoder, load_encoder
-from mamp.job import Update, segment_video
+from mamp.job import segment_video
 from mamp.masks import read_mask, write_mask
+from mamp.progress import Update
 from mamp.resources import ResourceError
 from mamp.result import Result
 from mamp.settings import Settings
