@@ -263,21 +263,17 @@ def build_raft(*, small: bool) -> RAFT:
         block: type[ResidualBlock] | type[BottleneckBlock] = BottleneckBlock
         motion = MotionEncoder(correlations=LEVELS * (2 * radius + 1) ** 2, corr=(96,), flow=(64, 32), out=82)
         gru = ConvGRU(hidden=hidden, inputs=context + 82, kernels=((3, 3),))
-        update = UpdateBlock(
-            encoder=motion, gru=gru, flow_head=FlowHead(channels_in=hidden, inner=128), mask_channels=None
-        )
+        head = FlowHead(channels_in=hidden, inner=128)
     else:
         widths, channels, hidden, context, radius = (64, 96, 128), 256, 128, 128, 4
         block = ResidualBlock
         motion = MotionEncoder(correlations=LEVELS * (2 * radius + 1) ** 2, corr=(256, 192), flow=(128, 64), out=128)
         gru = ConvGRU(hidden=hidden, inputs=context + 128, kernels=((1, 5), (5, 1)))
-        update = UpdateBlock(
-            encoder=motion, gru=gru, flow_head=FlowHead(channels_in=hidden, inner=256), mask_channels=hidden
-        )
+        head = FlowHead(channels_in=hidden, inner=256)
     return RAFT(
         fnet=FeatureEncoder(block=block, widths=widths, channels=channels, norm="instance"),
         cnet=FeatureEncoder(block=block, widths=widths, channels=hidden + context, norm="none" if small else "batch"),
-        update_block=update,
+        update_block=UpdateBlock(encoder=motion, gru=gru, flow_head=head, mask_channels=None if small else hidden),
         hidden=hidden,
         radius=radius,
     )
