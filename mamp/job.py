@@ -83,11 +83,11 @@ def segment_video(
     clock = Clock()
     with clock.stage("read"):
         reader = VideoReader(clip)
-        given = given_masks(masks, (reader.info.height, reader.info.width), reader.count())
+        size = (reader.info.height, reader.info.width)
+        given = given_masks(masks, size, reader.count())
         fingerprint = clip_sha256(reader.path)
     with clock.stage("load"):
         loaded = encoder or settings.encoder()
-    size = (reader.info.height, reader.info.width)
     receipt = {
         "clip_sha256": fingerprint,
         "size": [size[1], size[0]],
@@ -125,7 +125,7 @@ class _Run:
         self.first, self.total = min(given), reader.count()
         self.record = Record(result, reader)
         self.taken_over = 0
-        self.progress = Progress(self.total, look)
+        self.progress = Progress(self.record, self.total, look)
         self.stopped = self.short_of_memory = False
         self.sound: str | None = None
         self.error: str | None = None
@@ -167,7 +167,7 @@ class _Run:
                     for _ in self._forwards(lambda: True):
                         pass
             self._finish()
-        yield self.progress.last(self.first, len(self.record), self.preview, self.result)
+        yield self.progress.last(self.first, self.preview, self.result)
 
     def _backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Masks of the frames before the first given one, last first; the video follows on the way forwards."""
@@ -182,7 +182,7 @@ class _Run:
         with in_threads(self._shrunk_frames(self.reader.backwards(max(missing))), self.device) as frames:
             for (frame, small), after in with_next(frames):
                 mask = self._step(tracker, frame, small, after[1] if after else None)
-                yield self.progress.update(frame.index, len(self.record), frame.image, mask)
+                yield self.progress.update(frame.index, frame.image, mask)
                 if should_stop():
                     self.stopped = True
                     return
@@ -201,10 +201,9 @@ class _Run:
             try:
                 for frame, mask in masked:
                     if video is None:
-                        yield self.progress.update(frame.index, len(self.record), frame.image, mask)
+                        yield self.progress.update(frame.index, frame.image, mask)
                     else:
-                        picture = self._render(video, frame, mask)
-                        yield self.progress.update(frame.index, len(self.record), picture)
+                        yield self.progress.update(frame.index, self._render(video, frame, mask))
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
                 ending = True
                 for frame, mask in masked:  # what was tracked ahead belongs into the video
