@@ -324,14 +324,14 @@ class MaskTracker:
 
     def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
         """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
-        first = max(self._long_term, default=0)
+        early = max(self._long_term, default=0)
         asked = []
         for number, memory in references.items():
             motion = None
             if self._motion is not None:
                 motion = self._motion.to(self._t, frame, query, abs(t - number), memory)
             # Masks soon after the given one are mostly right.
-            asked.append(Reference(memory, motion, trusted=memory.given or number <= first))
+            asked.append(Reference(memory, motion, trusted=memory.given or number <= early))
         return self._vote(query, cues, asked, self._labels)
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:

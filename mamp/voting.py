@@ -21,9 +21,7 @@ class Reference:
     """A frame in memory, as one query asks it."""
 
     memory: Memory
-    motion: (
-        Tensor | None
-    )  # displacement of the query to it (2, h, w) [cells], whole numbers; none: it is taken as it lies
+    motion: Tensor | None  # displacement of the query to it (2, h, w) [cells]; None: it is taken as it lies
     trusted: bool  # its mask is not doubted
 
 

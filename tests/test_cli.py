@@ -130,8 +130,9 @@ def test_a_full_disk_is_told_and_what_was_done_goes_on_elsewhere(clip: Path) -> 
     run = shlex.join([sys.executable, "-m", "mamp", *words, "--out", str(small / "out")])
     room = f"mount -t tmpfs -o size=120k none {shlex.quote(str(small))}"
     own = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c"]
-    if subprocess.run([*own, room], capture_output=True).returncode:
-        pytest.skip("no disk of its own can be had here")
+    attempt = subprocess.run([*own, room], capture_output=True, text=True)
+    if attempt.returncode:
+        pytest.skip(f"no disk of its own can be had here: {attempt.stderr.strip()}")
     keep = f"cp -r {shlex.quote(str(small / 'out'))} {shlex.quote(str(kept))}"
     done = subprocess.run([*own, f"{room} && {run}; {keep}"], capture_output=True, text=True)
     assert done.stderr.strip().splitlines()[-1] == "mamp: The disk is full."
