@@ -8,7 +8,7 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -81,9 +81,9 @@ class TimedTracker(MaskTracker):
         with self._without_waiting("match"):
             super()._follow(frame)
 
-    def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
+    def _match(self, frame: Frame, query: Tensor, cues: Tensor) -> Tensor:
         with self._without_waiting("match"):
-            return self._awaited(super()._match(frame, query, cues, t, references))
+            return self._awaited(super()._match(frame, query, cues))
 
     def _with_moments(self, memory: Memory) -> Memory:
         with self.clock.stage("match"):

@@ -111,7 +111,7 @@ class Discriminants:
             (K, h, w).
         """
         likeness = query.square().sum(dim=0).mean()
-        return torch.cat((self._sides(query, cues) * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
+        return torch.cat((self.sides(query, cues) * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
 
     def of_key(self, key: Tensor, cues: Tensor, doubted: Tensor | None = None) -> Tensor:
         """As ``of_query``, for a reference.
@@ -126,7 +126,7 @@ class Discriminants:
         Returns:
             (K, h, w).
         """
-        sides = self._sides(key, cues)
+        sides = self.sides(key, cues)
         # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
         lost = sides.square().sum(dim=0, keepdim=True) / 2
         if doubted is not None:
@@ -134,8 +134,16 @@ class Discriminants:
             lost += astray.clamp(min=0).amax(dim=0, keepdim=True)
         return torch.cat((sides, lost * -self._strength))
 
-    def _sides(self, features: Tensor, cues: Tensor) -> Tensor:
-        """Where cells lie: 1 at the mean of an object and beyond, -1 at that of all others (K - 1, h, w)."""
+    def sides(self, features: Tensor, cues: Tensor) -> Tensor:
+        """Where cells lie: 1 at the mean of an object and beyond, -1 at that of all others.
+
+        Args:
+            features: As ``query`` or ``key`` (C, h, w).
+            cues: As those of the query (D, h, w).
+
+        Returns:
+            By object (K - 1, h, w) [-1, 1]; 0 for one that no mask in memory shows.
+        """
         sides = features.new_zeros(self._objects, features[0].numel())
         if self._told:
             at_once = _BLOCK if features.device.type == "cpu" else features[0].numel()

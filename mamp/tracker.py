@@ -20,6 +20,7 @@ from mamp.masks import correct_mask, resize_mask
 from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
 from mamp.motion import Motion
 from mamp.readout import Edges, ImageEdges, VotedEdges, decide, margins
+from mamp.search import Search
 from mamp.voting import Reference, Vote
 
 Frame = NDArray[np.uint8]
@@ -51,14 +52,16 @@ class MaskTracker:
             scores, as the paper does.
         discriminant: How much a match loses whose ends lie on different sides of what tells an object apart, or whose
             end in memory lies on the other side than its label, as a share of the likeness of a feature to itself; 0 for
-            nothing, as in the paper. See ``Discriminants``.
+            nothing, as in the paper. See ``Discriminants``. Where it is not 0, objects that were lost are also looked for
+            in the whole frame; see ``Search``.
         adjustment: How much it counts against a label that more cells of it could vote, an exponent; 0 for not at all,
             as in the paper. See ``adjusted``.
         device: Where it runs; the encoder's device, else the CPU.
 
     Attributes:
         confidence: Of the last frame, by object [0, 1]: by how much of the vote the object is ahead of the second label,
-            mean over its cells; 0 where nothing of it was found, 1 where its mask was given.
+            mean over its cells, less what of the frame does not go on from the one before, where the picture is another; 0
+            where nothing of it was found, 1 where its mask was given.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -92,6 +95,7 @@ class MaskTracker:
         self.discriminant = discriminant
         self.device = torch.device(device or device_of(encoder))
         self._vote = Vote(radius=radius, top_k=top_k, discriminant=discriminant, adjustment=adjustment)
+        self._search = Search(self._vote, strength=discriminant)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._motion: Motion | None = None
         if flow is not None:
@@ -156,9 +160,9 @@ class MaskTracker:
             self.confidence = {}
         else:
             cues = self._cues(colours, self._carried(colours))
-            scores = self._match(frame, key, cues, self._t, self._bank.references(self._t))
-            scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
-            self.confidence = margins(scores, self._labels)
+            scores = self._match(frame, key, cues)
+            # Over a cut what is found may be another's.
+            self.confidence = {n: sure * (1 - self._search.cut) for n, sure in margins(scores, self._labels).items()}
             answer = self._decide(scores, frame, wanted)
             if mask is not None:
                 answer = correct_mask(answer, resize_mask(mask, wanted))
@@ -304,7 +308,8 @@ class MaskTracker:
         labels = torch.tensor(self._labels, device=self.device)
         recent = self._t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
-            scores = self._match(memory.image, memory.key, memory.cues, t, {self._t: given})
+            asked = self._asked(memory.image, memory.key, t, {self._t: given})
+            scores = self._vote(memory.key, memory.cues, asked, self._labels)
             found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
@@ -322,8 +327,18 @@ class MaskTracker:
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
 
-    def _match(self, frame: Frame, query: Tensor, cues: Tensor, t: int, references: Mapping[int, Memory]) -> Tensor:
-        """Scores of the labels for frame ``t`` (K, h, w), K = len(self._labels)."""
+    def _match(self, frame: Frame, query: Tensor, cues: Tensor) -> Tensor:
+        """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
+        asked = self._asked(frame, query, self._t, self._bank.references(self._t))
+        scores = self._vote(query, cues, asked, self._labels)
+        scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
+        before = self._bank.all().get(self._t - 1)
+        if not self.discriminant or before is None:
+            return scores
+        return self._search(scores, query, cues, asked, self._labels, before=before, came=self._came)
+
+    def _asked(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> list[Reference]:
+        """References as frame ``t`` asks them."""
         early = max(self._long_term, default=0)
         asked = []
         for number, memory in references.items():
@@ -332,7 +347,7 @@ class MaskTracker:
                 motion = self._motion.to(self._t, frame, query, abs(t - number), memory)
             # Masks soon after the given one are mostly right.
             asked.append(Reference(memory, motion, trusted=memory.given or number <= early))
-        return self._vote(query, cues, asked, self._labels)
+        return asked
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W)."""

@@ -1,0 +1,218 @@
+"""An object that was lost is looked for in the whole frame.
+
+A window follows what moves a little. It does not follow over a cut, nor to an object that was hidden and comes out
+elsewhere; and where the object is not in the picture at all, the vote takes what resembles it most. So where a frame does
+not go on from the one before it, or an object was lost, all cells of the frame are compared with the object's in memory.
+Those that convince say whether it is there, and, by how far most of them are from their like, where.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp.discriminant import Discriminants
+from mamp.flow import fetch
+from mamp.memory import Memory
+from mamp.voting import Reference, Vote
+
+_UNLIKE = 0.5  # cosine below which a cell does not go on from the one that motion leads to
+_CHANGED = 0.2  # share of such cells from which on an object may be elsewhere
+_CUT = 0.3  # share of them from which on the picture is another; fast clips reach 0.25
+_SHRUNK = 0.5  # share of its cells that an object keeps at most where it may have been lost
+_FEWEST = 16  # [cells]: what is smaller cannot convince
+_USUAL = 0.25  # share of an object's cells that are enough to go by
+
+_ALIKE = 0.85  # cosine from which on a cell convinces, if nothing else in memory is more like it ...
+_ON_ITS_SIDE = 0.3  # ... and it lies as far on the object's side of its discriminant (1: its mean)
+_THERE = 0.1  # share of an object's cells that convince and have moved alike; where it was not there, 0.1 at most
+_BESIDE = 0.35  # mean place of what the vote takes for it beside its discriminant where it was not there: 0.31 at most
+_STRETCH = 0.3  # share of an object's side by which they may have moved apart: it may be nearer or farther now
+_NEAR = 3  # [cells]: the least that this is, and how well its motion is found
+_AGREED = 0.85  # share of the cells where an object was found that may have its label already: then it was not lost
+_GAIN = 0.1  # share of an object's cells that it wins at least by being looked for
+_LARGE = 200  # [cells] of an object of which every second row and column of the frame will do
+_BLOCK = 1024  # cells of a frame compared at a time
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a frame shows of an object in memory.
+
+    Attributes:
+        share: Cells that convince and have moved alike, of one that the object has in memory; above 1 if it has grown.
+        shift: How far they have, to the memory (2,) [cells], x then y.
+    """
+
+    share: float
+    shift: Tensor
+
+
+def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
+    """Looks for an object of a frame in memory, everywhere.
+
+    Args:
+        query: Features of the frame (C, h, w).
+        sides: Where its cells lie of the object's discriminant (h, w); see ``Discriminants.sides``.
+        memory: A frame that shows the object, and more.
+        label: The object's.
+
+    Returns:
+        What was found; a share of 0 if nothing convinces.
+    """
+    mine = memory.value == label
+    count = int(mine.sum())
+    step = 1 if count < _LARGE else 2
+    key = F.normalize(memory.key, dim=0)
+    cells = F.normalize(query, dim=0)[:, ::step, ::step]  # (C, rows, columns)
+    columns, cells = cells.shape[2], cells.flatten(1)
+    alike, which = _most_like(cells, key[:, mine])
+    near = ((alike > _ALIKE) & (sides[::step, ::step].flatten() > _ON_ITS_SIDE)).nonzero()[:, 0]
+    near = near[alike[near] > _most_like(cells[:, near], key[:, ~mine][:, ::2])[0]]
+    if not len(near):
+        return Found(0.0, near.new_zeros(2))
+    here = torch.stack((near % columns, near // columns)) * step
+    there = mine.nonzero()[which[near]].flip(1).T
+    apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
+    alike = _of_fullest_square(there - here, sides.shape, apart)
+    shift = _of_fullest_square(alike, sides.shape, _NEAR).median(dim=1).values
+    return Found(alike.shape[1] * step**2 / count, shift)
+
+
+def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+    """How like each cell (C, n) is the most similar of the keys (C, m), and which that is (n,), both."""
+    if not keys.shape[1]:
+        return cells.new_full(cells.shape[1:], -torch.inf), cells.new_zeros(cells.shape[1:], dtype=torch.long)
+    found = [(block.T @ keys).max(dim=1) for block in torch.split(cells, _BLOCK, dim=1)]
+    return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
+
+
+def _of_fullest_square(shifts: Tensor, size: Sequence[int], radius: int) -> Tensor:
+    """Those of the shifts (2, m) [cells] that lie in the square of a radius that holds most of them."""
+    h, w = size
+    votes = shifts.new_zeros(2 * h, 2 * w, dtype=torch.float32)
+    votes.index_put_((shifts[1] + h, shifts[0] + w), votes.new_ones(shifts.shape[1]), accumulate=True)
+    sums = F.avg_pool2d(votes[None], 2 * radius + 1, 1, radius, divisor_override=1)
+    y, x = divmod(int(sums.argmax()), 2 * w)
+    middle = shifts.new_tensor((x - w, y - h))[:, None]
+    return shifts[:, ((shifts - middle).abs() <= radius).all(dim=0)]
+
+
+class Search:
+    """Mends the vote of a frame where objects were lost.
+
+    Args:
+        vote: That of the references.
+        strength: Of the discriminant; see ``Discriminants``.
+
+    Attributes:
+        cut: How much of the last frame does not go on from the one before it [0, 1], if the picture is another; else 0.
+    """
+
+    def __init__(self, vote: Vote, *, strength: float) -> None:
+        self._vote, self._strength = vote, strength
+        self.cut = 0.0
+
+    def __call__(
+        self,
+        scores: Tensor,
+        query: Tensor,
+        cues: Tensor,
+        asked: Sequence[Reference],
+        labels: Sequence[int],
+        *,
+        before: Memory,
+        came: Tensor | None,
+    ) -> Tensor:
+        """Takes objects from where they are not to where they are, if anywhere.
+
+        Looked for is what has no cell in the frame before, or less than half of those it had, and everything where the
+        picture changed at once.
+
+        Args:
+            scores: The vote (K, h, w); they sum to 1, and the first is that of background.
+            query: Features (C, h, w).
+            cues: What else tells cells apart (D, h, w).
+            asked: The references.
+            labels: K of them, background first.
+            before: The frame before.
+            came: Displacement to it (2, h, w) [cells]; ``None`` where it is not known: then none.
+
+        Returns:
+            Scores (K, h, w) that sum to 1.
+        """
+        has = _cells(scores)
+        had = (before.value == torch.tensor(labels, device=query.device)[:, None, None]).flatten(1).sum(dim=1)
+        numbers = torch.cat((has, had, _unlike(query, before.key, came)[None])).tolist()  # one wait for the device
+        now, was, unlike = numbers[: len(labels)], numbers[len(labels) : -1], numbers[-1]
+        self.cut = unlike if unlike > _CUT else 0.0
+        lost = [unlike > _CHANGED or not had or has < _SHRUNK * had for had, has in zip(was, now, strict=True)]
+        missed = [i for i in range(1, len(labels)) if lost[i]]
+        usual = {i: _usual(asked, labels[i]) for i in missed}
+        missed = [i for i in missed if usual[i] >= _FEWEST]
+        if not missed:
+            return scores
+        told = [reference.memory.moments for reference in asked]
+        sides = Discriminants(told, labels, strength=self._strength).sides(query, cues)
+        gone, elsewhere = [], {}
+        for i in missed:
+            shown = [reference for reference in asked if _area(reference, labels[i]) >= _USUAL * usual[i]]
+            found = [look_for(query, sides[i - 1], reference.memory, labels[i]) for reference in shown]
+            best = max(range(len(found)), key=lambda number: found[number].share)
+            if found[best].share >= _THERE:
+                motion = found[best].shift[:, None, None].expand(2, *query.shape[1:]).to(query.dtype)
+                moved = replace(shown[best], motion=motion)
+                if _agreed(scores, i, moved, labels[i]) < _AGREED:
+                    elsewhere[i] = moved
+                continue
+            another = self.cut > 0 and float(sides[i - 1][scores.argmax(dim=0) == i].mean()) < _BESIDE
+            absent = not was[i] and now[i] < _USUAL * usual[i]
+            if another or absent:
+                gone.append(i)
+        if elsewhere:
+            again = self._vote(query, cues, [*asked, *elsewhere.values()], labels)
+            again[0] += 1 - again.sum(dim=0)
+            won = (_cells(again) - has).tolist()
+            if any(won[i] >= _GAIN * usual[i] for i in elsewhere):
+                scores = again
+        if gone:
+            scores = scores.clone()
+            scores[0] += scores[gone].sum(dim=0)
+            scores[gone] = 0
+        return scores
+
+
+def _unlike(query: Tensor, key: Tensor, came: Tensor | None) -> Tensor:
+    """The share of cells that are unlike those that motion leads to, where it does not lead out of the frame."""
+    inside = torch.ones_like(query[0], dtype=torch.bool)
+    if came is not None:
+        (key,), inside = fetch(came.round(), key)
+    apart = F.cosine_similarity(query, key, dim=0) < _UNLIKE
+    return (apart & inside).sum() / inside.sum().clamp(min=1)
+
+
+def _agreed(scores: Tensor, index: int, moved: Reference, label: int) -> float:
+    """Which share of the cells where a moved reference shows an object has its label already."""
+    assert moved.motion is not None
+    (there,), inside = fetch(moved.motion, (moved.memory.value == label)[None])
+    return float((scores.argmax(dim=0)[there[0] & inside] == index).float().mean())
+
+
+def _cells(scores: Tensor) -> Tensor:
+    """How many cells each label has (K,)."""
+    return torch.bincount(scores.argmax(dim=0).flatten(), minlength=len(scores))
+
+
+def _area(reference: Reference, label: int) -> int:
+    """How many cells a label has in a reference."""
+    return int((reference.memory.value == label).sum())
+
+
+def _usual(asked: Sequence[Reference], label: int) -> int:
+    """How many cells a label has at most in the masks that are not doubted."""
+    return max((_area(reference, label) for reference in asked if reference.trusted), default=0)
