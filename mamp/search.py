@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.discriminant import Discriminants
 from mamp.flow import fetch
 from mamp.memory import Memory
 from mamp.voting import Reference, Vote
@@ -31,7 +30,7 @@ _USUAL = 0.25  # share of an object's cells that are enough to go by
 _ALIKE = 0.85  # cosine from which on a cell convinces, if nothing else in memory is more like it ...
 _ON_ITS_SIDE = 0.3  # ... and it lies as far on the object's side of its discriminant (1: its mean)
 _THERE = 0.1  # share of an object's cells that convince and have moved alike; where it was not there, 0.1 at most
-_BESIDE = 0.35  # mean place of what the vote takes for it beside its discriminant where it was not there: 0.31 at most
+_BESIDE = 0.35  # mean place of what the vote takes for it beside its discriminant where it was not: 0.31 at most
 _STRETCH = 0.3  # share of an object's side by which they may have moved apart: it may be nearer or farther now
 _NEAR = 3  # [cells]: the least that this is, and how well its motion is found
 _AGREED = 0.85  # share of the cells where an object was found that may have its label already: then it was not lost
@@ -79,9 +78,9 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
     here = torch.stack((near % columns, near // columns)) * step
     there = mine.nonzero()[which[near]].flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
-    alike = _of_fullest_square(there - here, sides.shape, apart)
-    shift = _of_fullest_square(alike, sides.shape, _NEAR).median(dim=1).values
-    return Found(alike.shape[1] * step**2 / count, shift)
+    together = _of_fullest_square(there - here, sides.shape, apart)
+    shift = _of_fullest_square(together, sides.shape, _NEAR).median(dim=1).values
+    return Found(together.shape[1] * step**2 / count, shift)
 
 
 def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,14 +107,13 @@ class Search:
 
     Args:
         vote: That of the references.
-        strength: Of the discriminant; see ``Discriminants``.
 
     Attributes:
         cut: How much of the last frame does not go on from the one before it [0, 1], if the picture is another; else 0.
     """
 
-    def __init__(self, vote: Vote, *, strength: float) -> None:
-        self._vote, self._strength = vote, strength
+    def __init__(self, vote: Vote) -> None:
+        self._vote = vote
         self.cut = 0.0
 
     def __call__(
@@ -126,7 +124,7 @@ class Search:
         asked: Sequence[Reference],
         labels: Sequence[int],
         *,
-        before: Memory,
+        before: Memory | None,
         came: Tensor | None,
     ) -> Tensor:
         """Takes objects from where they are not to where they are, if anywhere.
@@ -140,45 +138,50 @@ class Search:
             cues: What else tells cells apart (D, h, w).
             asked: The references.
             labels: K of them, background first.
-            before: The frame before.
+            before: The frame before; where it is not kept, nothing is looked for.
             came: Displacement to it (2, h, w) [cells]; ``None`` where it is not known: then none.
 
         Returns:
             Scores (K, h, w) that sum to 1.
         """
-        has = _cells(scores)
+        self.cut = 0.0
+        if before is None:
+            return scores
+        winner = scores.argmax(dim=0)
         had = (before.value == torch.tensor(labels, device=query.device)[:, None, None]).flatten(1).sum(dim=1)
-        numbers = torch.cat((has, had, _unlike(query, before.key, came)[None])).tolist()  # one wait for the device
-        now, was, unlike = numbers[: len(labels)], numbers[len(labels) : -1], numbers[-1]
-        self.cut = unlike if unlike > _CUT else 0.0
-        lost = [unlike > _CHANGED or not had or has < _SHRUNK * had for had, has in zip(was, now, strict=True)]
-        missed = [i for i in range(1, len(labels)) if lost[i]]
-        usual = {i: _usual(asked, labels[i]) for i in missed}
-        missed = [i for i in missed if usual[i] >= _FEWEST]
+        numbers = torch.cat((_cells(winner, labels), had, _unlike(query, before.key, came)[None]))
+        *counts, unlike = numbers.tolist()  # one wait for the device
+        now, was = counts[: len(labels)], counts[len(labels) :]
+        if unlike > _CUT:
+            self.cut = unlike
+        areas = {}  # of the objects that may be lost, in each reference
+        for i in range(1, len(labels)):
+            if unlike > _CHANGED or not was[i] or now[i] < _SHRUNK * was[i]:
+                areas[i] = [int((reference.memory.value == labels[i]).sum()) for reference in asked]
+        usual = {i: _usual(asked, areas[i]) for i in areas}
+        missed = [i for i in usual if usual[i] >= _FEWEST]
         if not missed:
             return scores
-        told = [reference.memory.moments for reference in asked]
-        sides = Discriminants(told, labels, strength=self._strength).sides(query, cues)
+        sides = self._vote.fitted(asked, labels).sides(query, cues)
         gone, elsewhere = [], {}
         for i in missed:
-            shown = [reference for reference in asked if _area(reference, labels[i]) >= _USUAL * usual[i]]
+            shown = [reference for reference, area in zip(asked, areas[i], strict=True) if area >= _USUAL * usual[i]]
             found = [look_for(query, sides[i - 1], reference.memory, labels[i]) for reference in shown]
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
                 motion = found[best].shift[:, None, None].expand(2, *query.shape[1:]).to(query.dtype)
                 moved = replace(shown[best], motion=motion)
-                if _agreed(scores, i, moved, labels[i]) < _AGREED:
+                if _agreed(winner == i, moved.memory.value == labels[i], motion) < _AGREED:
                     elsewhere[i] = moved
                 continue
-            another = self.cut > 0 and float(sides[i - 1][scores.argmax(dim=0) == i].mean()) < _BESIDE
+            another = self.cut > 0 and float(sides[i - 1][winner == i].mean()) < _BESIDE
             absent = not was[i] and now[i] < _USUAL * usual[i]
             if another or absent:
                 gone.append(i)
         if elsewhere:
             again = self._vote(query, cues, [*asked, *elsewhere.values()], labels)
-            again[0] += 1 - again.sum(dim=0)
-            won = (_cells(again) - has).tolist()
-            if any(won[i] >= _GAIN * usual[i] for i in elsewhere):
+            then = _cells(again.argmax(dim=0), labels).tolist()
+            if any(then[i] - now[i] >= _GAIN * usual[i] for i in elsewhere):
                 scores = again
         if gone:
             scores = scores.clone()
@@ -197,23 +200,17 @@ def _unlike(query: Tensor, key: Tensor, came: Tensor | None) -> Tensor:
     return (apart & inside).sum() / inside.sum().clamp(min=1)
 
 
-def _agreed(scores: Tensor, index: int, moved: Reference, label: int) -> float:
-    """Which share of the cells where a moved reference shows an object has its label already."""
-    assert moved.motion is not None
-    (there,), inside = fetch(moved.motion, (moved.memory.value == label)[None])
-    return float((scores.argmax(dim=0)[there[0] & inside] == index).float().mean())
+def _agreed(labelled: Tensor, shown: Tensor, motion: Tensor) -> float:
+    """Which share of the cells where a motion (2, h, w) lays what is shown (h, w) is labelled so already (h, w)."""
+    (there,), inside = fetch(motion, shown[None])
+    return float(labelled[there[0] & inside].float().mean())
 
 
-def _cells(scores: Tensor) -> Tensor:
-    """How many cells each label has (K,)."""
-    return torch.bincount(scores.argmax(dim=0).flatten(), minlength=len(scores))
+def _cells(winner: Tensor, labels: Sequence[int]) -> Tensor:
+    """How many cells each label has won (K,)."""
+    return torch.bincount(winner.flatten(), minlength=len(labels))
 
 
-def _area(reference: Reference, label: int) -> int:
-    """How many cells a label has in a reference."""
-    return int((reference.memory.value == label).sum())
-
-
-def _usual(asked: Sequence[Reference], label: int) -> int:
-    """How many cells a label has at most in the masks that are not doubted."""
-    return max((_area(reference, label) for reference in asked if reference.trusted), default=0)
+def _usual(asked: Sequence[Reference], areas: Sequence[int]) -> int:
+    """How many cells an object has at most in the masks that are not doubted."""
+    return max((area for reference, area in zip(asked, areas, strict=True) if reference.trusted), default=0)

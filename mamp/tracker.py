@@ -95,7 +95,7 @@ class MaskTracker:
         self.discriminant = discriminant
         self.device = torch.device(device or device_of(encoder))
         self._vote = Vote(radius=radius, top_k=top_k, discriminant=discriminant, adjustment=adjustment)
-        self._search = Search(self._vote, strength=discriminant)
+        self._search = Search(self._vote)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._motion: Motion | None = None
         if flow is not None:
@@ -266,6 +266,11 @@ class MaskTracker:
         """Displacement of the newest frame to the one before it (2, h, w) [cells], where that is followed."""
         return None if self._motion is None else self._motion.came
 
+    @property
+    def _before(self) -> Memory | None:
+        """The frame before the newest one, if it is kept."""
+        return self._bank.all().get(self._t - 1)
+
     def _check(self, frame: Frame, mask: Mask | None) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a frame must be RGB uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
@@ -294,7 +299,7 @@ class MaskTracker:
 
     def _carried(self, colours: Tensor) -> Tensor:
         """Where motion alone would lay the objects of the frame before, if it is kept (h, w) bool."""
-        before = self._bank.all().get(self._t - 1)
+        before = self._before
         if before is None or self._came is None:
             return colours.new_zeros(colours.shape[1:], dtype=torch.bool)
         return fetch(self._came.round(), before.value[None])[0][0][0] > 0
@@ -331,11 +336,9 @@ class MaskTracker:
         """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
         asked = self._asked(frame, query, self._t, self._bank.references(self._t))
         scores = self._vote(query, cues, asked, self._labels)
-        scores[0] += 1 - scores.sum(dim=0)  # what nothing may vote on, came into view: background
-        before = self._bank.all().get(self._t - 1)
-        if not self.discriminant or before is None:
+        if not self.discriminant:
             return scores
-        return self._search(scores, query, cues, asked, self._labels, before=before, came=self._came)
+        return self._search(scores, query, cues, asked, self._labels, before=self._before, came=self._came)
 
     def _asked(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> list[Reference]:
         """References as frame ``t`` asks them."""

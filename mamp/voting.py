@@ -56,13 +56,10 @@ class Vote:
             labels: K of them, background first.
 
         Returns:
-            (K, h, w); zero where nothing may vote.
+            (K, h, w); they sum to 1. What nothing may vote on came into view: it is background.
         """
         whose = torch.tensor(labels, device=query.device)[:, None, None]
-        fitted = None
-        if self._discriminant and len(labels) > 1:
-            told = [reference.memory.moments for reference in references]
-            fitted = Discriminants(told, labels, strength=self._discriminant)
+        fitted = self.fitted(references, labels) if self._discriminant and len(labels) > 1 else None
         C, further = len(query), len(labels) if fitted else 0
         # One reference at a time is laid into these: twice the Keys of all would be much to hold.
         keys = query.new_empty(len(references), C + further, *query.shape[1:])  # (N, C + further, h, w)
@@ -83,7 +80,14 @@ class Vote:
             query = beside(query, fitted.of_query(query, cues))
         vote = partial(propagate, query, keys, values, inside=inside, radius=self._radius, top_k=self._top_k)
         scores = self._spare_memory(vote)
-        return adjusted(scores, values, inside=inside, radius=self._radius, strength=self._adjustment)
+        scores = adjusted(scores, values, inside=inside, radius=self._radius, strength=self._adjustment)
+        scores[0] += 1 - scores.sum(dim=0)
+        return scores
+
+    def fitted(self, references: Sequence[Reference], labels: Sequence[int]) -> Discriminants:
+        """What sets the labels apart in the references."""
+        told = [reference.memory.moments for reference in references]
+        return Discriminants(told, labels, strength=self._discriminant)
 
     def _spare_memory(self, vote: Callable[..., Tensor]) -> Tensor:
         """A vote, in small blocks since the device ran out of memory once."""

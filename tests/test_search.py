@@ -106,7 +106,7 @@ def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_anothe
     taken[1, 20:25, 20:30] = 1
     taken[0] = 1 - taken[1]
 
-    search, asked = Search(vote, strength=0.2), [Reference(before, None, trusted=True)]
+    search, asked = Search(vote), [Reference(before, None, trusted=True)]
     another = search(taken, torch.randn(8, 30, 40), cues, asked, [0, 3], before=before, came=None)
     assert not another[1].any() and search.cut > 0.8
     covered = key.clone()
@@ -121,3 +121,16 @@ def test_what_is_found_over_a_cut_is_less_sure(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("mamp.search._unlike", lambda *_: torch.tensor(0.6))
     _, over_cuts = tracked(list(frames), truth[0])
     assert over_cuts == pytest.approx([1.0, *(0.4 * each for each in sure[1:])], abs=0.02)
+
+
+def test_a_cut_is_forgotten_where_the_frame_before_is_not_kept() -> None:
+    torch.manual_seed(0)
+    key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
+    value = torch.zeros(30, 40, dtype=torch.uint8)
+    before = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value)
+    search = Search(Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0))
+    scores, query = torch.zeros(2, 30, 40), torch.randn(8, 30, 40)
+    search(scores, query, cues, [], [0, 3], before=before, came=None)
+    assert search.cut > 0.8
+    search(scores, query, cues, [], [0, 3], before=None, came=None)
+    assert search.cut == 0
