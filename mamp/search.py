@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.flow import fetch
+from mamp.matching import window_sums
 from mamp.memory import Memory
 from mamp.voting import Reference, Vote
 
@@ -36,7 +37,7 @@ _NEAR = 3  # [cells]: the least that this is, and how well its motion is found
 _AGREED = 0.85  # share of the cells where an object was found that may have its label already: then it was not lost
 _GAIN = 0.1  # share of an object's cells that it wins at least by being looked for
 _LARGE = 200  # [cells] of an object of which every second row and column of the frame will do
-_BLOCK = 1024  # cells of a frame compared at a time
+_BLOCK = 1024  # cells of a memory compared at a time: half the time of all at once
 
 
 @dataclass(frozen=True)
@@ -67,28 +68,38 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
     mine = memory.value == label
     count = int(mine.sum())
     step = 1 if count < _LARGE else 2
-    key = F.normalize(memory.key, dim=0)
-    cells = F.normalize(query, dim=0)[:, ::step, ::step]  # (C, rows, columns)
-    columns, cells = cells.shape[2], cells.flatten(1)
-    alike, which = _most_like(cells, key[:, mine])
-    near = ((alike > _ALIKE) & (sides[::step, ::step].flatten() > _ON_ITS_SIDE)).nonzero()[:, 0]
-    near = near[alike[near] > _most_like(cells[:, near], key[:, ~mine][:, ::2])[0]]
+    here = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2), y then x: few need be compared
+    cells = _directions(query, here)
+    alike, which = _most_like(cells, _directions(memory.key, mine.nonzero()))
+    near = (alike > _ALIKE).nonzero()[:, 0]
+    others = (~mine).nonzero()[::2]
+    parts = -(-len(others) // _BLOCK)
+    for part in range(parts):  # from all over the frame, each of them: most cells need not be compared with the second
+        likeness = cells[near] @ _directions(memory.key, others[part::parts]).T
+        near = near[alike[near] > likeness.amax(dim=1)]
     if not len(near):
         return Found(0.0, near.new_zeros(2))
-    here = torch.stack((near % columns, near // columns)) * step
-    there = mine.nonzero()[which[near]].flip(1).T
+    shifts = (mine.nonzero()[which[near]] - here[near]).flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
-    together = _of_fullest_square(there - here, sides.shape, apart)
+    together = _of_fullest_square(shifts, sides.shape, apart)
     shift = _of_fullest_square(together, sides.shape, _NEAR).median(dim=1).values
     return Found(together.shape[1] * step**2 / count, shift)
 
 
+def _directions(features: Tensor, places: Tensor) -> Tensor:
+    """Features (C, h, w) at some places (n, 2), y then x, with a length of 1 each (n, C)."""
+    y, x = places.unbind(dim=1)
+    rows = features.permute(1, 2, 0).flatten(0, 1)  # no copy: the encoder lays channels last
+    return F.normalize(rows.index_select(0, y * features.shape[2] + x), dim=1)
+
+
 def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """How like each cell (C, n) is the most similar of the keys (C, m), and which that is (n,), both."""
-    if not keys.shape[1]:
-        return cells.new_full(cells.shape[1:], -torch.inf), cells.new_zeros(cells.shape[1:], dtype=torch.long)
-    found = [(block.T @ keys).max(dim=1) for block in torch.split(cells, _BLOCK, dim=1)]
-    return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])
+    """How like each cell (n, C) is the most similar of the keys (m, C), and which that is (n,), both."""
+    if not len(keys):
+        return cells.new_full(cells.shape[:1], -torch.inf), cells.new_zeros(cells.shape[:1], dtype=torch.long)
+    blocks = [(cells @ block.T).max(dim=1) for block in torch.split(keys, _BLOCK)]
+    best, block = torch.stack([each.values for each in blocks]).max(dim=0)
+    return best, block * _BLOCK + torch.stack([each.indices for each in blocks]).gather(0, block[None])[0]
 
 
 def _of_fullest_square(shifts: Tensor, size: Sequence[int], radius: int) -> Tensor:
@@ -96,7 +107,7 @@ def _of_fullest_square(shifts: Tensor, size: Sequence[int], radius: int) -> Tens
     h, w = size
     votes = shifts.new_zeros(2 * h, 2 * w, dtype=torch.float32)
     votes.index_put_((shifts[1] + h, shifts[0] + w), votes.new_ones(shifts.shape[1]), accumulate=True)
-    sums = F.avg_pool2d(votes[None], 2 * radius + 1, 1, radius, divisor_override=1)
+    sums = window_sums(votes[None], radius)
     y, x = divmod(int(sums.argmax()), 2 * w)
     middle = shifts.new_tensor((x - w, y - h))[:, None]
     return shifts[:, ((shifts - middle).abs() <= radius).all(dim=0)]
