@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mamp.alignment import EVERYWHERE, Box
 from mamp.encoder import STRIDE, resolve_weights
 
 Frame = NDArray[np.uint8]
@@ -114,21 +115,29 @@ def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     return _sampled(reference, x, y, "zeros"), inside
 
 
-def fetch(flow: Tensor, *references: Tensor) -> tuple[list[Tensor], Tensor]:
+def fetch(flow: Tensor, *references: Tensor, box: Box = EVERYWHERE) -> tuple[list[Tensor], Tensor]:
     """As ``warp`` for flow in whole cells: cells are taken as they are, in a quarter of the time.
 
     Args:
         flow: Displacement from the query (2, h, w) [cells], x then y, whole numbers.
         references: Keys or Values (C, h, w) of one frame.
+        box: Which rows and columns of the query are asked for.
 
     Returns:
-        The cells fetched (C, h, w), and which of them came from inside the frame (h, w) bool.
+        The cells fetched (C, h, w), and which of them came from inside the frame (h, w) bool; both of the box.
     """
     h, w = flow.shape[-2:]
-    x, y = (end[0] for end in _ends(flow[None]))
+    x, y = (end[0][box] for end in _ends(flow[None]))
     place = (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long().flatten()
-    fetched = [reference.flatten(1).index_select(1, place).view_as(reference) for reference in references]
+    fetched = [_cells_at(reference, place).view(len(reference), *x.shape) for reference in references]
     return fetched, _is_inside(x, y, (h, w))
+
+
+def _cells_at(cells: Tensor, place: Tensor) -> Tensor:
+    """Those of (C, h, w) at some places, counted row by row (n,): (C, n)."""
+    if cells.stride(0) == 1 and len(cells) > 1:  # as the encoder lays them: a cell in one piece
+        return cells.permute(1, 2, 0).flatten(0, 1).index_select(0, place).T.contiguous()
+    return cells.flatten(1).index_select(1, place)
 
 
 def chain(first: Tensor, then: Tensor) -> Tensor:

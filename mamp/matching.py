@@ -7,7 +7,7 @@ matches are fetched by index. Tiles whose windows hold one label only, most of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -26,7 +26,7 @@ _NO_VOTE = -1e4  # similarity of what lies outside the frame
 
 def propagate(
     query: Tensor,
-    keys: Tensor,
+    keys: Iterable[Tensor],
     values: Tensor,
     *,
     inside: Tensor | None = None,
@@ -41,7 +41,7 @@ def propagate(
 
     Args:
         query: Features of the query (C, h, w).
-        keys: Features of the references, laid over the query (N, C, h, w).
+        keys: Features of the references, laid over the query: N of (C, h, w), of which one at a time is asked for.
         values: What they carry (N, K, h, w), usually masks one channel a label.
         inside: Which cells of the references may vote (N, h, w) bool; all if not given.
         radius: Of the window [cells].
@@ -56,10 +56,8 @@ def propagate(
     """
     C, h, w = query.shape
     N, K = values.shape[:2]
-    if keys.shape != (N, C, h, w) or values.shape != (N, K, h, w):
-        raise ValueError(
-            f"query {tuple(query.shape)}, keys {tuple(keys.shape)}, values {tuple(values.shape)} do not fit"
-        )
+    if values.shape[2:] != (h, w):
+        raise ValueError(f"query {tuple(query.shape)} and values {tuple(values.shape)} do not fit")
     side, reach = 2 * radius + 1, _TILE + 2 * radius
     rows, columns = -(-h // _TILE), -(-w // _TILE)
     hp, wp = rows * _TILE + 2 * radius, columns * _TILE + 2 * radius
@@ -67,8 +65,11 @@ def propagate(
 
     muted = torch.zeros_like(values[:, 0], dtype=torch.bool) if inside is None else ~inside
     # One more channel carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
-    padded = keys.new_zeros(N, C + 1, hp, wp)
-    padded[:, :C, ys, xs] = keys
+    padded = query.new_zeros(N, C + 1, hp, wp)
+    for place, key in zip(padded, keys, strict=True):
+        if key.shape != (C, h, w):
+            raise ValueError(f"query {tuple(query.shape)} and key {tuple(key.shape)} do not fit")
+        place[:C, ys, xs] = key
     padded[:, C] = _NO_VOTE
     padded[:, C, ys, xs] = torch.where(muted, _NO_VOTE, 0.0)
     windows = padded.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
@@ -80,20 +81,20 @@ def propagate(
     tiles = tiles.permute(1, 2, 3, 4, 0).reshape(rows, columns, _TILE * _TILE, C + 1)
     table = values.new_zeros(N, hp, wp, K)  # one row a cell, outside is zero
     table[:, ys, xs] = values.permute(0, 2, 3, 1)
-    in_window = (torch.arange(N, device=keys.device)[:, None] * (hp * wp) + _places(side, wp, keys.device)).flatten()
-    in_tile = _places(_TILE, wp, keys.device)
+    in_window = (torch.arange(N, device=query.device)[:, None] * (hp * wp) + _places(side, wp, query.device)).flatten()
+    in_tile = _places(_TILE, wp, query.device)
 
     needs_vote, said = _what_all_say(values, muted, side, (rows, columns))
     answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
-    held = block or (_BLOCK_ON_CPU if keys.device.type == "cpu" else _BLOCK)
+    held = block or (_BLOCK_ON_CPU if query.device.type == "cpu" else _BLOCK)
     needed = needs_vote.nonzero()  # rows and columns (M, 2)
     at_once = max(1, min(len(needed), held // (N * _TILE * _TILE * reach * reach)))
-    product = keys.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
+    product = query.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
     for first in range(0, len(needed), at_once):
         some = needed[first : first + at_once]
         at = some.unbind(dim=1)
         near = torch.stack([windows[row, column] for row, column in some.tolist()]).flatten(2)  # (T, C+1, N * reach^2)
-        with _onednn_asked(keys.device):
+        with _onednn_asked(query.device):
             torch.bmm(tiles[at], near, out=product[: len(near)])
         similarity, chosen = _matches(product[: len(near)], N, side, top_k)
         corners = (at[0] * wp + at[1]) * _TILE

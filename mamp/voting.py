@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from mamp.alignment import EVERYWHERE, Box
 from mamp.discriminant import Discriminants, beside
 from mamp.flow import fetch
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
@@ -23,6 +23,14 @@ class Reference:
     memory: Memory
     motion: Tensor | None  # displacement of the query to it (2, h, w) [cells]; None: it is taken as it lies
     trusted: bool  # its mask is not doubted
+
+    def laid_over(self, *channels: Tensor, box: Box = EVERYWHERE) -> tuple[list[Tensor], Tensor]:
+        """Channels of the frame (C, h, w) as they lie over a box of the query, and which cells come from inside it."""
+        if self.motion is None:
+            cut = [each[(slice(None), *box)] for each in channels]
+            return cut, torch.ones_like(cut[0][0], dtype=torch.bool)
+        # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
+        return fetch(self.motion.round(), *channels, box=box)
 
 
 class Vote:
@@ -58,29 +66,37 @@ class Vote:
         Returns:
             (K, h, w); they sum to 1. What nothing may vote on came into view: it is background.
         """
+        laid = [reference.laid_over(reference.memory.value[None]) for reference in references]
+        shown = torch.cat([value for (value,), _ in laid])  # (N, h, w)
+        inside = torch.stack([came for _, came in laid])
+        scores = query.new_zeros(len(labels), *query.shape[1:])
+        # What no window with an object in it reaches is background: its keys need not be laid over the query.
+        box = _around(((shown > 0) & inside).any(dim=0), 2 * self._radius)
+        if box is None:
+            scores[0] = 1
+            return scores
+        everything = (slice(None), *box)
+        shown, inside = shown[everything], inside[everything]  # (N, rows, columns)
         whose = torch.tensor(labels, device=query.device)[:, None, None]
+        values = (shown[:, None] == whose).to(query.dtype)  # (N, K, rows, columns)
         fitted = self.fitted(references, labels) if self._discriminant and len(labels) > 1 else None
-        C, further = len(query), len(labels) if fitted else 0
-        # One reference at a time is laid into these: twice the Keys of all would be much to hold.
-        keys = query.new_empty(len(references), C + further, *query.shape[1:])  # (N, C + further, h, w)
-        values = query.new_empty(len(references), len(labels), *query.shape[1:])  # (N, K, h, w)
-        inside = torch.ones_like(keys[:, 0], dtype=torch.bool)
-        for number, reference in enumerate(references):
-            memory = reference.memory
-            value = memory.value == whose
-            channels = [memory.key]
-            if fitted:
-                channels.append(fitted.of_key(memory.key, memory.cues, None if reference.trusted else value))
-            if reference.motion is not None:
-                # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
-                (value, *channels), inside[number] = fetch(reference.motion.round(), value, *channels)
-            torch.cat(channels, out=keys[number])
-            values[number] = value
         if fitted:
             query = beside(query, fitted.of_query(query, cues))
-        vote = partial(propagate, query, keys, values, inside=inside, radius=self._radius, top_k=self._top_k)
-        scores = self._spare_memory(vote)
-        scores = adjusted(scores, values, inside=inside, radius=self._radius, strength=self._adjustment)
+
+        def keys() -> Iterator[Tensor]:
+            for reference, value in zip(references, shown, strict=True):
+                memory = reference.memory
+                (key, cues), _ = reference.laid_over(memory.key, memory.cues, box=box)
+                if fitted:
+                    key = torch.cat((key, fitted.of_key(key, cues, None if reference.trusted else value == whose)))
+                yield key
+
+        def vote(block: int | None) -> Tensor:
+            near = query[everything]
+            return propagate(near, keys(), values, inside=inside, radius=self._radius, top_k=self._top_k, block=block)
+
+        found = self._spare_memory(vote)
+        scores[everything] = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
         scores[0] += 1 - scores.sum(dim=0)
         return scores
 
@@ -89,13 +105,22 @@ class Vote:
         told = [reference.memory.moments for reference in references]
         return Discriminants(told, labels, strength=self._discriminant)
 
-    def _spare_memory(self, vote: Callable[..., Tensor]) -> Tensor:
+    def _spare_memory(self, vote: Callable[[int | None], Tensor]) -> Tensor:
         """A vote, in small blocks since the device ran out of memory once."""
         try:
-            return vote(block=SMALL_BLOCK if self.short_of_memory else None)
+            return vote(SMALL_BLOCK if self.short_of_memory else None)
         except torch.OutOfMemoryError:
             if self.short_of_memory:
                 raise
             self.short_of_memory = True
         torch.cuda.empty_cache()
-        return vote(block=SMALL_BLOCK)
+        return vote(SMALL_BLOCK)
+
+
+def _around(cells: Tensor, margin: int) -> Box | None:
+    """The rows and columns of some cells (h, w) bool and those within a margin of them; ``None`` where there are none."""
+    spans = [seen.nonzero()[:, 0].tolist() for seen in (cells.any(dim=1).cpu(), cells.any(dim=0).cpu())]
+    if not spans[0]:
+        return None
+    rows, columns = (slice(max(0, span[0] - margin), span[-1] + margin + 1) for span in spans)
+    return rows, columns

@@ -1,0 +1,68 @@
+"""The vote of references, of which only the surroundings of objects are asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mamp.flow import fetch
+from mamp.matching import propagate
+from mamp.memory import Memory
+from mamp.voting import Reference, Vote
+
+
+def references(objects: Tensor, *, moved: bool) -> list[Reference]:
+    """Three frames with the same objects (h, w); laid over the query as they lie, or by some motion."""
+    torch.manual_seed(0)
+    h, w = objects.shape
+    made = []
+    for _ in range(3):
+        key = torch.randn(8, h, w)
+        memory = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=key[:0], value=objects)
+        motion = torch.randint(-9, 10, (2, h, w)).float() if moved else None
+        made.append(Reference(memory, motion, trusted=True))
+    return made
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("rows", [(20, 23), (0, 5), (38, 41)])
+def test_the_surroundings_of_objects_say_what_the_whole_frame_would(rows: tuple[int, int], moved: bool) -> None:
+    objects = torch.zeros(41, 59, dtype=torch.uint8)
+    objects[slice(*rows), 30:36] = 7
+    asked = references(objects, moved=moved)
+    query = torch.randn(8, 41, 59)
+    scores = Vote(radius=4, top_k=9, discriminant=0.0, adjustment=0.0)(query, query[:0], asked, [0, 7])
+
+    keys, values, inside = [], [], []
+    for reference in asked:
+        shown = torch.stack((objects == 0, objects == 7)).float()
+        (key, value), came = reference.laid_over(reference.memory.key, shown)
+        keys.append(key)
+        values.append(value)
+        inside.append(came)
+    whole = propagate(query, keys, torch.stack(values), inside=torch.stack(inside), radius=4, top_k=9)
+    assert 0 < (scores[1] > 0.05).sum() < 0.3 * scores[1].numel()
+    torch.testing.assert_close(scores[1], whole[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores.sum(dim=0), torch.ones(41, 59), rtol=1e-4, atol=1e-5)
+
+
+def test_where_no_reference_shows_an_object_all_is_background() -> None:
+    asked = references(torch.zeros(10, 12, dtype=torch.uint8), moved=False)
+    query = torch.randn(8, 10, 12)
+    scores = Vote(radius=4, top_k=9, discriminant=0.2, adjustment=0.1)(query, query[:0], asked, [0, 7])
+    assert (scores[0] == 1).all() and not scores[1].any()
+
+
+def test_a_box_of_a_frame_is_fetched_as_it_would_be_with_the_rest() -> None:
+    torch.manual_seed(0)
+    motion = torch.randint(-5, 6, (2, 20, 30)).float()
+    cells = torch.randn(4, 20, 30)
+    laid_last = cells.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    (whole, same), inside = fetch(motion, cells, laid_last)
+    box = (slice(3, 11), slice(8, 30))
+    (part,), came = fetch(motion, laid_last, box=box)
+    np.testing.assert_array_equal(whole, same)
+    np.testing.assert_array_equal(part, whole[:, 3:11, 8:])
+    np.testing.assert_array_equal(came, inside[box])
