@@ -67,3 +67,12 @@ def _axis(
     position = (pixel / STRIDE).clamp(0, cells - 1)
     low = position.long()
     return low, (low + 1).clamp(max=cells - 1), position - low
+
+
+def extents(cells: Tensor) -> list[tuple[tuple[int, int], tuple[int, int]] | None]:
+    """First and last row, then column, of those cells (K, h, w) bool that are true, by K; ``None`` where none is."""
+    found: list[tuple[tuple[int, int], tuple[int, int]] | None] = []
+    for rows, columns in zip(cells.any(dim=2).cpu(), cells.any(dim=1).cpu(), strict=True):
+        spans = [seen.nonzero()[:, 0].tolist() for seen in (rows, columns)]
+        found.append(((spans[0][0], spans[0][-1]), (spans[1][0], spans[1][-1])) if spans[0] else None)
+    return found

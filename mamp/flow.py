@@ -129,14 +129,14 @@ def fetch(flow: Tensor, *references: Tensor, box: Box = EVERYWHERE) -> tuple[lis
     h, w = flow.shape[-2:]
     x, y = (end[0][box] for end in _ends(flow[None]))
     place = (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long().flatten()
-    fetched = [_cells_at(reference, place).view(len(reference), *x.shape) for reference in references]
+    fetched = [cells_at(reference, place).view(len(reference), *x.shape) for reference in references]
     return fetched, _is_inside(x, y, (h, w))
 
 
-def _cells_at(cells: Tensor, place: Tensor) -> Tensor:
+def cells_at(cells: Tensor, place: Tensor) -> Tensor:
     """Those of (C, h, w) at some places, counted row by row (n,): (C, n)."""
-    if cells.stride(0) == 1 and len(cells) > 1:  # as the encoder lays them: a cell in one piece
-        return cells.permute(1, 2, 0).flatten(0, 1).index_select(0, place).T.contiguous()
+    if cells.stride(0) == 1:  # as the encoder lays them: a cell in one piece
+        return cells.permute(1, 2, 0).flatten(0, 1).index_select(0, place).T
     return cells.flatten(1).index_select(1, place)
 
 

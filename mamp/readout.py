@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.alignment import EVERYWHERE, Box, pad_to_stride, to_cells, to_pixels
+from mamp.alignment import EVERYWHERE, Box, extents, pad_to_stride, to_cells, to_pixels
 from mamp.encoder import STRIDE
 
 _RADIUS = 1  # [cells]; with 2, small objects take on the colours around them
@@ -142,14 +142,11 @@ def margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
 
 def _boxes(scores: Tensor, edges: Edges) -> Iterator[tuple[int, Box]]:
     """Which of the scores (K, h, w) are not 0 everywhere, and the box of pixels that each can be felt in."""
-    felt = scores != 0
-    along = [felt.any(dim=dim).cpu() for dim in (2, 1)]  # rows (K, h), columns (K, w)
-    for index in range(len(scores)):
-        spans = [seen[index].nonzero()[:, 0].tolist() for seen in along]
-        if spans[0]:
+    for index, extent in enumerate(extents(scores != 0)):
+        if extent:
             rows, columns = (
-                _pixels(span[0] - _REACH, span[-1] + _REACH, wanted, processed)
-                for span, wanted, processed in zip(spans, edges.size, edges.processed, strict=True)
+                _pixels(first - _REACH, last + _REACH, wanted, processed)
+                for (first, last), wanted, processed in zip(extent, edges.size, edges.processed, strict=True)
             )
             yield index, (rows, columns)
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.flow import fetch
+from mamp.flow import cells_at, fetch
 from mamp.matching import window_sums
 from mamp.memory import Memory
 from mamp.voting import Reference, Vote
@@ -66,20 +66,20 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
         What was found; a share of 0 if nothing convinces.
     """
     mine = memory.value == label
-    count = int(mine.sum())
+    shown, others = mine.nonzero(), (~mine).nonzero()[::2]  # (m, 2), y then x
+    count = len(shown)
     step = 1 if count < _LARGE else 2
-    here = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2), y then x: few need be compared
+    here = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2): few need be compared
     cells = _directions(query, here)
-    alike, which = _most_like(cells, _directions(memory.key, mine.nonzero()))
+    alike, which = _most_like(cells, _directions(memory.key, shown))
     near = (alike > _ALIKE).nonzero()[:, 0]
-    others = (~mine).nonzero()[::2]
     parts = -(-len(others) // _BLOCK)
     for part in range(parts):  # from all over the frame, each of them: most cells need not be compared with the second
         likeness = cells[near] @ _directions(memory.key, others[part::parts]).T
         near = near[alike[near] > likeness.amax(dim=1)]
     if not len(near):
         return Found(0.0, near.new_zeros(2))
-    shifts = (mine.nonzero()[which[near]] - here[near]).flip(1).T
+    shifts = (shown[which[near]] - here[near]).flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
     together = _of_fullest_square(shifts, sides.shape, apart)
     shift = _of_fullest_square(together, sides.shape, _NEAR).median(dim=1).values
@@ -89,8 +89,7 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
 def _directions(features: Tensor, places: Tensor) -> Tensor:
     """Features (C, h, w) at some places (n, 2), y then x, with a length of 1 each (n, C)."""
     y, x = places.unbind(dim=1)
-    rows = features.permute(1, 2, 0).flatten(0, 1)  # no copy: the encoder lays channels last
-    return F.normalize(rows.index_select(0, y * features.shape[2] + x), dim=1)
+    return F.normalize(cells_at(features, y * features.shape[2] + x).T, dim=1)
 
 
 def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mamp.alignment import EVERYWHERE, Box
+from mamp.alignment import EVERYWHERE, Box, extents
 from mamp.discriminant import Discriminants, beside
 from mamp.flow import fetch
 from mamp.matching import SMALL_BLOCK, adjusted, propagate
@@ -71,12 +71,14 @@ class Vote:
         inside = torch.stack([came for _, came in laid])
         scores = query.new_zeros(len(labels), *query.shape[1:])
         # What no window with an object in it reaches is background: its keys need not be laid over the query.
-        box = _around(((shown > 0) & inside).any(dim=0), 2 * self._radius)
-        if box is None:
+        (extent,) = extents(((shown > 0) & inside).any(dim=0, keepdim=True))
+        if extent is None:
             scores[0] = 1
             return scores
-        everything = (slice(None), *box)
-        shown, inside = shown[everything], inside[everything]  # (N, rows, columns)
+        margin = 2 * self._radius
+        rows, columns = (slice(max(0, first - margin), last + margin + 1) for first, last in extent)
+        box, near = (rows, columns), (slice(None), rows, columns)
+        shown, inside = shown[near], inside[near]  # (N, rows, columns)
         whose = torch.tensor(labels, device=query.device)[:, None, None]
         values = (shown[:, None] == whose).to(query.dtype)  # (N, K, rows, columns)
         fitted = self.fitted(references, labels) if self._discriminant and len(labels) > 1 else None
@@ -92,11 +94,12 @@ class Vote:
                 yield key
 
         def vote(block: int | None) -> Tensor:
-            near = query[everything]
-            return propagate(near, keys(), values, inside=inside, radius=self._radius, top_k=self._top_k, block=block)
+            return propagate(
+                query[near], keys(), values, inside=inside, radius=self._radius, top_k=self._top_k, block=block
+            )
 
         found = self._spare_memory(vote)
-        scores[everything] = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
+        scores[near] = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
         scores[0] += 1 - scores.sum(dim=0)
         return scores
 
@@ -115,12 +118,3 @@ class Vote:
             self.short_of_memory = True
         torch.cuda.empty_cache()
         return vote(SMALL_BLOCK)
-
-
-def _around(cells: Tensor, margin: int) -> Box | None:
-    """The rows and columns of some cells (h, w) bool and those within a margin of them; ``None`` where there are none."""
-    spans = [seen.nonzero()[:, 0].tolist() for seen in (cells.any(dim=1).cpu(), cells.any(dim=0).cpu())]
-    if not spans[0]:
-        return None
-    rows, columns = (slice(max(0, span[0] - margin), span[-1] + margin + 1) for span in spans)
-    return rows, columns
