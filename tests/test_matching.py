@@ -45,6 +45,15 @@ def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, 
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("top_k", [1, 36, 200])
+def test_the_best_of_a_wide_window_are_found_in_parts(top_k: int) -> None:
+    torch.manual_seed(3)
+    query, keys, values = torch.randn(5, 20, 24), torch.randn(2, 5, 20, 24), torch.rand(2, 3, 20, 24)
+    expected = by_definition(query, keys, values, 9, top_k)  # 361 places
+    found = propagate(query, keys, values, radius=9, top_k=top_k)
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0.0)  # of two that are nearly as good either may vote
+
+
 @pytest.mark.parametrize("muted", [False, True])
 def test_nothing_is_compared_where_all_that_may_vote_say_the_same(muted: bool) -> None:
     torch.manual_seed(1)
