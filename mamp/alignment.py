@@ -36,7 +36,11 @@ def to_cells(image: Tensor) -> Tensor:
 
 
 def to_pixels(
-    cells: Tensor, size: tuple[int, int], processed: tuple[int, int] | None = None, box: Box = EVERYWHERE
+    cells: Tensor,
+    size: tuple[int, int],
+    processed: tuple[int, int] | None = None,
+    box: Box = EVERYWHERE,
+    given: Box = EVERYWHERE,
 ) -> Tensor:
     """Interpolates scores linearly so that cell ``i`` lands on pixel ``4 i`` again.
 
@@ -48,23 +52,24 @@ def to_pixels(
         processed: The (H, W) of the frame that the cells were computed from [pixels]; ``size`` if not given. Where the
             two differ, pixel centres are mapped as every image resize maps them.
         box: Which rows and columns of the wanted pixels are asked for.
+        given: Which rows and columns of all cells these are; pixels beyond them are as the nearest one.
 
     Returns:
         Scores (K, H, W), or of the box.
     """
     processed = processed or size
-    low, high, weight = _axis(cells.shape[-1], size[1], processed[1], box[1], cells.device)
+    low, high, weight = _axis(cells.shape[-1], given[1], size[1], processed[1], box[1], cells.device)
     wide = torch.lerp(cells[..., low], cells[..., high], weight.to(cells.dtype))
-    low, high, weight = _axis(cells.shape[-2], size[0], processed[0], box[0], cells.device)
+    low, high, weight = _axis(cells.shape[-2], given[0], size[0], processed[0], box[0], cells.device)
     return torch.lerp(wide[..., low, :], wide[..., high, :], weight.to(cells.dtype)[:, None])
 
 
 def _axis(
-    cells: int, wanted: int, processed: int, within: slice, device: torch.device
+    cells: int, given: slice, wanted: int, processed: int, within: slice, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The two cells that each of the wanted pixels within a range lies between, and the weight of the second."""
     pixel = (torch.arange(wanted, device=device, dtype=torch.float32)[within] + 0.5) * (processed / wanted) - 0.5
-    position = (pixel / STRIDE).clamp(0, cells - 1)
+    position = (pixel / STRIDE - (given.start or 0)).clamp(0, cells - 1)
     low = position.long()
     return low, (low + 1).clamp(max=cells - 1), position - low
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import torch
@@ -24,11 +24,14 @@ class Edges(Protocol):
     processed: tuple[int, int]  # (H, W) of the frame that the cells were computed from [pixels]
     size: tuple[int, int]  # (H, W) wanted [pixels]
 
-    def fitted(self, scores: Tensor) -> Tensor:
-        """What explains scores (K, h, w) around each cell (K, F, h, w); linear, and 1 explains 1."""
+    def fitted(self, scores: Tensor, cells: Box = EVERYWHERE) -> Tensor:
+        """What explains scores (K, h, w) around each cell of a box (K, F, rows, columns); linear, and 1 explains 1.
 
-    def to_pixels(self, fitted: Tensor, box: Box = EVERYWHERE) -> Tensor:
-        """What it says of the pixels of a box of the wanted ones (K, rows, columns)."""
+        In and beyond the cells at the sides of the box that are not at those of the frame, all scores must be 0.
+        """
+
+    def to_pixels(self, fitted: Tensor, cells: Box = EVERYWHERE, box: Box = EVERYWHERE) -> Tensor:
+        """What it says of the pixels of a box of the wanted ones (K, rows, columns); ``cells`` as for ``fitted``."""
 
 
 class VotedEdges:
@@ -42,13 +45,13 @@ class VotedEdges:
     def __init__(self, processed: tuple[int, int], size: tuple[int, int]) -> None:
         self.processed, self.size = processed, size
 
-    def fitted(self, scores: Tensor) -> Tensor:
-        """The scores (K, 1, h, w)."""
-        return scores[:, None]
+    def fitted(self, scores: Tensor, cells: Box = EVERYWHERE) -> Tensor:
+        """The scores (K, 1, rows, columns)."""
+        return scores[(slice(None), None, *cells)]
 
-    def to_pixels(self, fitted: Tensor, box: Box = EVERYWHERE) -> Tensor:
+    def to_pixels(self, fitted: Tensor, cells: Box = EVERYWHERE, box: Box = EVERYWHERE) -> Tensor:
         """As ``Edges`` says."""
-        return to_pixels(fitted[:, 0], self.size, self.processed, box)
+        return to_pixels(fitted[:, 0], self.size, self.processed, box, cells)
 
 
 class ImageEdges:
@@ -78,18 +81,21 @@ class ImageEdges:
         if self.size != self.processed:
             self._frame = F.interpolate(frame[None], self.size, mode="bilinear", align_corners=False)[0]
 
-    def fitted(self, scores: Tensor) -> Tensor:
-        """Of each label the linear function of colour: three slopes and an offset (K, 4, h, w)."""
+    def fitted(self, scores: Tensor, cells: Box = EVERYWHERE) -> Tensor:
+        """Of each label the linear function of colour: three slopes and an offset (K, 4, rows, columns)."""
+        colours, means, precision, scores = (
+            every[(..., *cells)] for every in (self._colour, self._mean, self._precision, scores)
+        )
         mean = _around(scores)
-        shared = torch.stack([_around(scores * colour) for colour in self._colour]) - self._mean[:, None] * mean
-        slope = torch.einsum("cdhw,dkhw->kchw", self._precision, shared)
-        offset = mean[:, None] - (slope * self._mean).sum(dim=1, keepdim=True)
+        shared = torch.stack([_around(scores * colour) for colour in colours]) - means[:, None] * mean
+        slope = torch.einsum("cdhw,dkhw->kchw", precision, shared)
+        offset = mean[:, None] - (slope * means).sum(dim=1, keepdim=True)
         every = torch.cat((slope, offset), dim=1)
         return _around(every.flatten(0, 1)).view_as(every)
 
-    def to_pixels(self, fitted: Tensor, box: Box = EVERYWHERE) -> Tensor:
+    def to_pixels(self, fitted: Tensor, cells: Box = EVERYWHERE, box: Box = EVERYWHERE) -> Tensor:
         """As ``Edges`` says."""
-        *slopes, pixels = to_pixels(fitted, self.size, self.processed, box).unbind(dim=1)
+        *slopes, pixels = to_pixels(fitted, self.size, self.processed, box, cells).unbind(dim=1)
         for slope, colour in zip(slopes, self._frame[:, box[0], box[1]], strict=True):
             pixels = pixels.addcmul_(slope, colour)
         return pixels
@@ -111,10 +117,15 @@ def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
     answer = torch.zeros(edges.size, dtype=torch.uint8, device=scores.device)
     if len(labels) == 1:  # recalled frames may hold no object
         return answer
+    boxes = _boxes(scores[1:])
+    if not boxes:
+        return answer
+    cells = _hull(boxes.values())
+    fitted = edges.fitted(scores[1:], cells)
     left, best = scores.new_ones(edges.size), scores.new_zeros(edges.size)
-    fitted = edges.fitted(scores[1:])
-    for index, box in _boxes(scores[1:], edges):
-        score = edges.to_pixels(fitted[index : index + 1], box)[0]
+    for index, felt in boxes.items():
+        box = _pixels(felt, edges)
+        score = edges.to_pixels(fitted[index : index + 1], cells, box)[0]
         left[box] -= score
         answer[box] = torch.where(score > best[box], labels[index + 1], answer[box])
         best[box] = torch.maximum(score, best[box])
@@ -140,21 +151,35 @@ def margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
     return {label: mean for label, mean in zip(labels, means.tolist(), strict=True) if label}
 
 
-def _boxes(scores: Tensor, edges: Edges) -> Iterator[tuple[int, Box]]:
-    """Which of the scores (K, h, w) are not 0 everywhere, and the box of pixels that each can be felt in."""
+def _boxes(scores: Tensor) -> dict[int, Box]:
+    """Which of the scores (K, h, w) are not 0 everywhere, and the box of cells that each can be felt in."""
+    boxes = {}
     for index, extent in enumerate(extents(scores != 0)):
         if extent:
-            rows, columns = (
-                _pixels(first - _REACH, last + _REACH, wanted, processed)
-                for (first, last), wanted, processed in zip(extent, edges.size, edges.processed, strict=True)
-            )
-            yield index, (rows, columns)
+            (top, bottom), (left, right) = extent
+            rows = slice(max(0, top - _REACH), bottom + _REACH + 1)
+            boxes[index] = (rows, slice(max(0, left - _REACH), right + _REACH + 1))
+    return boxes
 
 
-def _pixels(first: int, last: int, wanted: int, processed: int) -> slice:
-    """The wanted pixels from one cell to another, along one axis."""
-    begin, end = (((cell * STRIDE + 0.5) * wanted / processed - 0.5) for cell in (first, last))
-    return slice(max(0, math.floor(begin)), min(wanted, math.ceil(end) + 1))
+def _hull(boxes: Collection[Box]) -> Box:
+    """The smallest box around some."""
+    rows, columns = (
+        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
+    )
+    return rows, columns
+
+
+def _pixels(cells: Box, edges: Edges) -> Box:
+    """The wanted pixels from the first cells of a box to its last."""
+    rows, columns = (
+        slice(
+            max(0, math.floor((side.start * STRIDE + 0.5) * wanted / processed - 0.5)),
+            min(wanted, math.ceil(((side.stop - 1) * STRIDE + 0.5) * wanted / processed - 0.5) + 1),
+        )
+        for side, wanted, processed in zip(cells, edges.size, edges.processed, strict=True)
+    )
+    return rows, columns
 
 
 def _around(cells: Tensor) -> Tensor:
