@@ -81,9 +81,9 @@ class TimedTracker(MaskTracker):
         with self._without_waiting("match"):
             super()._follow(frame)
 
-    def _match(self, frame: Frame, query: Tensor, cues: Tensor) -> Tensor:
+    def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
         with self._without_waiting("match"):
-            return self._awaited(super()._match(frame, query, cues))
+            return self._awaited(super()._match(frame, key, cues))
 
     def _with_moments(self, memory: Memory) -> Memory:
         with self.clock.stage("match"):

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mamp.flow import cells_at
 from mamp.matching import window_sums
 
 _RIDGE = 0.02  # of the mean variance within a label: directions in which little was seen count less
@@ -56,9 +57,9 @@ def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[in
     near = window_sums((value > 0).to(key.dtype)[None], radius)[0] > 0
     found = {}
     for label in torch.unique(value[near]).tolist():
-        whose = near & (value == label)
+        whose = (near & (value == label)).flatten().nonzero()[:, 0]
         # Sums of thousands of numbers: in single precision they would hang on the number of threads.
-        seen = _functions(key[:, whose], cues[:, whose]).double()
+        seen = _functions(cells_at(key, whose), cells_at(cues, whose)).double()
         found[label] = Moments(torch.tensor(seen.shape[1], dtype=seen.dtype), seen.sum(dim=1), (seen @ seen.T).float())
     return found
 
@@ -100,25 +101,25 @@ class Discriminants:
         self._directions = (directions / half[:, None]).float()
         self._middles = (middles / half).float()
 
-    def of_query(self, query: Tensor, cues: Tensor) -> Tensor:
+    def of_query(self, query: Tensor, sides: Tensor) -> Tensor:
         """Channels for ``beside``: the product with those of a key, less the same number for all keys, is what is lost.
 
         Args:
             query: Features (C, h, w).
-            cues: As ``colour_cues`` (D, h, w).
+            sides: Where its cells lie, as ``sides`` says (K - 1, h, w).
 
         Returns:
             (K, h, w).
         """
         likeness = query.square().sum(dim=0).mean()
-        return torch.cat((self.sides(query, cues) * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
+        return torch.cat((sides * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
 
     def of_key(self, key: Tensor, cues: Tensor, doubted: Tensor | None = None) -> Tensor:
         """As ``of_query``, for a reference.
 
         Args:
             key: Features (C, h, w).
-            cues: As those of the query (D, h, w).
+            cues: As ``colour_cues`` (D, h, w).
             doubted: Which cells are whose (K, h, w) bool, where masks may be wrong; ``None`` where they are not
                 doubted. An object's cell loses votes by how far it lies on the other side of its own discriminant, and
                 background by how far it lies on any object's beyond 0.3 of the way to its mean.
@@ -138,8 +139,8 @@ class Discriminants:
         """Where cells lie: 1 at the mean of an object and beyond, -1 at that of all others.
 
         Args:
-            features: As ``query`` or ``key`` (C, h, w).
-            cues: As those of the query (D, h, w).
+            features: Of a query or a reference (C, h, w).
+            cues: As ``colour_cues`` (D, h, w).
 
         Returns:
             By object (K - 1, h, w) [-1, 1]; 0 for one that no mask in memory shows.

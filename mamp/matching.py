@@ -158,7 +158,8 @@ def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int
 
     def highest(numbers: Tensor) -> Tensor:
         said = numbers.masked_fill(muted, -torch.inf).amax(dim=0, keepdim=True)
-        return F.max_pool2d(F.pad(said, margin, value=-torch.inf), _TILE + side - 1, _TILE)[0]  # (rows, columns)
+        columns = F.max_pool2d(F.pad(said, margin, value=-torch.inf), (_TILE + side - 1, 1), (_TILE, 1))
+        return F.max_pool2d(columns, (1, _TILE + side - 1), (1, _TILE))[0]  # (rows, columns)
 
     labels = values.unbind(dim=1)  # one at a time: copies of all would double the memory
     most = torch.stack([highest(label) for label in labels], dim=2)

@@ -19,7 +19,7 @@ from torch import Tensor
 from mamp.flow import cells_at, fetch
 from mamp.matching import window_sums
 from mamp.memory import Memory
-from mamp.voting import Reference, Vote
+from mamp.voting import Query, Reference, Vote
 
 _UNLIKE = 0.5  # cosine below which a cell does not go on from the one that motion leads to
 _CHANGED = 0.2  # share of such cells from which on an object may be elsewhere
@@ -63,22 +63,25 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
         label: The object's.
 
     Returns:
-        What was found; a share of 0 if nothing convinces.
+        What was found; a share of 0 if nothing convinces, or too few cells to tell.
     """
     mine = memory.value == label
     shown, others = mine.nonzero(), (~mine).nonzero()[::2]  # (m, 2), y then x
     count = len(shown)
     step = 1 if count < _LARGE else 2
     here = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2): few need be compared
+    nothing = Found(0.0, here.new_zeros(2))
     cells = _directions(query, here)
+    parts = -(-len(others) // _BLOCK)
     alike, which = _most_like(cells, _directions(memory.key, shown))
     near = (alike > _ALIKE).nonzero()[:, 0]
-    parts = -(-len(others) // _BLOCK)
     for part in range(parts):  # from all over the frame, each of them: most cells need not be compared with the second
+        if len(near) * step**2 < _THERE * count:
+            return nothing
         likeness = cells[near] @ _directions(memory.key, others[part::parts]).T
         near = near[alike[near] > likeness.amax(dim=1)]
     if not len(near):
-        return Found(0.0, near.new_zeros(2))
+        return nothing
     shifts = (shown[which[near]] - here[near]).flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
     together = _of_fullest_square(shifts, sides.shape, apart)
@@ -126,17 +129,7 @@ class Search:
         self._vote = vote
         self.cut = 0.0
 
-    def __call__(
-        self,
-        scores: Tensor,
-        query: Tensor,
-        cues: Tensor,
-        asked: Sequence[Reference],
-        labels: Sequence[int],
-        *,
-        before: Memory | None,
-        came: Tensor | None,
-    ) -> Tensor:
+    def __call__(self, scores: Tensor, query: Query, *, before: Memory | None, came: Tensor | None) -> Tensor:
         """Takes objects from where they are not to where they are, if anywhere.
 
         Looked for is what has no cell in the frame before, or less than half of those it had, and everything where the
@@ -144,10 +137,7 @@ class Search:
 
         Args:
             scores: The vote (K, h, w); they sum to 1, and the first is that of background.
-            query: Features (C, h, w).
-            cues: What else tells cells apart (D, h, w).
-            asked: The references.
-            labels: K of them, background first.
+            query: What was asked.
             before: The frame before; where it is not kept, nothing is looked for.
             came: Displacement to it (2, h, w) [cells]; ``None`` where it is not known: then none.
 
@@ -157,9 +147,10 @@ class Search:
         self.cut = 0.0
         if before is None:
             return scores
+        asked, labels = query.references, query.labels
         winner = scores.argmax(dim=0)
-        had = (before.value == torch.tensor(labels, device=query.device)[:, None, None]).flatten(1).sum(dim=1)
-        numbers = torch.cat((_cells(winner, labels), had, _unlike(query, before.key, came)[None]))
+        had = (before.value == torch.tensor(labels, device=scores.device)[:, None, None]).flatten(1).sum(dim=1)
+        numbers = torch.cat((_cells(winner, labels), had, _unlike(query.key, before.key, came)[None]))
         *counts, unlike = numbers.tolist()  # one wait for the device
         now, was = counts[: len(labels)], counts[len(labels) :]
         if unlike > _CUT:
@@ -172,24 +163,24 @@ class Search:
         missed = [i for i in usual if usual[i] >= _FEWEST]
         if not missed:
             return scores
-        sides = self._vote.fitted(asked, labels).sides(query, cues)
         gone, elsewhere = [], {}
         for i in missed:
             shown = [reference for reference, area in zip(asked, areas[i], strict=True) if area >= _USUAL * usual[i]]
-            found = [look_for(query, sides[i - 1], reference.memory, labels[i]) for reference in shown]
+            found = [look_for(query.key, query.sides[i - 1], reference.memory, labels[i]) for reference in shown]
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
-                motion = found[best].shift[:, None, None].expand(2, *query.shape[1:]).to(query.dtype)
+                motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                 moved = replace(shown[best], motion=motion)
                 if _agreed(winner == i, moved.memory.value == labels[i], motion) < _AGREED:
                     elsewhere[i] = moved
                 continue
-            another = self.cut > 0 and float(sides[i - 1][winner == i].mean()) < _BESIDE
+            another = self.cut > 0 and float(query.sides[i - 1][winner == i].mean()) < _BESIDE
             absent = not was[i] and now[i] < _USUAL * usual[i]
             if another or absent:
                 gone.append(i)
         if elsewhere:
-            again = self._vote(query, cues, [*asked, *elsewhere.values()], labels)
+            asked = [*asked, *elsewhere.values()]
+            again = self._vote(self._vote.query(query.key, query.cues, asked, labels))
             then = _cells(again.argmax(dim=0), labels).tolist()
             if any(then[i] - now[i] >= _GAIN * usual[i] for i in elsewhere):
                 scores = again

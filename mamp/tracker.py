@@ -314,7 +314,7 @@ class MaskTracker:
         recent = self._t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
             asked = self._asked(memory.image, memory.key, t, {self._t: given})
-            scores = self._vote(memory.key, memory.cues, asked, self._labels)
+            scores = self._vote(self._vote.query(memory.key, memory.cues, asked, self._labels))
             found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
@@ -332,13 +332,12 @@ class MaskTracker:
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
 
-    def _match(self, frame: Frame, query: Tensor, cues: Tensor) -> Tensor:
+    def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
         """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
-        asked = self._asked(frame, query, self._t, self._bank.references(self._t))
-        scores = self._vote(query, cues, asked, self._labels)
-        if not self.discriminant:
-            return scores
-        return self._search(scores, query, cues, asked, self._labels, before=self._before, came=self._came)
+        asked = self._asked(frame, key, self._t, self._bank.references(self._t))
+        query = self._vote.query(key, cues, asked, self._labels)
+        scores = self._vote(query)
+        return self._search(scores, query, before=self._before, came=self._came) if self.discriminant else scores
 
     def _asked(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> list[Reference]:
         """References as frame ``t`` asks them."""

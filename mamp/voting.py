@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,6 +34,23 @@ class Reference:
         return fetch(self.motion.round(), *channels, box=box)
 
 
+@dataclass(frozen=True)
+class Query:
+    """A frame that asks references for labels."""
+
+    key: Tensor  # features (C, h, w)
+    cues: Tensor  # what else tells cells apart (D, h, w)
+    references: Sequence[Reference]
+    labels: Sequence[int]  # background first
+    fitted: Discriminants | None  # what sets the labels apart in the references, where that is asked for
+
+    @cached_property
+    def sides(self) -> Tensor:
+        """Where cells lie between each object and all others (K - 1, h, w); see ``Discriminants.sides``."""
+        assert self.fitted is not None
+        return self.fitted.sides(self.key, self.cues)
+
+
 class Vote:
     """The vote of references; for the arguments see ``MaskTracker``.
 
@@ -54,22 +72,21 @@ class Vote:
         self._discriminant, self._adjustment = discriminant, adjustment
         self.short_of_memory = False
 
-    def __call__(self, query: Tensor, cues: Tensor, references: Sequence[Reference], labels: Sequence[int]) -> Tensor:
-        """Scores of the labels.
+    def query(self, key: Tensor, cues: Tensor, references: Sequence[Reference], labels: Sequence[int]) -> Query:
+        """A frame as it asks references; for the arguments see ``Query``."""
+        fitted = None
+        if self._discriminant and len(labels) > 1:
+            told = [reference.memory.moments for reference in references]
+            fitted = Discriminants(told, labels, strength=self._discriminant)
+        return Query(key, cues, references, labels, fitted)
 
-        Args:
-            query: Features (C, h, w).
-            cues: What else tells cells apart (D, h, w).
-            references: N of them.
-            labels: K of them, background first.
-
-        Returns:
-            (K, h, w); they sum to 1. What nothing may vote on came into view: it is background.
-        """
-        laid = [reference.laid_over(reference.memory.value[None]) for reference in references]
+    def __call__(self, query: Query) -> Tensor:
+        """Scores of the labels (K, h, w); they sum to 1. What nothing may vote on came into view: it is background."""
+        laid = [reference.laid_over(reference.memory.value[None]) for reference in query.references]
         shown = torch.cat([value for (value,), _ in laid])  # (N, h, w)
         inside = torch.stack([came for _, came in laid])
-        scores = query.new_zeros(len(labels), *query.shape[1:])
+        key = query.key
+        scores = key.new_zeros(len(query.labels), *key.shape[1:])
         # What no window with an object in it reaches is background: its keys need not be laid over the query.
         (extent,) = extents(((shown > 0) & inside).any(dim=0, keepdim=True))
         if extent is None:
@@ -79,34 +96,29 @@ class Vote:
         rows, columns = (slice(max(0, first - margin), last + margin + 1) for first, last in extent)
         box, near = (rows, columns), (slice(None), rows, columns)
         shown, inside = shown[near], inside[near]  # (N, rows, columns)
-        whose = torch.tensor(labels, device=query.device)[:, None, None]
-        values = (shown[:, None] == whose).to(query.dtype)  # (N, K, rows, columns)
-        fitted = self.fitted(references, labels) if self._discriminant and len(labels) > 1 else None
-        if fitted:
-            query = beside(query, fitted.of_query(query, cues))
+        whose = torch.tensor(query.labels, device=key.device)[:, None, None]
+        values = (shown[:, None] == whose).to(key.dtype)  # (N, K, rows, columns)
+        if query.fitted:
+            key = beside(key, query.fitted.of_query(key, query.sides))
 
         def keys() -> Iterator[Tensor]:
-            for reference, value in zip(references, shown, strict=True):
+            for reference, value in zip(query.references, shown, strict=True):
                 memory = reference.memory
                 (key, cues), _ = reference.laid_over(memory.key, memory.cues, box=box)
-                if fitted:
-                    key = torch.cat((key, fitted.of_key(key, cues, None if reference.trusted else value == whose)))
+                if query.fitted:
+                    doubted = None if reference.trusted else value == whose
+                    key = torch.cat((key, query.fitted.of_key(key, cues, doubted)))
                 yield key
 
         def vote(block: int | None) -> Tensor:
             return propagate(
-                query[near], keys(), values, inside=inside, radius=self._radius, top_k=self._top_k, block=block
+                key[near], keys(), values, inside=inside, radius=self._radius, top_k=self._top_k, block=block
             )
 
         found = self._spare_memory(vote)
         scores[near] = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
         scores[0] += 1 - scores.sum(dim=0)
         return scores
-
-    def fitted(self, references: Sequence[Reference], labels: Sequence[int]) -> Discriminants:
-        """What sets the labels apart in the references."""
-        told = [reference.memory.moments for reference in references]
-        return Discriminants(told, labels, strength=self._discriminant)
 
     def _spare_memory(self, vote: Callable[[int | None], Tensor]) -> Tensor:
         """A vote, in small blocks since the device ran out of memory once."""

@@ -57,7 +57,7 @@ def test_sides_are_those_of_the_cpu() -> None:
     def sides(device: str) -> torch.Tensor:
         at = [tensor.to(device) for tensor in (key, cues, value)]
         told = moments(*at, radius=6)
-        return Discriminants([told], [0, 1, 2], strength=0.2).of_query(*at[:2]).cpu()
+        return Discriminants([told], [0, 1, 2], strength=0.2).sides(*at[:2]).cpu()
 
     torch.testing.assert_close(sides("cuda"), sides("cpu"), atol=1e-3, rtol=1e-3)
 

@@ -60,7 +60,7 @@ def sides_by_definition(seen: Tensor, memory: Tensor, labels: Tensor) -> Tensor:
 def test_channels_take_from_matches_across_fishers_discriminants() -> None:
     query, of_query, keys, of_keys, labels = some_memory()
     discriminants = fitted(keys, of_keys, labels)
-    asked = discriminants.of_query(query, of_query)
+    asked = discriminants.of_query(query, discriminants.sides(query, of_query))
     offered = torch.stack([discriminants.of_key(*of_frame) for of_frame in zip(keys, of_keys, strict=True)])
     product = torch.einsum("k,nkhw->nhw", asked[:, 7, 9], offered).double()
 
@@ -85,7 +85,9 @@ def test_where_nothing_tells_objects_apart_nothing_is_lost(shown: str) -> None:
         keys, of_keys = torch.zeros_like(keys), torch.zeros_like(of_keys)
     discriminants = fitted(keys, of_keys, labels)
     offered = torch.stack([discriminants.of_key(*of_frame) for of_frame in zip(keys, of_keys, strict=True)])
-    product = torch.einsum("khw,nkhw->nhw", discriminants.of_query(query, of_query), offered)
+    product = torch.einsum(
+        "khw,nkhw->nhw", discriminants.of_query(query, discriminants.sides(query, of_query)), offered
+    )
     assert torch.allclose(product - product[0, 0, 0], torch.zeros_like(product), atol=1e-6)
 
 
@@ -166,7 +168,7 @@ def found_of(labels: Tensor, query: Tensor, keys: Tensor, of_keys: Tensor, of_qu
     wider = torch.stack(
         [torch.cat((key, discriminants.of_key(key, cues))) for key, cues in zip(keys, of_keys, strict=True)]
     )
-    asked = beside(query, discriminants.of_query(query, of_query))
+    asked = beside(query, discriminants.of_query(query, discriminants.sides(query, of_query)))
     return found(propagate(asked, wider, values, radius=5, top_k=9))
 
 

@@ -107,11 +107,12 @@ def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_anothe
     taken[0] = 1 - taken[1]
 
     search, asked = Search(vote), [Reference(before, None, trusted=True)]
-    another = search(taken, torch.randn(8, 30, 40), cues, asked, [0, 3], before=before, came=None)
+    another = search(taken, vote.query(torch.randn(8, 30, 40), cues, asked, [0, 3]), before=before, came=None)
     assert not another[1].any() and search.cut > 0.8
     covered = key.clone()
     covered[:, value > 0] = torch.randn(8, 80)
-    np.testing.assert_array_equal(search(taken, covered, cues, asked, [0, 3], before=before, came=None), taken)
+    query = vote.query(covered, cues, asked, [0, 3])
+    np.testing.assert_array_equal(search(taken, query, before=before, came=None), taken)
     assert search.cut == 0
 
 
@@ -128,9 +129,9 @@ def test_a_cut_is_forgotten_where_the_frame_before_is_not_kept() -> None:
     key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
     value = torch.zeros(30, 40, dtype=torch.uint8)
     before = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value)
-    search = Search(Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0))
-    scores, query = torch.zeros(2, 30, 40), torch.randn(8, 30, 40)
-    search(scores, query, cues, [], [0, 3], before=before, came=None)
+    vote = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0)
+    search, query = Search(vote), vote.query(torch.randn(8, 30, 40), cues, [], [0, 3])
+    search(torch.zeros(2, 30, 40), query, before=before, came=None)
     assert search.cut > 0.8
-    search(scores, query, cues, [], [0, 3], before=None, came=None)
+    search(torch.zeros(2, 30, 40), query, before=None, came=None)
     assert search.cut == 0

@@ -33,7 +33,8 @@ def test_the_surroundings_of_objects_say_what_the_whole_frame_would(rows: tuple[
     objects[slice(*rows), 30:36] = 7
     asked = references(objects, moved=moved)
     query = torch.randn(8, 41, 59)
-    scores = Vote(radius=4, top_k=9, discriminant=0.0, adjustment=0.0)(query, query[:0], asked, [0, 7])
+    vote = Vote(radius=4, top_k=9, discriminant=0.0, adjustment=0.0)
+    scores = vote(vote.query(query, query[:0], asked, [0, 7]))
 
     keys, values, inside = [], [], []
     for reference in asked:
@@ -51,7 +52,8 @@ def test_the_surroundings_of_objects_say_what_the_whole_frame_would(rows: tuple[
 def test_where_no_reference_shows_an_object_all_is_background() -> None:
     asked = references(torch.zeros(10, 12, dtype=torch.uint8), moved=False)
     query = torch.randn(8, 10, 12)
-    scores = Vote(radius=4, top_k=9, discriminant=0.2, adjustment=0.1)(query, query[:0], asked, [0, 7])
+    vote = Vote(radius=4, top_k=9, discriminant=0.2, adjustment=0.1)
+    scores = vote(vote.query(query, query[:0], asked, [0, 7]))
     assert (scores[0] == 1).all() and not scores[1].any()
 
 
