@@ -31,6 +31,7 @@ def propagate(
     values: Tensor,
     *,
     inside: Tensor | None = None,
+    asked: Tensor | None = None,
     radius: int = 12,
     top_k: int | None = 36,
     block: int | None = None,
@@ -45,6 +46,7 @@ def propagate(
         keys: Features of the references, laid over the query: N of (C, h, w), of which one at a time is asked for.
         values: What they carry (N, K, h, w), usually masks one channel a label.
         inside: Which cells of the references may vote (N, h, w) bool; all if not given.
+        asked: Which cells of the query are asked for (h, w) bool, others may come out wrong; all if not given.
         radius: Of the window [cells].
         top_k: How many matches vote; ``None`` for all.
         block: Similarities held at a time, about; what suits the device, if not given.
@@ -86,6 +88,8 @@ def propagate(
     in_tile = _places(_TILE, wp, query.device)
 
     needs_vote, said = _what_all_say(values, muted, side, (rows, columns))
+    if asked is not None:
+        needs_vote &= F.max_pool2d(asked[None].to(values.dtype), _TILE, ceil_mode=True)[0] > 0
     answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
     held = block or (_BLOCK_ON_CPU if query.device.type == "cpu" else _BLOCK)
     needed = needs_vote.nonzero()  # rows and columns (M, 2)

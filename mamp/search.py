@@ -163,7 +163,7 @@ class Search:
         missed = [i for i in usual if usual[i] >= _FEWEST]
         if not missed:
             return scores
-        gone, elsewhere = [], {}
+        gone, elsewhere, seen = [], {}, torch.zeros_like(winner, dtype=torch.bool)
         for i in missed:
             shown = [reference for reference, area in zip(asked, areas[i], strict=True) if area >= _USUAL * usual[i]]
             found = [look_for(query.key, query.sides[i - 1], reference.memory, labels[i]) for reference in shown]
@@ -171,16 +171,20 @@ class Search:
             if found[best].share >= _THERE:
                 motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                 moved = replace(shown[best], motion=motion)
-                if _agreed(winner == i, moved.memory.value == labels[i], motion) < _AGREED:
-                    elsewhere[i] = moved
+                (value,), inside = moved.laid_over(moved.memory.value[None])
+                there = (value[0] == labels[i]) & inside
+                if float((winner == i)[there].float().mean()) < _AGREED:
+                    elsewhere[i], seen = moved, seen | there
                 continue
             another = self.cut > 0 and float(query.sides[i - 1][winner == i].mean()) < _BESIDE
             absent = not was[i] and now[i] < _USUAL * usual[i]
             if another or absent:
                 gone.append(i)
         if elsewhere:
-            asked = [*asked, *elsewhere.values()]
-            again = self._vote(self._vote.query(query.key, query.cues, asked, labels))
+            more = self._vote.query(query.key, query.cues, [*asked, *elsewhere.values()], labels)
+            # Where the picture is the same, the vote holds but where the object came out.
+            felt = self._vote.reached(seen) if unlike <= _CHANGED else torch.ones_like(seen)
+            again = torch.where(felt, self._vote(more, asked=felt), scores)
             then = _cells(again.argmax(dim=0), labels).tolist()
             if any(then[i] - now[i] >= _GAIN * usual[i] for i in elsewhere):
                 scores = again
@@ -199,12 +203,6 @@ def _unlike(query: Tensor, key: Tensor, came: Tensor | None) -> Tensor:
     query, key, inside = (cells[..., ::2, ::2] for cells in (query, key, inside))  # a quarter of them says as much
     apart = F.cosine_similarity(query, key, dim=0) < _UNLIKE
     return (apart & inside).sum() / inside.sum().clamp(min=1)
-
-
-def _agreed(labelled: Tensor, shown: Tensor, motion: Tensor) -> float:
-    """Which share of the cells where a motion (2, h, w) lays what is shown (h, w) is labelled so already (h, w)."""
-    (there,), inside = fetch(motion, shown[None])
-    return float(labelled[there[0] & inside].float().mean())
 
 
 def _cells(winner: Tensor, labels: Sequence[int]) -> Tensor:

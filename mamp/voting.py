@@ -13,7 +13,7 @@ from torch import Tensor
 from mamp.alignment import EVERYWHERE, Box, extents
 from mamp.discriminant import Discriminants, beside
 from mamp.flow import fetch
-from mamp.matching import SMALL_BLOCK, adjusted, propagate
+from mamp.matching import SMALL_BLOCK, adjusted, propagate, window_sums
 from mamp.memory import Memory
 
 
@@ -80,22 +80,33 @@ class Vote:
             fitted = Discriminants(told, labels, strength=self._discriminant)
         return Query(key, cues, references, labels, fitted)
 
-    def __call__(self, query: Query) -> Tensor:
-        """Scores of the labels (K, h, w); they sum to 1. What nothing may vote on came into view: it is background."""
+    def __call__(self, query: Query, *, asked: Tensor | None = None) -> Tensor:
+        """Scores of the labels.
+
+        Args:
+            query: The frame.
+            asked: Which of its cells are asked for (h, w) bool; all if not given.
+
+        Returns:
+            (K, h, w); they sum to 1. What nothing may vote on came into view: it is background, as is what is not asked.
+        """
         laid = [reference.laid_over(reference.memory.value[None]) for reference in query.references]
         shown = torch.cat([value for (value,), _ in laid])  # (N, h, w)
         inside = torch.stack([came for _, came in laid])
         key = query.key
         scores = key.new_zeros(len(query.labels), *key.shape[1:])
         # What no window with an object in it reaches is background: its keys need not be laid over the query.
-        (extent,) = extents(((shown > 0) & inside).any(dim=0, keepdim=True))
+        reached = self.reached(((shown > 0) & inside).any(dim=0))
+        if asked is not None:
+            reached &= asked
+        (extent,) = extents(reached[None])
         if extent is None:
             scores[0] = 1
             return scores
-        margin = 2 * self._radius
+        margin = self._radius
         rows, columns = (slice(max(0, first - margin), last + margin + 1) for first, last in extent)
         box, near = (rows, columns), (slice(None), rows, columns)
-        shown, inside = shown[near], inside[near]  # (N, rows, columns)
+        shown, inside, reached = shown[near], inside[near], reached[box]  # N, N and one of (rows, columns)
         whose = torch.tensor(query.labels, device=key.device)[:, None, None]
         values = (shown[:, None] == whose).to(key.dtype)  # (N, K, rows, columns)
         if query.fitted:
@@ -112,13 +123,25 @@ class Vote:
 
         def vote(block: int | None) -> Tensor:
             return propagate(
-                key[near], keys(), values, inside=inside, radius=self._radius, top_k=self._top_k, block=block
+                key[near],
+                keys(),
+                values,
+                inside=inside,
+                asked=reached,
+                radius=self._radius,
+                top_k=self._top_k,
+                block=block,
             )
 
         found = self._spare_memory(vote)
-        scores[near] = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
+        fair = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
+        scores[near] = fair * reached
         scores[0] += 1 - scores.sum(dim=0)
         return scores
+
+    def reached(self, cells: Tensor) -> Tensor:
+        """Which cells have one of some (h, w) bool in their window (h, w) bool."""
+        return window_sums(cells[None].float(), self._radius)[0] > 0.5
 
     def _spare_memory(self, vote: Callable[[int | None], Tensor]) -> Tensor:
         """A vote, in small blocks since the device ran out of memory once."""
