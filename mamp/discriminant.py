@@ -16,6 +16,7 @@ from functools import cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.flow import cells_at
@@ -149,9 +150,19 @@ class Discriminants:
         if self._told:
             at_once = _BLOCK if features.device.type == "cpu" else features[0].numel()
             blocks = zip(*(torch.split(cells.flatten(1), at_once, dim=1) for cells in (features, cues)), strict=True)
-            along = torch.cat([self._directions @ _functions(*block) for block in blocks], dim=1)
+            along = torch.cat([self._along(*block) for block in blocks], dim=1)
             sides[self._told] = (along - self._middles[:, None]).clamp_(-1, 1)
         return sides.view(-1, *features.shape[1:])
+
+    def _along(self, features: Tensor, cues: Tensor) -> Tensor:
+        """The directions' products with ``_functions``, which need not be laid side by side for it."""
+        C, inputs = len(features), len(features) + len(cues)
+        weights, offsets = (each.to(features.device) for each in _projections(inputs))
+        rows = torch.cat((weights, self._directions[:, :inputs]))
+        start = F.pad(offsets, (0, 0, 0, len(self._directions)))
+        both = torch.addmm(start, rows[:, C:], cues).addmm_(rows[:, :C], _of_one_length(features))
+        bends, along = both[:_BENDS], both[_BENDS:]
+        return torch.addmm(along, self._directions[:, inputs:], bends.relu_())
 
 
 def beside(query: Tensor, channels: Tensor) -> Tensor:
@@ -173,11 +184,16 @@ def _functions(features: Tensor, cues: Tensor) -> Tensor:
 
     Rectified random projections, after Rahimi and Recht ("Random features for large-scale kernel machines", 2007).
     """
-    alike = features * (math.sqrt(len(features)) / features.norm(dim=0).clamp(min=1e-6))
-    seen = torch.cat((alike, cues))
+    seen = torch.cat((_of_one_length(features), cues))
     weights, offsets = _projections(len(seen))
     bends = torch.addmm(offsets.to(seen.device), weights.to(seen.device), seen).relu_()
     return torch.cat((seen, bends))
+
+
+def _of_one_length(features: Tensor) -> Tensor:
+    """Features (C, n) with a mean square of 1."""
+    scale: Tensor = math.sqrt(len(features)) / features.norm(dim=0).clamp(min=1e-6)
+    return features * scale
 
 
 @cache
