@@ -84,8 +84,8 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
         return nothing
     shifts = (shown[which[near]] - here[near]).flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
-    together = _of_fullest_square(shifts, sides.shape, apart)
-    shift = _of_fullest_square(together, sides.shape, _NEAR).median(dim=1).values
+    together = _of_fullest_square(shifts, apart)
+    shift = _of_fullest_square(together, _NEAR).median(dim=1).values
     return Found(together.shape[1] * step**2 / count, shift)
 
 
@@ -104,14 +104,15 @@ def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     return best, block * _BLOCK + torch.stack([each.indices for each in blocks]).gather(0, block[None])[0]
 
 
-def _of_fullest_square(shifts: Tensor, size: Sequence[int], radius: int) -> Tensor:
+def _of_fullest_square(shifts: Tensor, radius: int) -> Tensor:
     """Those of the shifts (2, m) [cells] that lie in the square of a radius that holds most of them."""
-    h, w = size
-    votes = shifts.new_zeros(2 * h, 2 * w, dtype=torch.float32)
-    votes.index_put_((shifts[1] + h, shifts[0] + w), votes.new_ones(shifts.shape[1]), accumulate=True)
-    sums = window_sums(votes[None], radius)
-    y, x = divmod(int(sums.argmax()), 2 * w)
-    middle = shifts.new_tensor((x - w, y - h))[:, None]
+    first = shifts.amin(dim=1, keepdim=True) - radius
+    x, y = places = shifts - first
+    width, height = (places.amax(dim=1) + radius + 1).tolist()
+    votes = torch.zeros(height, width, device=shifts.device)
+    votes.index_put_((y, x), votes.new_ones(len(x)), accumulate=True)
+    top, left = divmod(int(window_sums(votes[None], radius).argmax()), width)
+    middle = first + shifts.new_tensor((left, top))[:, None]
     return shifts[:, ((shifts - middle).abs() <= radius).all(dim=0)]
 
 
