@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.alignment import EVERYWHERE, Box
 from mamp.encoder import STRIDE, resolve_weights
 
 Frame = NDArray[np.uint8]
@@ -115,29 +114,38 @@ def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     return _sampled(reference, x, y, "zeros"), inside
 
 
-def fetch(flow: Tensor, *references: Tensor, box: Box = EVERYWHERE) -> tuple[list[Tensor], Tensor]:
+def fetch(flow: Tensor, *references: Tensor) -> tuple[list[Tensor], Tensor]:
     """As ``warp`` for flow in whole cells: cells are taken as they are, in a quarter of the time.
 
     Args:
         flow: Displacement from the query (2, h, w) [cells], x then y, whole numbers.
         references: Keys or Values (C, h, w) of one frame.
-        box: Which rows and columns of the query are asked for.
 
     Returns:
-        The cells fetched (C, h, w), and which of them came from inside the frame (h, w) bool; both of the box.
+        The cells fetched (C, h, w), and which of them came from inside the frame (h, w) bool.
+    """
+    place, inside = sources(flow)
+    return [cells_at(reference, place) for reference in references], inside
+
+
+def sources(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Which cell flow in whole cells (2, h, w) fetches for each of the query, and which lie inside the frame: (h, w), both.
+
+    Cells are counted row by row; where flow leads out of the frame, it is the nearest one inside.
     """
     h, w = flow.shape[-2:]
-    x, y = (end[0][box] for end in _ends(flow[None]))
-    place = (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long().flatten()
-    fetched = [cells_at(reference, place).view(len(reference), *x.shape) for reference in references]
-    return fetched, _is_inside(x, y, (h, w))
+    x, y = (end[0] for end in _ends(flow[None]))
+    return (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long(), _is_inside(x, y, (h, w))
 
 
 def cells_at(cells: Tensor, place: Tensor) -> Tensor:
-    """Those of (C, h, w) at some places, counted row by row (n,): (C, n)."""
+    """Those of (C, h, w) at some places, counted row by row, of any shape (...): (C, ...)."""
+    flat = place.flatten()
     if cells.stride(0) == 1:  # as the encoder lays them: a cell in one piece
-        return cells.permute(1, 2, 0).flatten(0, 1).index_select(0, place).T
-    return cells.flatten(1).index_select(1, place)
+        found = cells.permute(1, 2, 0).flatten(0, 1).index_select(0, flat).T
+    else:
+        found = cells.flatten(1).index_select(1, flat)
+    return found.view(len(cells), *place.shape)
 
 
 def chain(first: Tensor, then: Tensor) -> Tensor:

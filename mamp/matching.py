@@ -7,7 +7,7 @@ matches are fetched by index. Tiles whose windows hold one label only, most of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -22,12 +22,13 @@ _BLOCK = 24 << 20  # similarities held at a time: about 100 MB, few calls
 SMALL_BLOCK = 1  # one tile at a time: what a device that is short of memory holds
 _BLOCK_ON_CPU = 1 << 20  # 4 MB: blocks that stay in the cache are twice as fast
 _AT_ONCE = 128  # numbers that a network sorts: the best of 625 are found in less than half of the time of all together
+_ROWS_ON_CPU = 4  # of tiles whose keys are held: a fraction of the memory of all
 _NO_VOTE = -1e4  # similarity of what lies outside the frame
 
 
 def propagate(
     query: Tensor,
-    keys: Iterable[Tensor],
+    keys: Callable[[slice], Iterable[Tensor]],
     values: Tensor,
     *,
     inside: Tensor | None = None,
@@ -43,7 +44,8 @@ def propagate(
 
     Args:
         query: Features of the query (C, h, w).
-        keys: Features of the references, laid over the query: N of (C, h, w), of which one at a time is asked for.
+        keys: Gives features of the references as they lie over some rows of the query: N of (C, rows, w). It is asked
+            for all rows, some at a time on a CPU.
         values: What they carry (N, K, h, w), usually masks one channel a label.
         inside: Which cells of the references may vote (N, h, w) bool; all if not given.
         asked: Which cells of the query are asked for (h, w) bool, others may come out wrong; all if not given.
@@ -67,16 +69,6 @@ def propagate(
     ys, xs = slice(radius, radius + h), slice(radius, radius + w)
 
     muted = torch.zeros_like(values[:, 0], dtype=torch.bool) if inside is None else ~inside
-    # One more channel carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
-    padded = query.new_zeros(N, C + 1, hp, wp)
-    for place, key in zip(padded, keys, strict=True):
-        if key.shape != (C, h, w):
-            raise ValueError(f"query {tuple(query.shape)} and key {tuple(key.shape)} do not fit")
-        place[:C, ys, xs] = key
-    padded[:, C] = _NO_VOTE
-    padded[:, C, ys, xs] = torch.where(muted, _NO_VOTE, 0.0)
-    windows = padded.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
-    windows = windows.permute(2, 3, 1, 0, 4, 5)  # (rows, columns, C+1, N, reach, reach), a view
     tiles = query.new_zeros(C + 1, rows * _TILE, columns * _TILE)
     tiles[:C, :h, :w] = query * C**-0.5
     tiles[C] = 1.0
@@ -91,27 +83,70 @@ def propagate(
     if asked is not None:
         needs_vote &= F.max_pool2d(asked[None].to(values.dtype), _TILE, ceil_mode=True)[0] > 0
     answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
-    held = block or (_BLOCK_ON_CPU if query.device.type == "cpu" else _BLOCK)
-    needed = needs_vote.nonzero()  # rows and columns (M, 2)
-    at_once = max(1, min(len(needed), held // (N * _TILE * _TILE * reach * reach)))
+    on_cpu = query.device.type == "cpu"
+    held = block or (_BLOCK_ON_CPU if on_cpu else _BLOCK)
+    at_once = max(1, min(rows * columns, held // (N * _TILE * _TILE * reach * reach)))
     product = query.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
-    for first in range(0, len(needed), at_once):
-        some = needed[first : first + at_once]
-        at = some.unbind(dim=1)
-        near = torch.stack([windows[row, column] for row, column in some.tolist()]).flatten(2)  # (T, C+1, N * reach^2)
-        with _onednn_asked(query.device):
-            torch.bmm(tiles[at], near, out=product[: len(near)])
-        similarity, chosen = _matches(product[: len(near)], N, side, top_k)
-        corners = (at[0] * wp + at[1]) * _TILE
-        origins = (corners[:, None] + in_tile).reshape(-1, 1)
-        affinity = similarity.softmax(dim=1)
-        scores = F.embedding_bag(
-            origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum"
-        )
-        answers[at] = scores.view(-1, _TILE, _TILE, K)
+    for top, padded in _padded(keys, query, ~muted, radius, min(rows, _ROWS_ON_CPU) if on_cpu else rows):
+        windows = padded.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
+        windows = windows.permute(2, 3, 1, 0, 4, 5)  # (rows, columns, C+1, N, reach, reach), a view
+        needed = needs_vote[top : top + len(windows)].nonzero()  # rows and columns (M, 2)
+        for first in range(0, len(needed), at_once):
+            some = needed[first : first + at_once]
+            at = (some[:, 0] + top, some[:, 1])
+            near = torch.stack([windows[row, column] for row, column in some.tolist()]).flatten(2)
+            with _onednn_asked(query.device):
+                torch.bmm(tiles[at], near, out=product[: len(near)])  # (T, _TILE^2, N * reach^2)
+            similarity, chosen = _matches(product[: len(near)], N, side, top_k)
+            corners = (at[0] * wp + at[1]) * _TILE
+            origins = (corners[:, None] + in_tile).reshape(-1, 1)
+            affinity = similarity.softmax(dim=1)
+            scores = F.embedding_bag(
+                origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum"
+            )
+            answers[at] = scores.view(-1, _TILE, _TILE, K)
     answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
     heard = F.max_pool2d((~muted).any(dim=0, keepdim=True).to(values.dtype), side, 1, radius)
     return answers * heard
+
+
+def _padded(
+    keys: Callable[[slice], Iterable[Tensor]], query: Tensor, inside: Tensor, radius: int, at_once: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Keys with a margin, for some rows of tiles at a time: of all of them the memory would be several times as large.
+
+    Args:
+        keys: As for ``propagate``.
+        query: Features (C, h, w).
+        inside: Which cells may vote (N, h, w) bool.
+        radius: Of the window [cells]; the margin.
+        at_once: Rows of tiles.
+
+    Yields:
+        The first row of tiles, and what at most ``at_once`` of them reach (N, C + 1, rows, columns). One more channel
+        carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
+    """
+    (C, h, w), margin = query.shape, 2 * radius
+    down, across = -(-h // _TILE), -(-w // _TILE)
+    columns = slice(radius, radius + w)
+    padded = query.new_zeros(len(inside), C + 1, at_once * _TILE + margin, across * _TILE + margin)
+    laid = 0  # of its rows
+    for top in range(0, down, at_once):
+        if top and margin:
+            padded[:, :, :margin] = padded[:, :, -margin:].clone()
+            laid = margin
+        count = min(at_once, down - top) * _TILE + margin
+        above = top * _TILE - radius  # the row of the query that the first of these lies over
+        rows = slice(min(max(laid + above, 0), h), min(count + above, h))
+        into = slice(rows.start - above, rows.stop - above)
+        padded[:, C, laid:] = _NO_VOTE
+        if rows.start < rows.stop:
+            padded[:, C, into, columns] = torch.where(inside[:, rows], 0.0, _NO_VOTE)
+            for place, key in zip(padded, keys(rows), strict=True):
+                if key.shape != (C, rows.stop - rows.start, w):
+                    raise ValueError(f"query {(C, h, w)} and key {tuple(key.shape)} for rows {rows} do not fit")
+                place[:C, into, columns] = key
+        yield top, padded[:, :, :count]
 
 
 def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:

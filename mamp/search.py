@@ -92,7 +92,7 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
 def _directions(features: Tensor, places: Tensor) -> Tensor:
     """Features (C, h, w) at some places (n, 2), y then x, with a length of 1 each (n, C)."""
     y, x = places.unbind(dim=1)
-    return F.normalize(cells_at(features, y * features.shape[2] + x).T, dim=1)
+    return F.normalize(cells_at(features, y * features.shape[2] + x).T.float(), dim=1)
 
 
 def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,8 +172,8 @@ class Search:
             if found[best].share >= _THERE:
                 motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                 moved = replace(shown[best], motion=motion)
-                (value,), inside = moved.laid_over(moved.memory.value[None])
-                there = (value[0] == labels[i]) & inside
+                place, inside = moved.sources()
+                there = (cells_at(moved.memory.value[None], place)[0] == labels[i]) & inside
                 if float((winner == i)[there].float().mean()) < _AGREED:
                     elsewhere[i], seen = moved, seen | there
                 continue
@@ -202,7 +202,7 @@ def _unlike(query: Tensor, key: Tensor, came: Tensor | None) -> Tensor:
     if came is not None:
         (key,), inside = fetch(came.round(), key)
     query, key, inside = (cells[..., ::2, ::2] for cells in (query, key, inside))  # a quarter of them says as much
-    apart = F.cosine_similarity(query, key, dim=0) < _UNLIKE
+    apart = F.cosine_similarity(query, key.float(), dim=0) < _UNLIKE
     return (apart & inside).sum() / inside.sum().clamp(min=1)
 
 

@@ -10,9 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mamp.alignment import EVERYWHERE, Box, extents
+from mamp.alignment import extents
 from mamp.discriminant import Discriminants, beside
-from mamp.flow import fetch
+from mamp.flow import cells_at, sources
 from mamp.matching import SMALL_BLOCK, adjusted, propagate, window_sums
 from mamp.memory import Memory
 
@@ -25,20 +25,22 @@ class Reference:
     motion: Tensor | None  # displacement of the query to it (2, h, w) [cells]; None: it is taken as it lies
     trusted: bool  # its mask is not doubted
 
-    def laid_over(self, *channels: Tensor, box: Box = EVERYWHERE) -> tuple[list[Tensor], Tensor]:
-        """Channels of the frame (C, h, w) as they lie over a box of the query, and which cells come from inside it."""
+    def sources(self) -> tuple[Tensor, Tensor]:
+        """Which of its cells lie over those of the query, and which come from inside it: (h, w), both; see ``sources``."""
         if self.motion is None:
-            cut = [each[(slice(None), *box)] for each in channels]
-            return cut, torch.ones_like(cut[0][0], dtype=torch.bool)
+            value = self.memory.value
+            return torch.arange(value.numel(), device=value.device).view_as(value), torch.ones_like(
+                value, dtype=torch.bool
+            )
         # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
-        return fetch(self.motion.round(), *channels, box=box)
+        return sources(self.motion.round())
 
 
 @dataclass(frozen=True)
 class Query:
     """A frame that asks references for labels."""
 
-    key: Tensor  # features (C, h, w)
+    key: Tensor  # features (C, h, w) float
     cues: Tensor  # what else tells cells apart (D, h, w)
     references: Sequence[Reference]
     labels: Sequence[int]  # background first
@@ -90,9 +92,10 @@ class Vote:
         Returns:
             (K, h, w); they sum to 1. What nothing may vote on came into view: it is background, as is what is not asked.
         """
-        laid = [reference.laid_over(reference.memory.value[None]) for reference in query.references]
-        shown = torch.cat([value for (value,), _ in laid])  # (N, h, w)
-        inside = torch.stack([came for _, came in laid])
+        laid = [reference.sources() for reference in query.references]
+        place, inside = torch.stack([place for place, _ in laid]), torch.stack([came for _, came in laid])
+        labels = [reference.memory.value[None] for reference in query.references]
+        shown = torch.cat([cells_at(*each) for each in zip(labels, place, strict=True)])  # (N, h, w)
         key = query.key
         scores = key.new_zeros(len(query.labels), *key.shape[1:])
         # What no window with an object in it reaches is background: its keys need not be laid over the query.
@@ -106,17 +109,17 @@ class Vote:
         margin = self._radius
         rows, columns = (slice(max(0, first - margin), last + margin + 1) for first, last in extent)
         box, near = (rows, columns), (slice(None), rows, columns)
-        shown, inside, reached = shown[near], inside[near], reached[box]  # N, N and one of (rows, columns)
+        place, shown, inside, reached = place[near], shown[near], inside[near], reached[box]  # of (rows, columns)
         whose = torch.tensor(query.labels, device=key.device)[:, None, None]
         values = (shown[:, None] == whose).to(key.dtype)  # (N, K, rows, columns)
         if query.fitted:
             key = beside(key, query.fitted.of_query(key, query.sides))
 
-        def keys() -> Iterator[Tensor]:
-            for reference, value in zip(query.references, shown, strict=True):
-                memory = reference.memory
-                (key, cues), _ = reference.laid_over(memory.key, memory.cues, box=box)
+        def keys(some: slice) -> Iterator[Tensor]:
+            for reference, places, value in zip(query.references, place[:, some], shown[:, some], strict=True):
+                key = cells_at(reference.memory.key, places).float()
                 if query.fitted:
+                    cues = cells_at(reference.memory.cues, places)
                     doubted = None if reference.trusted else value == whose
                     key = torch.cat((key, query.fitted.of_key(key, cues, doubted)))
                 yield key
@@ -124,7 +127,7 @@ class Vote:
         def vote(block: int | None) -> Tensor:
             return propagate(
                 key[near],
-                keys(),
+                keys,
                 values,
                 inside=inside,
                 asked=reached,

@@ -163,13 +163,13 @@ def found_of(labels: Tensor, query: Tensor, keys: Tensor, of_keys: Tensor, of_qu
         assert (answer & ~labels[0].bool()).float().mean() < 0.03
         return float(answer[labels[0].bool()].float().mean())
 
-    assert found(propagate(query, keys, values, radius=5, top_k=9)) < 0.6
+    assert found(propagate(query, lambda rows: keys[:, :, rows], values, radius=5, top_k=9)) < 0.6
     discriminants = fitted(keys, of_keys, labels, count=2)
     wider = torch.stack(
         [torch.cat((key, discriminants.of_key(key, cues))) for key, cues in zip(keys, of_keys, strict=True)]
     )
     asked = beside(query, discriminants.of_query(query, discriminants.sides(query, of_query)))
-    return found(propagate(asked, wider, values, radius=5, top_k=9))
+    return found(propagate(asked, lambda rows: wider[:, :, rows], values, radius=5, top_k=9))
 
 
 def test_adjustment_gives_the_thin_what_is_near_to_it() -> None:

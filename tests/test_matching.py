@@ -1,10 +1,17 @@
 """Matching equals its definition."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from mamp.matching import adjusted, propagate, reconstruct
+
+
+def rows_of(keys: Tensor) -> Callable[[slice], Tensor]:
+    """Keys (N, C, h, w) as ``propagate`` asks for them."""
+    return lambda rows: keys[:, :, rows]
 
 
 def by_definition(
@@ -41,7 +48,7 @@ def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, 
     query, keys, values = torch.randn(5, h, w), torch.randn(3, 5, h, w), torch.rand(3, 4, h, w)
     inside = torch.rand(3, h, w) > 0.3 if muted else None
     expected = by_definition(query, keys, values, 3, top_k, inside)
-    found = propagate(query, keys, values, inside=inside, radius=3, top_k=top_k)
+    found = propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=top_k)
     torch.testing.assert_close(found, expected)
 
 
@@ -50,7 +57,7 @@ def test_the_best_of_a_wide_window_are_found_in_parts(top_k: int) -> None:
     torch.manual_seed(3)
     query, keys, values = torch.randn(5, 20, 24), torch.randn(2, 5, 20, 24), torch.rand(2, 3, 20, 24)
     expected = by_definition(query, keys, values, 9, top_k)  # 361 places
-    found = propagate(query, keys, values, radius=9, top_k=top_k)
+    found = propagate(query, rows_of(keys), values, radius=9, top_k=top_k)
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=0.0)  # of two that are nearly as good either may vote
 
 
@@ -66,31 +73,53 @@ def test_nothing_is_compared_where_all_that_may_vote_say_the_same(muted: bool) -
         inside[:, :, 34:] = False  # nothing may vote on the last columns
         values[:, :, :, 36:] = 5.0
     expected = by_definition(query, keys, values, 3, 9, inside)
-    torch.testing.assert_close(propagate(query, keys, values, inside=inside, radius=3, top_k=9), expected)
+    torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=9), expected)
     query[:, :16], keys[:, :, :13] = torch.nan, torch.nan  # far from what says something else
-    torch.testing.assert_close(propagate(query, keys, values, inside=inside, radius=3, top_k=9), expected)
+    torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=9), expected)
 
 
-def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("radius", [0, 2, 5, 9])
+@pytest.mark.parametrize("h", [24, 30, 33])
+def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(
+    monkeypatch: pytest.MonkeyPatch, h: int, radius: int
+) -> None:
+    torch.manual_seed(0)
+    query, keys, values = torch.randn(8, h, 40), torch.randn(2, 8, h, 40), torch.rand(2, 2, h, 40)
+    inside = torch.rand(2, h, 40) > 0.2
+    monkeypatch.setattr("mamp.matching._ROWS_ON_CPU", 9)
+    whole = propagate(query, rows_of(keys), values, inside=inside, radius=radius)
+    monkeypatch.setattr("mamp.matching._BLOCK_ON_CPU", 1)
+    for rows in (1, 2):
+        monkeypatch.setattr("mamp.matching._ROWS_ON_CPU", rows)
+        torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=radius), whole)
+
+
+def test_only_what_is_asked_for_is_compared() -> None:
     torch.manual_seed(0)
     query, keys, values = torch.randn(8, 30, 40), torch.randn(2, 8, 30, 40), torch.rand(2, 2, 30, 40)
-    whole = propagate(query, keys, values, radius=5)
-    monkeypatch.setattr("mamp.matching._BLOCK_ON_CPU", 1)
-    torch.testing.assert_close(propagate(query, keys, values, radius=5), whole)
+    whole = propagate(query, rows_of(keys), values, radius=3)
+    asked = torch.zeros(30, 40, dtype=torch.bool)
+    asked[25:29, 20:31] = True
+    query[:, :20] = torch.nan
+    torch.testing.assert_close(
+        propagate(query, rows_of(keys), values, asked=asked, radius=3)[:, asked], whole[:, asked]
+    )
 
 
 def test_nothing_is_voted_where_no_reference_may_vote() -> None:
     query, keys, values = torch.randn(4, 9, 9), torch.randn(2, 4, 9, 9), torch.ones(2, 3, 9, 9)
     inside = torch.zeros(2, 9, 9, dtype=torch.bool)
     inside[:, :2, :2] = True
-    scores = propagate(query, keys, values, inside=inside, radius=1, top_k=9)
+    scores = propagate(query, rows_of(keys), values, inside=inside, radius=1, top_k=9)
     assert torch.allclose(scores[:, :3, :3], torch.ones(3, 3, 3))
     assert not scores[:, 3:].any() and not scores[:, :, 3:].any()
 
 
 def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        propagate(torch.zeros(4, 5, 5), torch.zeros(1, 4, 5, 6), torch.zeros(1, 2, 5, 5))
+        propagate(torch.zeros(4, 5, 5), rows_of(torch.zeros(1, 4, 5, 6)), torch.zeros(1, 2, 5, 5))
+    with pytest.raises(ValueError, match="do not fit"):
+        propagate(torch.zeros(4, 5, 5), rows_of(torch.zeros(1, 4, 5, 5)), torch.zeros(1, 2, 5, 6))
 
 
 def test_training_rebuilds_by_the_same_equations() -> None:

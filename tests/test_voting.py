@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.flow import fetch
+from mamp.flow import cells_at
 from mamp.matching import propagate
 from mamp.memory import Memory
 from mamp.voting import Reference, Vote
@@ -36,14 +36,11 @@ def test_the_surroundings_of_objects_say_what_the_whole_frame_would(rows: tuple[
     vote = Vote(radius=4, top_k=9, discriminant=0.0, adjustment=0.0)
     scores = vote(vote.query(query, query[:0], asked, [0, 7]))
 
-    keys, values, inside = [], [], []
-    for reference in asked:
-        shown = torch.stack((objects == 0, objects == 7)).float()
-        (key, value), came = reference.laid_over(reference.memory.key, shown)
-        keys.append(key)
-        values.append(value)
-        inside.append(came)
-    whole = propagate(query, keys, torch.stack(values), inside=torch.stack(inside), radius=4, top_k=9)
+    shown = torch.stack((objects == 0, objects == 7)).float()
+    place, inside = map(torch.stack, zip(*(reference.sources() for reference in asked), strict=True))
+    keys = torch.stack([cells_at(reference.memory.key, at) for reference, at in zip(asked, place, strict=True)])
+    values = torch.stack([cells_at(shown, at) for at in place])
+    whole = propagate(query, lambda rows: keys[:, :, rows], values, inside=inside, radius=4, top_k=9)
     assert 0 < (scores[1] > 0.05).sum() < 0.3 * scores[1].numel()
     torch.testing.assert_close(scores[1], whole[1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scores.sum(dim=0), torch.ones(41, 59), rtol=1e-4, atol=1e-5)
@@ -57,14 +54,24 @@ def test_where_no_reference_shows_an_object_all_is_background() -> None:
     assert (scores[0] == 1).all() and not scores[1].any()
 
 
-def test_a_box_of_a_frame_is_fetched_as_it_would_be_with_the_rest() -> None:
+def test_where_some_cells_are_asked_for_they_say_the_same_and_others_nothing() -> None:
+    objects = torch.zeros(41, 59, dtype=torch.uint8)
+    objects[20:23, 30:36] = 7
+    frames = references(objects, moved=True)
+    key = torch.randn(8, 41, 59)
+    vote = Vote(radius=4, top_k=9, discriminant=0.0, adjustment=0.2)
+    query, asked = vote.query(key, key[:0], frames, [0, 7]), torch.zeros(41, 59, dtype=torch.bool)
+    asked[22:30, 28:40] = True
+    scores, whole = vote(query, asked=asked), vote(query)
+    assert (whole[1] * ~asked).any() and (scores[1] * asked).any()
+    torch.testing.assert_close(scores[:, asked], whole[:, asked])
+    assert (scores[0, ~asked] == 1).all()
+
+
+def test_cells_are_fetched_however_they_lie() -> None:
     torch.manual_seed(0)
-    motion = torch.randint(-5, 6, (2, 20, 30)).float()
-    cells = torch.randn(4, 20, 30)
+    cells, place = torch.randn(4, 20, 30), torch.randint(0, 600, (3, 11))
     laid_last = cells.permute(1, 2, 0).contiguous().permute(2, 0, 1)
-    (whole, same), inside = fetch(motion, cells, laid_last)
-    box = (slice(3, 11), slice(8, 30))
-    (part,), came = fetch(motion, laid_last, box=box)
-    np.testing.assert_array_equal(whole, same)
-    np.testing.assert_array_equal(part, whole[:, 3:11, 8:])
-    np.testing.assert_array_equal(came, inside[box])
+    found = cells_at(cells, place)
+    np.testing.assert_array_equal(found, cells[:, place // 30, place % 30])
+    np.testing.assert_array_equal(cells_at(laid_last, place), found)
