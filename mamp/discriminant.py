@@ -55,12 +55,12 @@ def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[in
     Returns:
         Moments by label; only of labels that are there.
     """
-    near = window_sums((value > 0).to(key.dtype)[None], radius)[0] > 0
+    near = window_sums((value > 0).float()[None], radius)[0] > 0
     found = {}
     for label in torch.unique(value[near]).tolist():
         whose = (near & (value == label)).flatten().nonzero()[:, 0]
         # Sums of thousands of numbers: in single precision they would hang on the number of threads.
-        seen = _functions(cells_at(key, whose), cells_at(cues, whose)).double()
+        seen = _functions(cells_at(key, whose).float(), cells_at(cues, whose)).double()
         found[label] = Moments(torch.tensor(seen.shape[1], dtype=seen.dtype), seen.sum(dim=1), (seen @ seen.T).float())
     return found
 

@@ -53,7 +53,7 @@ class Memory:
     """What is kept of one frame."""
 
     image: NDArray[np.uint8]  # RGB (H, W, 3), for the flow
-    key: Tensor  # features (C, h, w)
+    key: Tensor  # features (C, h, w) as the encoder gives them: in half precision where it works in that
     cues: Tensor  # what else tells cells apart (D, h, w)
     value: Tensor  # labels of the cells (h, w) uint8: one byte a cell, whatever the number of objects
     moments: Mapping[int, Moments] = field(default_factory=dict)  # what they tell of the labels, where it is asked for

@@ -93,7 +93,7 @@ class Motion:
         motions = [memory.motion, self._flow_to(t, frame, distance, memory.image, quick=True)]
         if self.flows.takes_start:
             motions.append(self._flow_to(t, frame, distance, memory.image, quick=True, start=memory.motion))
-        return best_motion(query, memory.key, *motions)
+        return best_motion(query, memory.key.float(), *motions)
 
     def _is_recent(self, distance: int) -> bool:
         return distance <= self._recent

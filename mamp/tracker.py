@@ -160,7 +160,7 @@ class MaskTracker:
             self.confidence = {}
         else:
             cues = self._cues(colours, self._carried(colours))
-            scores = self._match(frame, key, cues)
+            scores = self._match(frame, key.float(), cues)
             # Over a cut what is found may be another's.
             self.confidence = {n: sure * (1 - self._search.cut) for n, sure in margins(scores, self._labels).items()}
             answer = self._decide(scores, frame, wanted)
@@ -284,11 +284,11 @@ class MaskTracker:
         self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
 
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Features (C, h, w), and colours where they are asked for (D, h, w)."""
+        """Features (C, h, w) as the encoder gives them, and colours where they are asked for (D, h, w) float."""
         lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
-            key = self.encoder(lab[None])[0].float()
-        return key, colour_cues(lab) if self.discriminant else key[:0]
+            key = self.encoder(lab[None])[0]
+        return key, colour_cues(lab) if self.discriminant else key[:0].float()
 
     def _cues(self, colours: Tensor, objects: Tensor) -> Tensor:
         """What cells are told apart by beside their features (D, h, w); ``objects`` (h, w) bool."""
@@ -313,8 +313,9 @@ class MaskTracker:
         labels = torch.tensor(self._labels, device=self.device)
         recent = self._t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
-            asked = self._asked(memory.image, memory.key, t, {self._t: given})
-            scores = self._vote(self._vote.query(memory.key, memory.cues, asked, self._labels))
+            key = memory.key.float()
+            asked = self._asked(memory.image, key, t, {self._t: given})
+            scores = self._vote(self._vote.query(key, memory.cues, asked, self._labels))
             found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
