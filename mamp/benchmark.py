@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         )
         report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
         if args.against:
-            report["against"] = _against(chosen, reader, device_of(encoder), report["ms_per_frame"])
+            report["against"] = _against(chosen, reader, args.objects, device_of(encoder), report["ms_per_frame"])
     print(json.dumps(report))
     return 0
 
@@ -241,11 +241,13 @@ def _encoder_speed(
     return {"encoder_gflops": round(reached / 1e9, 1), "of_matrix_product": round(reached / best, 3), "type": name}
 
 
-def _against(chosen: settings.Settings, reader: VideoReader, device: torch.device, ours: float) -> dict[str, float]:
+def _against(
+    chosen: settings.Settings, reader: VideoReader, objects: int, device: torch.device, ours: float
+) -> dict[str, float]:
     """The authors' way on the same frames: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size((reader.info.height, reader.info.width))
     images = [settings.resized(frame.image, size) for frame in itertools.islice(reader, _WARM_UP + 3)]
-    mask = made_up_mask(size, 1)
+    mask = made_up_mask(size, objects)
     theirs = PaperCode(load_encoder(chosen.weights, device=device, fold=False), dis_flow)
     same_way = MaskTracker(load_encoder(chosen.weights, device=device), motion="direct", edges="votes")
     # Frames before the last three only fill the memory: the masks of one tracker serve both.

@@ -44,8 +44,8 @@ def propagate(
 
     Args:
         query: Features of the query (C, h, w).
-        keys: Gives features of the references as they lie over some rows of the query: N of (C, rows, w). It is asked
-            for all rows, some at a time on a CPU.
+        keys: Gives features of the references as they lie over some rows of the query: N of (C, rows, w), best with
+            channels last in memory. It is asked for all rows, some at a time on a CPU.
         values: What they carry (N, K, h, w), usually masks one channel a label.
         inside: Which cells of the references may vote (N, h, w) bool; all if not given.
         asked: Which cells of the query are asked for (h, w) bool, others may come out wrong; all if not given.
@@ -73,7 +73,7 @@ def propagate(
     tiles[:C, :h, :w] = query * C**-0.5
     tiles[C] = 1.0
     tiles = tiles.unfold(1, _TILE, _TILE).unfold(2, _TILE, _TILE)
-    tiles = tiles.permute(1, 2, 3, 4, 0).reshape(rows, columns, _TILE * _TILE, C + 1)
+    tiles = tiles.permute(1, 2, 0, 3, 4).reshape(rows, columns, C + 1, _TILE * _TILE)
     table = values.new_zeros(N, hp, wp, K)  # one row a cell, outside is zero
     table[:, ys, xs] = values.permute(0, 2, 3, 1)
     in_window = (torch.arange(N, device=query.device)[:, None] * (hp * wp) + _places(side, wp, query.device)).flatten()
@@ -86,18 +86,21 @@ def propagate(
     on_cpu = query.device.type == "cpu"
     held = block or (_BLOCK_ON_CPU if on_cpu else _BLOCK)
     at_once = max(1, min(rows * columns, held // (N * _TILE * _TILE * reach * reach)))
-    product = query.new_empty(at_once, _TILE * _TILE, N * reach * reach)  # fresh memory for each would cost as much
+    # Fresh memory for each would cost as much as the product; whose rows are cells of the references, as BLAS likes it.
+    near = query.new_empty(at_once, N, reach, reach, C + 1)
+    product = query.new_empty(at_once, N * reach * reach, _TILE * _TILE)
     for top, padded in _padded(keys, query, ~muted, radius, min(rows, _ROWS_ON_CPU) if on_cpu else rows):
-        windows = padded.unfold(2, reach, _TILE).unfold(3, reach, _TILE)
-        windows = windows.permute(2, 3, 1, 0, 4, 5)  # (rows, columns, C+1, N, reach, reach), a view
+        windows = padded.unfold(1, reach, _TILE).unfold(2, reach, _TILE)
+        windows = windows.permute(1, 2, 0, 4, 5, 3)  # (rows, columns, N, reach, reach, C + 1), a view
         needed = needs_vote[top : top + len(windows)].nonzero()  # rows and columns (M, 2)
         for first in range(0, len(needed), at_once):
             some = needed[first : first + at_once]
             at = (some[:, 0] + top, some[:, 1])
-            near = torch.stack([windows[row, column] for row, column in some.tolist()]).flatten(2)
+            count = len(some)
+            torch.stack([windows[row, column] for row, column in some.tolist()], out=near[:count])
             with _onednn_asked(query.device):
-                torch.bmm(tiles[at], near, out=product[: len(near)])  # (T, _TILE^2, N * reach^2)
-            similarity, chosen = _matches(product[: len(near)], N, side, top_k)
+                torch.bmm(near[:count].flatten(1, 3), tiles[at], out=product[:count])
+            similarity, chosen = _matches(product[:count], N, side, top_k)
             corners = (at[0] * wp + at[1]) * _TILE
             origins = (corners[:, None] + in_tile).reshape(-1, 1)
             affinity = similarity.softmax(dim=1)
@@ -123,30 +126,30 @@ def _padded(
         at_once: Rows of tiles.
 
     Yields:
-        The first row of tiles, and what at most ``at_once`` of them reach (N, C + 1, rows, columns). One more channel
+        The first row of tiles, and what at most ``at_once`` of them reach (N, rows, columns, C + 1). One more channel
         carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
     """
     (C, h, w), margin = query.shape, 2 * radius
     down, across = -(-h // _TILE), -(-w // _TILE)
     columns = slice(radius, radius + w)
-    padded = query.new_zeros(len(inside), C + 1, at_once * _TILE + margin, across * _TILE + margin)
+    padded = query.new_zeros(len(inside), at_once * _TILE + margin, across * _TILE + margin, C + 1)
     laid = 0  # of its rows
     for top in range(0, down, at_once):
         if top and margin:
-            padded[:, :, :margin] = padded[:, :, -margin:].clone()
+            padded[:, :margin] = padded[:, -margin:].clone()
             laid = margin
         count = min(at_once, down - top) * _TILE + margin
         above = top * _TILE - radius  # the row of the query that the first of these lies over
         rows = slice(min(max(laid + above, 0), h), min(count + above, h))
         into = slice(rows.start - above, rows.stop - above)
-        padded[:, C, laid:] = _NO_VOTE
+        padded[:, laid:, :, C] = _NO_VOTE
         if rows.start < rows.stop:
-            padded[:, C, into, columns] = torch.where(inside[:, rows], 0.0, _NO_VOTE)
+            padded[:, into, columns, C] = torch.where(inside[:, rows], 0.0, _NO_VOTE)
             for place, key in zip(padded, keys(rows), strict=True):
                 if key.shape != (C, rows.stop - rows.start, w):
                     raise ValueError(f"query {(C, h, w)} and key {tuple(key.shape)} for rows {rows} do not fit")
-                place[:C, into, columns] = key
-        yield top, padded[:, :, :count]
+                place[into, columns, :C] = key.permute(1, 2, 0)
+        yield top, padded[:, :count]
 
 
 def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:
@@ -222,34 +225,35 @@ def _onednn_asked(device: torch.device) -> Iterator[None]:
 
 
 def _matches(product: Tensor, N: int, side: int, top_k: int | None) -> tuple[Tensor, Tensor]:
-    """The best matches of the cells of T tiles, from their products (T, cells, N * reach * reach).
+    """The best matches of the cells of T tiles, from their products (T, N * reach * reach, cells).
 
     Returns:
         Similarity (Q, top_k), and which cell of the N windows each match is (Q, top_k) [0, N * side * side).
     """
     reach = _TILE + side - 1
-    product = product.view(-1, N, reach * reach)  # (Q, N, reach * reach)
+    product = product.unflatten(1, (N, reach * reach))
     if top_k is None or top_k >= side * side:
-        everywhere = _windows(product, side).flatten(1)
+        everywhere = _windows(product, side)
         chosen = _largest(everywhere, min(top_k or N * side * side, N * side * side))
         return everywhere.gather(1, chosen), chosen
     # The best k of all lie at the k places of the window whose best reference is best.
-    places = _largest(_windows(product.amax(dim=1, keepdim=True), side).flatten(1), top_k)  # (Q, top_k)
-    in_tile = _places(_TILE, reach, product.device).repeat(len(product) // (_TILE * _TILE))
+    places = _largest(_windows(product.amax(dim=1, keepdim=True), side), top_k)  # (Q, top_k)
+    in_tile = _places(_TILE, reach, product.device).repeat(len(product))
     at = in_tile[:, None] + _places(side, reach, product.device)[places]
-    candidates = product.gather(2, at[:, None].expand(-1, N, -1)).flatten(1)  # (Q, N * top_k)
+    at = at.view(len(product), 1, -1, top_k).transpose(2, 3).expand(-1, N, -1, -1)
+    candidates = product.gather(2, at).flatten(1, 2).transpose(1, 2).reshape(-1, N * top_k)
     best = _largest(candidates, top_k)
     return candidates.gather(1, best), best // top_k * (side * side) + places.gather(1, best % top_k)
 
 
 def _windows(product: Tensor, side: int) -> Tensor:
-    """The windows (Q, N, side, side) of the cells of tiles, cut from what the tiles reach (Q, N, reach * reach)."""
-    reach, N = _TILE + side - 1, product.shape[1]
-    tiles = product.view(-1, _TILE, _TILE, N, reach, reach)
+    """The windows of the cells of tiles (Q, N * side * side), cut from what these reach (T, N, reach * reach, cells)."""
+    reach = _TILE + side - 1
+    tiles = product.permute(0, 3, 1, 2).contiguous().view(-1, _TILE, _TILE, product.shape[1], reach, reach)
     # Cell (y, x) of a tile sees the window that starts at (y, x) of what the tile reaches: a diagonal view.
     t, y, x, n, dy, dx = tiles.stride()
-    window = tiles.as_strided((len(tiles), _TILE, _TILE, N, side, side), (t, y + dy, x + dx, n, dy, dx))
-    return window.reshape(-1, N, side, side)
+    window = tiles.as_strided((*tiles.shape[:4], side, side), (t, y + dy, x + dx, n, dy, dx))
+    return window.reshape(product.shape[0] * product.shape[3], -1)
 
 
 def _places(side: int, width: int, device: torch.device) -> Tensor:

@@ -121,7 +121,9 @@ class Vote:
                 if query.fitted:
                     cues = cells_at(reference.memory.cues, places)
                     doubted = None if reference.trusted else value == whose
-                    key = torch.cat((key, query.fitted.of_key(key, cues, doubted)))
+                    # Side by side in memory as they are, channels last.
+                    both = (key.permute(1, 2, 0), query.fitted.of_key(key, cues, doubted).permute(1, 2, 0))
+                    key = torch.cat(both, dim=2).permute(2, 0, 1)
                 yield key
 
         def vote(block: int | None) -> Tensor:
