@@ -37,11 +37,11 @@ def fitted(keys: Tensor, cues: Tensor, labels: Tensor, count: int = 3, strength:
 
 
 def sides_by_definition(seen: Tensor, memory: Tensor, labels: Tensor) -> Tensor:
-    """Where cells (L, n) lie between each object (1) and the others (-1), by memory (N, L, h, w), in NumPy (K - 1, n)."""
+    """Where cells (n, L) lie between each object (1) and the others (-1), by memory (N, h, w, L), in NumPy (K - 1, n)."""
     near = np.zeros(labels.shape, bool)
     for number, y, x in torch.nonzero(labels).tolist():
         near[number, max(0, y - RADIUS) : y + RADIUS + 1, max(0, x - RADIUS) : x + RADIUS + 1] = True
-    cells = memory.permute(0, 2, 3, 1).double().numpy()
+    cells = memory.double().numpy()
     groups = [cells[(labels == label).numpy() & near] for label in range(int(labels.max()) + 1)]
     means = [group.mean(axis=0) for group in groups]
     within = np.mean([np.cov(group.T, bias=True) for group in groups], axis=0)
@@ -52,7 +52,7 @@ def sides_by_definition(seen: Tensor, memory: Tensor, labels: Tensor) -> Tensor:
         others = np.mean([mean for other, mean in enumerate(means) if other != label], axis=0)
         direction = np.linalg.inv(within) @ (means[label] - others)
         near_end, far_end = others @ direction, means[label] @ direction
-        along = direction @ seen.double().numpy()
+        along = seen.double().numpy() @ direction
         found.append(np.clip(2 * (along - near_end) / (far_end - near_end) - 1, -1, 1))
     return torch.from_numpy(np.stack(found))
 
@@ -64,10 +64,10 @@ def test_channels_take_from_matches_across_fishers_discriminants() -> None:
     offered = torch.stack([discriminants.of_key(*of_frame) for of_frame in zip(keys, of_keys, strict=True)])
     product = torch.einsum("k,nkhw->nhw", asked[:, 7, 9], offered).double()
 
-    seen = [_functions(key.flatten(1), cues.flatten(1)) for key, cues in zip(keys, of_keys, strict=True)]
-    memory = torch.stack(seen).view(2, -1, SIDE, SIDE)
-    here = sides_by_definition(_functions(query[:, 7, 9, None], of_query[:, 7, 9, None]), memory, labels)
-    there = sides_by_definition(memory.movedim(1, 0).flatten(1), memory, labels)
+    seen = [_functions(key.flatten(1).T, cues.flatten(1).T) for key, cues in zip(keys, of_keys, strict=True)]
+    memory = torch.stack(seen).view(2, SIDE, SIDE, -1)
+    here = sides_by_definition(_functions(query[None, :, 7, 9], of_query[None, :, 7, 9]), memory, labels)
+    there = sides_by_definition(memory.flatten(0, 2), memory, labels)
     lost = 0.2 * query.square().sum(dim=0).mean() * ((here - there).square().sum(dim=0) / 2).view_as(product)
     assert torch.allclose(product - product[0, 0, 0], lost[0, 0, 0] - lost, atol=1e-4)
 
