@@ -53,28 +53,37 @@ class Found:
     shift: Tensor
 
 
-def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
+def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> Found:
     """Looks for an object of a frame in memory, everywhere.
 
     Args:
         query: Features of the frame (C, h, w).
         sides: Where its cells lie of the object's discriminant (h, w); see ``Discriminants.sides``.
-        memory: A frame that shows the object, and more.
+        reference: A frame that shows the object, and more.
         label: The object's.
 
     Returns:
         What was found; a share of 0 if nothing convinces, or too few cells to tell.
     """
-    mine = memory.value == label
-    shown, others = mine.nonzero(), (~mine).nonzero()[::2]  # (m, 2), y then x
-    count = len(shown)
+    memory = reference.memory
+    mine = (memory.value == label).flatten()
+    shown, others = mine.nonzero()[:, 0], (~mine).nonzero()[::2, 0]  # cells, counted row by row
+    count, width = len(shown), query.shape[2]
     step = 1 if count < _LARGE else 2
-    here = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2): few need be compared
+    at = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2), y then x: few need be compared
+    here = at[:, 0] * width + at[:, 1]
     nothing = Found(0.0, here.new_zeros(2))
+    if not count:
+        return nothing
     cells = _directions(query, here)
-    parts = -(-len(others) // _BLOCK)
-    alike, which = _most_like(cells, _directions(memory.key, shown))
+    its = _directions(memory.key, shown)
+    alike = torch.stack([(cells @ block.T).amax(dim=1) for block in torch.split(its, _BLOCK)]).amax(dim=0)
     near = (alike > _ALIKE).nonzero()[:, 0]
+    # Most cells are likest what motion leads to, and need not be compared with all.
+    led = reference.sources()[0].flatten()[here[near]]
+    is_other = torch.zeros_like(mine).index_fill_(0, others, True)[led]
+    near = near[~is_other | (alike[near] > (cells[near] * _directions(memory.key, led)).sum(dim=1))]
+    parts = -(-len(others) // _BLOCK)
     for part in range(parts):  # from all over the frame, each of them: most cells need not be compared with the second
         if len(near) * step**2 < _THERE * count:
             return nothing
@@ -82,7 +91,8 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
         near = near[alike[near] > likeness.amax(dim=1)]
     if not len(near):
         return nothing
-    shifts = (shown[which[near]] - here[near]).flip(1).T
+    there = shown[(cells[near] @ its.T).argmax(dim=1)]
+    shifts = torch.stack((there % width, there // width)) - at[near].flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
     together = _of_fullest_square(shifts, apart)
     shift = _of_fullest_square(together, _NEAR).median(dim=1).values
@@ -90,18 +100,8 @@ def look_for(query: Tensor, sides: Tensor, memory: Memory, label: int) -> Found:
 
 
 def _directions(features: Tensor, places: Tensor) -> Tensor:
-    """Features (C, h, w) at some places (n, 2), y then x, with a length of 1 each (n, C)."""
-    y, x = places.unbind(dim=1)
-    return F.normalize(cells_at(features, y * features.shape[2] + x).T.float(), dim=1)
-
-
-def _most_like(cells: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-    """How like each cell (n, C) is the most similar of the keys (m, C), and which that is (n,), both."""
-    if not len(keys):
-        return cells.new_full(cells.shape[:1], -torch.inf), cells.new_zeros(cells.shape[:1], dtype=torch.long)
-    blocks = [(cells @ block.T).max(dim=1) for block in torch.split(keys, _BLOCK)]
-    best, block = torch.stack([each.values for each in blocks]).max(dim=0)
-    return best, block * _BLOCK + torch.stack([each.indices for each in blocks]).gather(0, block[None])[0]
+    """Features (C, h, w) at some places (n,), counted row by row, with a length of 1 each (n, C)."""
+    return F.normalize(cells_at(features, places).T.float(), dim=1)
 
 
 def _of_fullest_square(shifts: Tensor, radius: int) -> Tensor:
@@ -167,7 +167,7 @@ class Search:
         gone, elsewhere, seen = [], {}, torch.zeros_like(winner, dtype=torch.bool)
         for i in missed:
             shown = [reference for reference, area in zip(asked, areas[i], strict=True) if area >= _USUAL * usual[i]]
-            found = [look_for(query.key, query.sides[i - 1], reference.memory, labels[i]) for reference in shown]
+            found = [look_for(query.key, query.sides[i - 1], reference, labels[i]) for reference in shown]
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
                 motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)

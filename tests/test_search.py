@@ -85,13 +85,14 @@ def test_what_moved_is_found_with_its_displacement_and_what_is_not_there_is_not(
     value = torch.zeros(30, 40, dtype=torch.uint8)
     value[4:12, 5:15] = 3
     memory = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=key[:0], value=value)
+    shown = Reference(memory, motion=None, trusted=True)
     on_its_side = torch.ones(30, 40)
     query = torch.randn(8, 30, 40)
     query[:, 14:22, 25:35] = 2 * key[:, 4:12, 5:15]
-    found = look_for(query, on_its_side, memory, 3)
+    found = look_for(query, on_its_side, shown, 3)
     assert found.shift.tolist() == [-20, -10] and 1 <= found.share < 1.2
-    assert look_for(query, -on_its_side, memory, 3).share == 0
-    assert look_for(torch.randn(8, 30, 40), on_its_side, memory, 3).share < 0.2
+    assert look_for(query, -on_its_side, shown, 3).share == 0
+    assert look_for(torch.randn(8, 30, 40), on_its_side, shown, 3).share < 0.2
 
 
 def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_another() -> None:
