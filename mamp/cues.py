@@ -35,11 +35,18 @@ def colour_cues(lab: Tensor) -> Tensor:
     margin = STRIDE // 2  # cell i is centred on pixel 4 i
     padded = F.pad(lab[None], (margin, margin, margin, margin), mode="replicate")
     colour = F.avg_pool2d(padded, 2 * margin + 1, STRIDE)
-    means = [F.avg_pool2d(colour, 2 * radius + 1, 1, radius, count_include_pad=False) for radius in _AROUND]
+    means = [_mean_around(colour, radius) for radius in _AROUND]
     scaled = torch.cat([colour, *means])[:, :3] * colour.new_tensor(_USUAL)[:, None, None]
     own = scaled[0]
     products = torch.stack([own[a] * own[b] for a in range(3) for b in range(a, 3)])
     return torch.cat((scaled.flatten(0, 1), products))
+
+
+def _mean_around(cells: Tensor, radius: int) -> Tensor:
+    """Means over the cells within a radius (N, C, h, w): over columns, then over rows, a fraction of the sums."""
+    side = 2 * radius + 1
+    columns = F.avg_pool2d(cells, (side, 1), 1, (radius, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, side), 1, (0, radius), count_include_pad=False)
 
 
 def motion_cue(flow: Tensor, objects: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.alignment import EVERYWHERE, Box, extents, pad_to_stride, to_cells, to_pixels
+from mamp.alignment import EVERYWHERE, Box, extents, to_pixels
 from mamp.encoder import STRIDE
 
 _RADIUS = 1  # [cells]; with 2, small objects take on the colours around them
@@ -69,7 +69,7 @@ class ImageEdges:
         self.processed = (frame.shape[-2], frame.shape[-1])
         self.size = size or self.processed
         around = F.pad(frame[None], (1, 1, 1, 1), mode="replicate")
-        self._colour = to_cells(pad_to_stride(F.avg_pool2d(around, 3, 1)[0]))  # (3, h, w)
+        self._colour = F.avg_pool2d(around, 3, STRIDE)[0]  # (3, h, w)
         self._mean = _around(self._colour)
         products = (self._colour[:, None] * self._colour).flatten(0, 1)
         covariance = (
