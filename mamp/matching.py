@@ -178,10 +178,11 @@ def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, str
 
 
 def window_sums(numbers: Tensor, radius: int) -> Tensor:
-    """Of each cell's number and those within the radius [cells] around it (N, h, w)."""
+    """Of each cell's number and those within the radius [cells] around it (N, h, w); exact for counts."""
     side = 2 * radius + 1
-    columns = F.avg_pool2d(numbers, (side, 1), 1, (radius, 0), divisor_override=1)
-    return F.avg_pool2d(columns, (1, side), 1, (0, radius), divisor_override=1)
+    down = F.pad(numbers, (radius + 1, radius, radius + 1, radius)).cumsum(dim=1)
+    both = (down[:, side:] - down[:, :-side]).cumsum(dim=2)
+    return both[:, :, side:] - both[:, :, :-side]
 
 
 def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -232,7 +233,7 @@ def _matches(product: Tensor, N: int, side: int, top_k: int | None) -> tuple[Ten
         Similarity (Q, top_k), and which cell of the N windows each match is (Q, top_k) [0, N * side * side).
     """
     reach = _TILE + side - 1
-    product = product.unflatten(1, (N, reach * reach))
+    product = product.view(len(product), N, reach * reach, -1)
     if top_k is None or top_k >= side * side:
         everywhere = _windows(product, side)
         chosen = _largest(everywhere, min(top_k or N * side * side, N * side * side))
