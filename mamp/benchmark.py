@@ -112,6 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clip", type=Path, help="a clip; one is made up if not given")
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (%(default)s)")
     parser.add_argument("--objects", type=int, default=1, help="number of objects (%(default)s)")
+    parser.add_argument(
+        "--as-one", action="store_true", help="follow them as one: to tell their number from their area"
+    )
     parser.add_argument("--against", choices=("paper-code",), help="also measure the authors' way, on 3 frames")
     settings.add_arguments(parser, short_side=480)
 
@@ -127,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
         clock = Clock()
-        mask = made_up_mask(size, args.objects)
+        mask = _made_up_mask(size, args)
         frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, args.frames)
         report = _report(clock, frames, seconds, chosen.processing_size(size))
         report |= {"peak_memory_mb": round(peak_memory() / 2**20), "libraries_mb": round(libraries / 2**20)}
@@ -136,9 +139,15 @@ def run(args: argparse.Namespace) -> int:
         )
         report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
         if args.against:
-            report["against"] = _against(chosen, reader, args.objects, device_of(encoder), report["ms_per_frame"])
+            report["against"] = _against(chosen, reader, args, device_of(encoder), report["ms_per_frame"])
     print(json.dumps(report))
     return 0
+
+
+def _made_up_mask(size: tuple[int, int], args: argparse.Namespace) -> Frame:
+    """The objects to follow, as the command line says."""
+    mask = made_up_mask(size, args.objects)
+    return np.minimum(mask, 1) if args.as_one else mask
 
 
 def _measure(
@@ -242,12 +251,12 @@ def _encoder_speed(
 
 
 def _against(
-    chosen: settings.Settings, reader: VideoReader, objects: int, device: torch.device, ours: float
+    chosen: settings.Settings, reader: VideoReader, args: argparse.Namespace, device: torch.device, ours: float
 ) -> dict[str, float]:
     """The authors' way on the same frames: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size((reader.info.height, reader.info.width))
     images = [settings.resized(frame.image, size) for frame in itertools.islice(reader, _WARM_UP + 3)]
-    mask = made_up_mask(size, objects)
+    mask = _made_up_mask(size, args)
     theirs = PaperCode(load_encoder(chosen.weights, device=device, fold=False), dis_flow)
     same_way = MaskTracker(load_encoder(chosen.weights, device=device), motion="direct", edges="votes")
     # Frames before the last three only fill the memory: the masks of one tracker serve both.

@@ -10,7 +10,9 @@ from mamp.__main__ import main
 from mamp.benchmark import CHAINS, STAGES
 from mamp.flow import dis_flow
 from mamp.paper_code import PaperCode
-from tests.conftest import scene
+from tests.conftest import Image, scene
+
+TINY = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3"]
 
 
 def test_the_authors_way_gives_the_same_masks() -> None:
@@ -25,8 +27,7 @@ def test_the_authors_way_gives_the_same_masks() -> None:
 
 
 def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3", "--against", "paper-code"]
-    assert main(words) == 0
+    assert main([*TINY, "--against", "paper-code"]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(report["stages"]) == set(STAGES) and all(spent >= 0 for spent in report["stages"].values())
     network = sum(report["stages"][stage] for stage in CHAINS["network"])
@@ -35,3 +36,25 @@ def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[st
     assert report["frames"] == 2 and report["peak_memory_mb"] > 50
     assert report["against"]["pixels_equal"] > 0.98
     assert report["of_matrix_product"] > 0
+
+
+@pytest.mark.parametrize(("words", "labels"), [([], {1, 2, 3}), (["--as-one"], {1})])
+def test_objects_are_followed_one_by_one_or_as_one(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], labels: set[int]
+) -> None:
+    shown: dict[str, set[int]] = {"ours": set(), "theirs": set()}
+
+    class Listening(PaperCode):
+        def step(self, frame: Image, mask: Image | None = None) -> Image:
+            found = super().step(frame, mask)
+            shown["theirs"] |= set(np.unique(found).tolist())
+            return found
+
+    def overlay_of(image: Image, found: Image) -> Image:
+        shown["ours"] |= set(np.unique(found).tolist())
+        return image
+
+    monkeypatch.setattr("mamp.benchmark.PaperCode", Listening)
+    monkeypatch.setattr("mamp.benchmark.overlay", overlay_of)
+    assert main([*TINY, *words, "--against", "paper-code"]) == 0
+    assert shown == {"ours": {0, *labels}, "theirs": {0, *labels}}
