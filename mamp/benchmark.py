@@ -130,7 +130,9 @@ def run(args: argparse.Namespace) -> int:
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
         clock = Clock()
-        mask = _made_up_mask(size, args)
+        mask = made_up_mask(size, args.objects)
+        if args.as_one:
+            mask = np.minimum(mask, 1)
         frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, args.frames)
         report = _report(clock, frames, seconds, chosen.processing_size(size))
         report |= {"peak_memory_mb": round(peak_memory() / 2**20), "libraries_mb": round(libraries / 2**20)}
@@ -139,15 +141,9 @@ def run(args: argparse.Namespace) -> int:
         )
         report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
         if args.against:
-            report["against"] = _against(chosen, reader, args, device_of(encoder), report["ms_per_frame"])
+            report["against"] = _against(chosen, reader, mask, device_of(encoder), report["ms_per_frame"])
     print(json.dumps(report))
     return 0
-
-
-def _made_up_mask(size: tuple[int, int], args: argparse.Namespace) -> Frame:
-    """The objects to follow, as the command line says."""
-    mask = made_up_mask(size, args.objects)
-    return np.minimum(mask, 1) if args.as_one else mask
 
 
 def _measure(
@@ -251,18 +247,18 @@ def _encoder_speed(
 
 
 def _against(
-    chosen: settings.Settings, reader: VideoReader, args: argparse.Namespace, device: torch.device, ours: float
+    chosen: settings.Settings, reader: VideoReader, mask: Frame, device: torch.device, ours: float
 ) -> dict[str, float]:
     """The authors' way on the same frames: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size((reader.info.height, reader.info.width))
     images = [settings.resized(frame.image, size) for frame in itertools.islice(reader, _WARM_UP + 3)]
-    mask = _made_up_mask(size, args)
+    given = resize_mask(mask, size)
     theirs = PaperCode(load_encoder(chosen.weights, device=device, fold=False), dis_flow)
     same_way = MaskTracker(load_encoder(chosen.weights, device=device), motion="direct", edges="votes")
     # Frames before the last three only fill the memory: the masks of one tracker serve both.
     equal, spent = [], []
     for t, image in enumerate(images):
-        found = same_way.step(image, mask if t == 0 else None)
+        found = same_way.step(image, given if t == 0 else None)
         if t < _WARM_UP:
             theirs.step(image, found)
             continue

@@ -80,7 +80,7 @@ def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> 
     alike = torch.stack([(cells @ block.T).amax(dim=1) for block in torch.split(its, _BLOCK)]).amax(dim=0)
     near = (alike > _ALIKE).nonzero()[:, 0]
     # Most cells are likest what motion leads to, and need not be compared with all.
-    led = reference.sources()[0].flatten()[here[near]]
+    led = reference.sources[0].flatten()[here[near]]
     is_other = torch.zeros_like(mine).index_fill_(0, others, True)[led]
     near = near[~is_other | (alike[near] > (cells[near] * _directions(memory.key, led)).sum(dim=1))]
     parts = -(-len(others) // _BLOCK)
@@ -172,7 +172,7 @@ class Search:
             if found[best].share >= _THERE:
                 motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                 moved = replace(shown[best], motion=motion)
-                place, inside = moved.sources()
+                place, inside = moved.sources
                 there = (cells_at(moved.memory.value[None], place)[0] == labels[i]) & inside
                 if float((winner == i)[there].float().mean()) < _AGREED:
                     elsewhere[i], seen = moved, seen | there

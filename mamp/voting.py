@@ -25,6 +25,7 @@ class Reference:
     motion: Tensor | None  # displacement of the query to it (2, h, w) [cells]; None: it is taken as it lies
     trusted: bool  # its mask is not doubted
 
+    @cached_property
     def sources(self) -> tuple[Tensor, Tensor]:
         """Which of its cells lie over those of the query, and which come from inside it: (h, w), both; see ``sources``."""
         if self.motion is None:
@@ -92,7 +93,7 @@ class Vote:
         Returns:
             (K, h, w); they sum to 1. What nothing may vote on came into view: it is background, as is what is not asked.
         """
-        laid = [reference.sources() for reference in query.references]
+        laid = [reference.sources for reference in query.references]
         place, inside = torch.stack([place for place, _ in laid]), torch.stack([came for _, came in laid])
         labels = [reference.memory.value[None] for reference in query.references]
         shown = torch.cat([cells_at(*each) for each in zip(labels, place, strict=True)])  # (N, h, w)

@@ -37,7 +37,7 @@ def test_the_surroundings_of_objects_say_what_the_whole_frame_would(rows: tuple[
     scores = vote(vote.query(query, query[:0], asked, [0, 7]))
 
     shown = torch.stack((objects == 0, objects == 7)).float()
-    place, inside = map(torch.stack, zip(*(reference.sources() for reference in asked), strict=True))
+    place, inside = map(torch.stack, zip(*(reference.sources for reference in asked), strict=True))
     keys = torch.stack([cells_at(reference.memory.key, at) for reference, at in zip(asked, place, strict=True)])
     values = torch.stack([cells_at(shown, at) for at in place])
     whole = propagate(query, lambda rows: keys[:, :, rows], values, inside=inside, radius=4, top_k=9)
