@@ -7,13 +7,12 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
 
 from mamp import Look, MaskError, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
-from mamp.encoder import PATCH, EncoderFunction
+from mamp.encoder import PATCH
 from mamp.estimate import seconds_of_run
 from mamp.fragments import minutes, say
 from mamp.job import EVERYTHING
@@ -27,18 +26,7 @@ from page.visits import Visit, project_of, reader_of
 ON_LOAN = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # Spaces of other kinds have spaces too
 GPU_SECONDS_AT_480P, GPU_SECONDS_TO_START, GPU_SECONDS_AT_ONCE = 0.08, 10, 40
 
-
-def _loaded() -> dict[str | None, EncoderFunction]:
-    return {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
-
-
-if ON_LOAN:  # the GPU that ZeroGPU shows while a Space starts is shown to its first thread only
-    encoders = _loaded()
-else:
-    # Whoever computes keeps helping threads of OpenMP as long as it lives. With more of them than cores all helpers
-    # fall asleep between two sums, and to follow objects in a thread of the server takes half as long again.
-    with ThreadPoolExecutor(1) as loader:
-        encoders = loader.submit(_loaded).result()
+encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
 
 
 def on_gpu(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

@@ -1,7 +1,5 @@
 """The page's handlers."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-import torch
 from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
@@ -344,15 +341,3 @@ def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
     for wrong, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
         with pytest.raises(gr.Error, match=message):
             endpoint.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]
-
-
-@pytest.mark.skipif(
-    torch.get_num_threads() < 2 or not Path("/proc/self/task").exists(), reason="one thread, or no Linux"
-)
-def test_the_page_starts_without_threads_that_slow_down_those_of_runs() -> None:
-    code = (
-        "import os, torch, app; before = set(os.listdir('/proc/self/task')); torch.zeros(1_000_000).add_(1); "
-        "print(len(set(os.listdir('/proc/self/task')) - before))"
-    )
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert int(printed) == torch.get_num_threads() - 1  # the first thread had no helpers yet
