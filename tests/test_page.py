@@ -133,6 +133,9 @@ def test_stop_keeps_what_is_done(page: Page) -> None:
     paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("a second ·")).first).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".generating").first).to_be_visible()
+    pulsing = "document.getAnimations().filter((each) => each.effect.target.matches('.generating')).length"
+    assert page.evaluate(pulsing) == 0, "the browser takes processors from the run"
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("Stopped; what was done is kept")).to_be_visible(timeout=PATIENCE)
     expect(page.locator("video[src*='overlay']")).to_be_visible()
