@@ -34,7 +34,7 @@ _THERE = 0.1  # share of an object's cells that convince and have moved alike; w
 _BESIDE = 0.35  # mean place of what the vote takes for it beside its discriminant where it was not: 0.31 at most
 _STRETCH = 0.3  # share of an object's side by which they may have moved apart: it may be nearer or farther now
 _NEAR = 3  # [cells]: the least that this is, and how well its motion is found
-_AGREED = 0.85  # share of the cells where an object was found that may have its label already: then it was not lost
+_AGREED = 0.85  # share of the cells that convinced that may have its label already: then it was not lost
 _GAIN = 0.1  # share of an object's cells that it wins at least by being looked for
 _LARGE = 200  # [cells] of an object of which every second row and column of the frame will do
 _BLOCK = 1024  # cells of a memory compared at a time: half the time of all at once
@@ -45,10 +45,12 @@ class Found:
     """What a frame shows of an object in memory.
 
     Attributes:
-        share: Cells that convince and have moved alike, of one that the object has in memory; above 1 if it has grown.
-        shift: How far they have, to the memory (2,) [cells], x then y.
+        cells: Those that convince and have moved alike (n,), counted row by row; of large objects a quarter of them.
+        share: How many these are, of one that the object has in memory; above 1 if it has grown.
+        shift: How far they have moved, to the memory (2,) [cells], x then y.
     """
 
+    cells: Tensor
     share: float
     shift: Tensor
 
@@ -72,7 +74,7 @@ def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> 
     step = 1 if count < _LARGE else 2
     at = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2), y then x: few need be compared
     here = at[:, 0] * width + at[:, 1]
-    nothing = Found(0.0, here.new_zeros(2))
+    nothing = Found(here[:0], 0.0, here.new_zeros(2))
     if not count:
         return nothing
     cells = _directions(query, here)
@@ -94,9 +96,10 @@ def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> 
     there = shown[(cells[near] @ its.T).argmax(dim=1)]
     shifts = torch.stack((there % width, there // width)) - at[near].flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
-    together = _of_fullest_square(shifts, apart)
-    shift = _of_fullest_square(together, _NEAR).median(dim=1).values
-    return Found(together.shape[1] * step**2 / count, shift)
+    together = _in_fullest_square(shifts, apart)
+    near, shifts = near[together], shifts[:, together]
+    shift = shifts[:, _in_fullest_square(shifts, _NEAR)].median(dim=1).values
+    return Found(here[near], len(near) * step**2 / count, shift)
 
 
 def _directions(features: Tensor, places: Tensor) -> Tensor:
@@ -104,8 +107,8 @@ def _directions(features: Tensor, places: Tensor) -> Tensor:
     return F.normalize(cells_at(features, places).T.float(), dim=1)
 
 
-def _of_fullest_square(shifts: Tensor, radius: int) -> Tensor:
-    """Those of the shifts (2, m) [cells] that lie in the square of a radius that holds most of them."""
+def _in_fullest_square(shifts: Tensor, radius: int) -> Tensor:
+    """Which of the shifts (2, m) [cells] lie in the square of a radius that holds most of them (m,) bool."""
     first = shifts.amin(dim=1, keepdim=True) - radius
     x, y = places = shifts - first
     width, height = (places.amax(dim=1) + radius + 1).tolist()
@@ -113,7 +116,7 @@ def _of_fullest_square(shifts: Tensor, radius: int) -> Tensor:
     votes.index_put_((y, x), votes.new_ones(len(x)), accumulate=True)
     top, left = divmod(int(window_sums(votes[None], radius).argmax()), width)
     middle = first + shifts.new_tensor((left, top))[:, None]
-    return shifts[:, ((shifts - middle).abs() <= radius).all(dim=0)]
+    return ((shifts - middle).abs() <= radius).all(dim=0)
 
 
 class Search:
@@ -170,12 +173,11 @@ class Search:
             found = [look_for(query.key, query.sides[i - 1], reference, labels[i]) for reference in shown]
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
-                motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
-                moved = replace(shown[best], motion=motion)
-                place, inside = moved.sources
-                there = (cells_at(moved.memory.value[None], place)[0] == labels[i]) & inside
-                if float((winner == i)[there].float().mean()) < _AGREED:
-                    elsewhere[i], seen = moved, seen | there
+                if float((winner.flatten()[found[best].cells] == i).float().mean()) < _AGREED:
+                    motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
+                    elsewhere[i] = moved = replace(shown[best], motion=motion)
+                    place, inside = moved.sources
+                    seen |= (cells_at(moved.memory.value[None], place)[0] == labels[i]) & inside
                 continue
             another = self.cut > 0 and float(query.sides[i - 1][winner == i].mean()) < _BESIDE
             absent = not was[i] and now[i] < _USUAL * usual[i]

@@ -117,6 +117,31 @@ def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_anothe
     assert search.cut == 0
 
 
+def test_an_object_whose_cells_have_its_label_is_only_hidden_and_not_voted_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
+    value = torch.zeros(30, 40, dtype=torch.uint8)
+    value[4:12, 5:15] = 3
+    told = moments(key, cues, value, radius=6)
+    before = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value, moments=told)
+    vote, again = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0), []
+    hidden = key.clone()
+    hidden[:, 7:12, 5:15] = torch.randn(8, 5, 10)
+    query = vote.query(hidden, cues, [Reference(before, None, trusted=True)], [0, 3])
+    seen = torch.zeros(2, 30, 40)
+    seen[1, 4:7, 5:15] = 1
+    seen[0] = 1 - seen[1]
+
+    call = Vote.__call__
+    monkeypatch.setattr(Vote, "__call__", lambda *given, **named: again.append(1) or call(*given, **named))
+    np.testing.assert_array_equal(Search(vote)(seen, query, before=before, came=None), seen)
+    assert not again
+    found = Search(vote)(torch.stack((torch.ones(30, 40), torch.zeros(30, 40))), query, before=before, came=None)
+    assert again and found[1, 4:7, 5:15].mean() > 0.5
+
+
 def test_what_is_found_over_a_cut_is_less_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     frames, truth = zip(*(view(t, 120) for t in range(4)), strict=True)
     _, sure = tracked(list(frames), truth[0])
