@@ -38,6 +38,16 @@ def tracked(frames: list[Image], given: Image, **settings: object) -> tuple[list
     return masks, sure
 
 
+def remembered() -> Memory:
+    """A frame of noise that shows object 3 in rows 4 to 11 and columns 5 to 14; numbers drawn next are the same as well."""
+    torch.manual_seed(0)
+    key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
+    value = torch.zeros(30, 40, dtype=torch.uint8)
+    value[4:12, 5:15] = 3
+    told = moments(key, cues, value, radius=6)
+    return Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value, moments=told)
+
+
 def test_an_object_is_found_where_the_view_jumps_to() -> None:
     frames, truth = zip(*(view(t, 120 if t < 6 else 20) for t in range(10)), strict=True)
     masks, _ = tracked(list(frames), truth[0])
@@ -80,12 +90,8 @@ def test_a_tracker_that_recalls_frames_beside_a_cut_goes_on_as_it_would_have(at:
 
 
 def test_what_moved_is_found_with_its_displacement_and_what_is_not_there_is_not() -> None:
-    torch.manual_seed(0)
-    key = torch.randn(8, 30, 40)
-    value = torch.zeros(30, 40, dtype=torch.uint8)
-    value[4:12, 5:15] = 3
-    memory = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=key[:0], value=value)
-    shown = Reference(memory, motion=None, trusted=True)
+    memory = remembered()
+    key, shown = memory.key, Reference(memory, motion=None, trusted=True)
     on_its_side = torch.ones(30, 40)
     query = torch.randn(8, 30, 40)
     query[:, 14:22, 25:35] = 2 * key[:, 4:12, 5:15]
@@ -96,12 +102,8 @@ def test_what_moved_is_found_with_its_displacement_and_what_is_not_there_is_not(
 
 
 def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_another() -> None:
-    torch.manual_seed(0)
-    key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
-    value = torch.zeros(30, 40, dtype=torch.uint8)
-    value[4:12, 5:15] = 3
-    told = moments(key, cues, value, radius=6)
-    before = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value, moments=told)
+    before = remembered()
+    key, cues = before.key, before.cues
     vote = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0)
     taken = torch.zeros(2, 30, 40)
     taken[1, 20:25, 20:30] = 1
@@ -111,7 +113,7 @@ def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_anothe
     another = search(taken, vote.query(torch.randn(8, 30, 40), cues, asked, [0, 3]), before=before, came=None)
     assert not another[1].any() and search.cut > 0.8
     covered = key.clone()
-    covered[:, value > 0] = torch.randn(8, 80)
+    covered[:, before.value > 0] = torch.randn(8, 80)
     query = vote.query(covered, cues, asked, [0, 3])
     np.testing.assert_array_equal(search(taken, query, before=before, came=None), taken)
     assert search.cut == 0
@@ -120,12 +122,8 @@ def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_anothe
 def test_an_object_whose_cells_have_its_label_is_only_hidden_and_not_voted_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    torch.manual_seed(0)
-    key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
-    value = torch.zeros(30, 40, dtype=torch.uint8)
-    value[4:12, 5:15] = 3
-    told = moments(key, cues, value, radius=6)
-    before = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value, moments=told)
+    before = remembered()
+    key, cues = before.key, before.cues
     vote, again = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0), []
     hidden = key.clone()
     hidden[:, 7:12, 5:15] = torch.randn(8, 5, 10)
