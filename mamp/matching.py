@@ -2,13 +2,15 @@
 
 Nothing here holds all 3,125 similarities of every cell, nor unfolds a mask: the query is cut into tiles, a few tiles at a
 time meet the part of each reference that their windows can reach in one matrix product, and the labels of the best
-matches are fetched by index. Tiles whose windows hold one label only, most of them in most frames, need no product.
+matches are fetched by index. Tiles whose windows hold one label only, most of them in most frames, need no product, and
+on a CPU neither do those where what lies nearest is of one label and more alike than all of any other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ _AT_ONCE = 128  # numbers that a network sorts: the best of 625 are found in les
 _FEW = 12  # of the best, which PyTorch finds faster than NumPy sorts all
 _ROWS_ON_CPU = 4  # of tiles whose keys are held: a fraction of the memory of all
 _NO_VOTE = -1e4  # similarity of what lies outside the frame
+_MAY_NOT = -1  # label of a cell that may not vote
+_NEAREST = 3  # [cells]: side of the window of what lies nearest
 
 
 def propagate(
@@ -80,19 +84,36 @@ def propagate(
     in_window = (torch.arange(N, device=query.device)[:, None] * (hp * wp) + _places(side, wp, query.device)).flatten()
     in_tile = _places(_TILE, wp, query.device)
 
-    needs_vote, said = _what_all_say(values, muted, side, (rows, columns))
-    if asked is not None:
-        needs_vote &= F.max_pool2d(asked[None].to(values.dtype), _TILE, ceil_mode=True)[0] > 0
+    of_cells = values.new_full((N, hp, wp), _MAY_NOT)
+    of_cells[:, ys, xs] = _labels(values, ~muted)
+    lowest, highest = _range_within(of_cells, reach)
+    wanted = muted.new_zeros(rows * _TILE, columns * _TILE)
+    wanted[:h, :w] = True if asked is None else asked
+    wanted = wanted.unfold(0, _TILE, _TILE).unfold(1, _TILE, _TILE).flatten(2)  # (rows, columns, _TILE * _TILE)
+    needs_vote = ((lowest < highest) | (highest == K)) & wanted.any(dim=2)
+    numbers = torch.arange(K, device=query.device)
+    said = (highest[..., None] == numbers).to(values.dtype)  # where nothing may vote, nothing
     answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
     on_cpu = query.device.type == "cpu"
     held = block or (_BLOCK_ON_CPU if on_cpu else _BLOCK)
     at_once = max(1, min(rows * columns, held // (N * _TILE * _TILE * reach * reach)))
+    own = None
+    if on_cpu and top_k is not None and 2 * top_k <= N * _NEAREST**2 and side >= _NEAREST:
+        lowest, own = _range_within(of_cells[:, radius : hp - radius, radius : wp - radius], _TILE)
+        own = torch.where(needs_vote & (lowest == own) & (own < K), own, _MAY_NOT)
     # Fresh memory for each would cost as much as the product; whose rows are cells of the references, as BLAS likes it.
     near = query.new_empty(at_once, N, reach, reach, C + 1)
     product = query.new_empty(at_once, N * reach * reach, _TILE * _TILE)
     for top, padded in _padded(keys, query, ~muted, radius, min(rows, _ROWS_ON_CPU) if on_cpu else rows):
-        windows = padded.unfold(1, reach, _TILE).unfold(2, reach, _TILE)
+        windows = padded.unfold(1, reach, _TILE).unfold(2, reach, _TILE)[:, : rows - top]
         windows = windows.permute(1, 2, 0, 4, 5, 3)  # (rows, columns, N, reach, reach, C + 1), a view
+        if top_k and own is not None:
+            here = slice(top, top + len(windows))
+            over = of_cells[:, top * _TILE :]
+            with _onednn_asked(query.device):
+                told = _told_by_nearest(padded, over, own[here], tiles[here], wanted[here], radius=radius, top_k=top_k)
+            needs_vote[here] &= ~told
+            answers[here][told] = (own[here][told, None] == numbers).to(values.dtype)[:, None, None]
         needed = needs_vote[top : top + len(windows)].nonzero()  # rows and columns (M, 2)
         for first in range(0, len(needed), at_once):
             some = needed[first : first + at_once]
@@ -110,7 +131,7 @@ def propagate(
             )
             answers[at] = scores.view(-1, _TILE, _TILE, K)
     answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
-    heard = F.max_pool2d((~muted).any(dim=0, keepdim=True).to(values.dtype), side, 1, radius)
+    heard = window_sums((~muted).any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
     return answers * heard
 
 
@@ -127,8 +148,9 @@ def _padded(
         at_once: Rows of tiles.
 
     Yields:
-        The first row of tiles, and what at most ``at_once`` of them reach (N, rows, columns, C + 1). One more channel
-        carries "may not vote" through the product: 1 in the query, 0 or a large negative in the key.
+        The first row of tiles, and what ``at_once`` of them reach, as far as there are so many (N, rows, columns, C + 1),
+        in the same memory each time. One more channel carries "may not vote" through the product: 1 in the query, 0 or a
+        large negative in the key.
     """
     (C, h, w), margin = query.shape, 2 * radius
     down, across = -(-h // _TILE), -(-w // _TILE)
@@ -150,7 +172,7 @@ def _padded(
                 if key.shape != (C, rows.stop - rows.start, w):
                     raise ValueError(f"query {(C, h, w)} and key {tuple(key.shape)} for rows {rows} do not fit")
                 place[into, columns, :C] = key.permute(1, 2, 0)
-        yield top, padded[:, :count]
+        yield top, padded
 
 
 def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:
@@ -185,30 +207,80 @@ def window_sums(numbers: Tensor, radius: int) -> Tensor:
     return both[:, :, side:] - both[:, :, :-side]
 
 
-def _what_all_say(values: Tensor, muted: Tensor, side: int, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """In which tiles all that may vote say the same, and what they say.
+def _labels(values: Tensor, inside: Tensor) -> Tensor:
+    """Of which label each cell is (N, h, w): its number, K where it is of several, ``_MAY_NOT`` where it may not vote.
 
     Args:
         values: What the references carry (N, K, h, w).
-        muted: Which cells may not vote (N, h, w) bool.
-        side: Of the window [cells].
-        grid: Rows and columns of tiles.
-
-    Returns:
-        Where a vote is needed (rows, columns) bool, and what is said without one (rows, columns, K).
+        inside: Which cells may vote (N, h, w) bool.
     """
-    radius, (h, w) = side // 2, muted.shape[-2:]
-    margin = (radius, grid[1] * _TILE - w + radius, radius, grid[0] * _TILE - h + radius)
+    most, number = values.max(dim=1)
+    whole = (most == 1) & (values.square().sum(dim=1) == 1)
+    return torch.where(inside, torch.where(whole, number, values.shape[1]), _MAY_NOT).to(values.dtype)
+
+
+def _range_within(labels: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest label of those that each tile reaches (rows, columns), of cells that may vote.
+
+    Args:
+        labels: Those of cells, as ``_labels`` gives them, with a margin (N, height, width).
+        reach: Of a tile [cells].
+    """
 
     def highest(numbers: Tensor) -> Tensor:
-        said = numbers.masked_fill(muted, -torch.inf).amax(dim=0, keepdim=True)
-        columns = F.max_pool2d(F.pad(said, margin, value=-torch.inf), (_TILE + side - 1, 1), (_TILE, 1))
-        return F.max_pool2d(columns, (1, _TILE + side - 1), (1, _TILE))[0]  # (rows, columns)
+        most = torch.where(labels == _MAY_NOT, -torch.inf, numbers).amax(dim=0, keepdim=True)
+        return F.max_pool2d(F.max_pool2d(most, (reach, 1), (_TILE, 1)), (1, reach), (1, _TILE))[0]
 
-    labels = values.unbind(dim=1)  # one at a time: copies of all would double the memory
-    most = torch.stack([highest(label) for label in labels], dim=2)
-    least = torch.stack([-highest(-label) for label in labels], dim=2)
-    return (most > least).any(dim=2), torch.where(most.isfinite(), most, 0)
+    return -highest(-labels), highest(labels)
+
+
+def _told_by_nearest(
+    padded: Tensor,
+    labels: Tensor,
+    own: Tensor,
+    tiles: Tensor,
+    wanted: Tensor,
+    *,
+    radius: int,
+    top_k: int,
+) -> Tensor:
+    """Which tiles need no product, for what lies nearest tells that the best matches of their cells are of one label.
+
+    The k-th best match is at least as good as the k-th best of those that lie nearest. Where no cell of another label is
+    as good, as far as the tile reaches, none is among the best.
+
+    Args:
+        padded: Keys that some rows of tiles reach, as ``_padded`` gives them (N, H, W, C + 1).
+        labels: Those of these cells, as ``_labels`` gives them (N, H or more, W).
+        own: The label of all that lies over a tile; ``_MAY_NOT`` for tiles that are not looked at (rows, columns).
+        tiles: Features (rows, columns, C + 1, _TILE * _TILE).
+        wanted: Which of their cells are asked for (rows, columns, _TILE * _TILE) bool.
+        radius: Of the window [cells].
+        top_k: How many matches vote.
+
+    Returns:
+        (rows, columns) bool.
+    """
+    N, H, W, channels = padded.shape
+    asked = (own != _MAY_NOT).nonzero()
+    told = torch.zeros_like(own, dtype=torch.bool)
+    at_once = max(1, _BLOCK_ON_CPU // (N * (_TILE + _NEAREST - 1) ** 2 * _TILE**2))
+    beside = (radius - _NEAREST // 2, radius + _TILE + _NEAREST // 2)
+    for first in range(0, len(asked), at_once):
+        some = asked[first : first + at_once]
+        at = (some[:, 0], some[:, 1])
+        keys, best = [], []
+        for (y, x), label, tile in zip((some * _TILE).tolist(), own[at].tolist(), tiles[at], strict=True):
+            keys.append(padded[:, y + beside[0] : y + beside[1], x + beside[0] : x + beside[1]])
+            reached = labels[:, y : y + _TILE + 2 * radius, x : x + _TILE + 2 * radius]
+            n, down, across = ((reached != label) & (reached != _MAY_NOT)).nonzero(as_tuple=True)
+            others = padded.view(-1, channels)[(n * H + down + y) * W + across + x]
+            best.append((others @ tile).amax(dim=0))
+        likeness = torch.bmm(torch.stack(keys).flatten(1, 3), tiles[at])
+        nearest = _windows(likeness.view(len(some), N, -1, _TILE * _TILE), _NEAREST)
+        least = nearest.topk(top_k, dim=1, sorted=False).values.amin(dim=1).view(len(some), -1)
+        told[at] = ((least > torch.stack(best)) | ~wanted[at]).all(dim=1)
+    return told
 
 
 @contextmanager
@@ -240,9 +312,9 @@ def _matches(product: Tensor, N: int, side: int, top_k: int | None) -> tuple[Ten
         return everywhere.gather(1, chosen), chosen
     # The best k of all lie at the k places of the window whose best reference is best.
     places = _largest(_windows(product.amax(dim=1, keepdim=True), side), top_k)  # (Q, top_k)
-    in_tile = _places(_TILE, reach, product.device).repeat(len(product))
-    at = in_tile[:, None] + _places(side, reach, product.device)[places]
-    at = at.view(len(product), 1, -1, top_k).transpose(2, 3).expand(-1, N, -1, -1)
+    at = _places(side, reach, product.device)[places].view(len(product), 1, -1, top_k)
+    at += _places(_TILE, reach, product.device)[:, None]
+    at = at.transpose(2, 3).expand(-1, N, -1, -1)
     candidates = product.gather(2, at).flatten(1, 2).transpose(1, 2).reshape(-1, N * top_k)
     best = _largest(candidates, top_k)
     return candidates.gather(1, best), best // top_k * (side * side) + places.gather(1, best % top_k)
@@ -258,6 +330,7 @@ def _windows(product: Tensor, side: int) -> Tensor:
     return window.reshape(product.shape[0] * product.shape[3], -1)
 
 
+@cache
 def _places(side: int, width: int, device: torch.device) -> Tensor:
     """Where the cells of a square lie in rows of ``width`` cells, from its first cell (side * side)."""
     step = torch.arange(side, device=device)

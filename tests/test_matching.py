@@ -1,17 +1,23 @@
 """Matching equals its definition."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from mamp.matching import adjusted, propagate, reconstruct
+from mamp.matching import _told_by_nearest, adjusted, propagate, reconstruct
 
 
 def rows_of(keys: Tensor) -> Callable[[slice], Tensor]:
     """Keys (N, C, h, w) as ``propagate`` asks for them."""
     return lambda rows: keys[:, :, rows]
+
+
+def labelled(labels: Tensor) -> Tensor:
+    """Masks (N, 2, h, w) of labels 0 and 1 (N, h, w)."""
+    return torch.stack((labels == 0, labels == 1), dim=1).float()
 
 
 def by_definition(
@@ -65,17 +71,58 @@ def test_the_best_of_a_wide_window_are_found_in_parts(top_k: int) -> None:
 def test_nothing_is_compared_where_all_that_may_vote_say_the_same(muted: bool) -> None:
     torch.manual_seed(1)
     query, keys = torch.randn(5, 30, 44), torch.randn(3, 5, 30, 44)
-    values = torch.full((3, 2, 30, 44), -2.0)
+    values = labelled(torch.zeros(3, 30, 44))
     values[1, :, 20:24, 3:8] = torch.tensor([0.25, 1.0])[:, None, None]
     inside = None
     if muted:
         inside = torch.rand(3, 30, 44) > 0.2
         inside[:, :, 34:] = False  # nothing may vote on the last columns
-        values[:, :, :, 36:] = 5.0
+        values[:, :, :, 36:] = 0.5
     expected = by_definition(query, keys, values, 3, 9, inside)
     torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=9), expected)
     query[:, :16], keys[:, :, :13] = torch.nan, torch.nan  # far from what says something else
     torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=9), expected)
+
+
+def of_two_looks() -> tuple[Tensor, Tensor, Tensor]:
+    """A query, and what three references show of an object that looks the same everywhere before such a background."""
+    torch.manual_seed(2)
+    labels = torch.zeros(3, 40, 48)
+    labels[:, 12:28, 30:44] = 1
+    shown = (4 * torch.randn(2, 10))[labels.long()].permute(0, 3, 1, 2)
+    return shown[0] + torch.randn(10, 40, 48) / 4, shown + torch.randn(3, 10, 40, 48) / 4, labelled(labels)
+
+
+@pytest.mark.parametrize("muted", [False, True])
+def test_what_lies_nearest_may_tell(monkeypatch: pytest.MonkeyPatch, muted: bool) -> None:
+    query, keys, values = of_two_looks()
+    query[:, 4:12, 20:36] = query[:, 14:22, 26:42]  # here background looks like the object, in part
+    inside = torch.rand(3, 40, 48) > 0.1 if muted else None
+    told = []
+
+    def spied(*arguments: Any, **settings: Any) -> Tensor:
+        told.append(_told_by_nearest(*arguments, **settings))
+        return told[-1]
+
+    monkeypatch.setattr("mamp.matching._told_by_nearest", spied)
+    expected = by_definition(query, keys, values, 9, 9, inside)
+    torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=9, top_k=9), expected)
+    assert int(torch.cat(told).sum()) >= 5
+
+
+def test_what_is_told_by_what_lies_nearest_needs_no_more() -> None:
+    query, keys, values = of_two_looks()
+    asked = torch.zeros(40, 48, dtype=torch.bool)
+    asked[9:15, 16:24] = True
+    query[:, [8, 15], 16:24] = keys[0, :, 20, 32, None, None]  # what is not asked for looks like the object
+    far = values[:, 0] == 1
+    far[:, 7:17, 15:25] = False
+    keys = keys.masked_fill(far[:, None], torch.nan)
+    scores = propagate(query, rows_of(keys), values, asked=asked, radius=9, top_k=9)
+    assert (scores[0, asked] == 1).all() and (scores[1, asked] == 0).all()
+    query[:, 12, 20] = keys[0, :, 20, 32]
+    scores = propagate(query, rows_of(keys), values, asked=asked, radius=9, top_k=9)
+    assert scores[:, asked].isnan().any()
 
 
 @pytest.mark.parametrize("radius", [0, 2, 5, 9])
