@@ -73,7 +73,8 @@ def propagate(
     hp, wp = rows * _TILE + 2 * radius, columns * _TILE + 2 * radius
     ys, xs = slice(radius, radius + h), slice(radius, radius + w)
 
-    muted = torch.zeros_like(values[:, 0], dtype=torch.bool) if inside is None else ~inside
+    if inside is None:
+        inside = torch.ones_like(values[:, 0], dtype=torch.bool)
     tiles = query.new_zeros(C + 1, rows * _TILE, columns * _TILE)
     tiles[:C, :h, :w] = query * C**-0.5
     tiles[C] = 1.0
@@ -85,9 +86,9 @@ def propagate(
     in_tile = _places(_TILE, wp, query.device)
 
     of_cells = values.new_full((N, hp, wp), _MAY_NOT)
-    of_cells[:, ys, xs] = _labels(values, ~muted)
+    of_cells[:, ys, xs] = _labels(values, inside)
     lowest, highest = _range_within(of_cells, reach)
-    wanted = muted.new_zeros(rows * _TILE, columns * _TILE)
+    wanted = inside.new_zeros(rows * _TILE, columns * _TILE)
     wanted[:h, :w] = True if asked is None else asked
     wanted = wanted.unfold(0, _TILE, _TILE).unfold(1, _TILE, _TILE).flatten(2)  # (rows, columns, _TILE * _TILE)
     needs_vote = ((lowest < highest) | (highest == K)) & wanted.any(dim=2)
@@ -98,13 +99,14 @@ def propagate(
     held = block or (_BLOCK_ON_CPU if on_cpu else _BLOCK)
     at_once = max(1, min(rows * columns, held // (N * _TILE * _TILE * reach * reach)))
     own = None
+    # Where more than half of what lies nearest had to be as good as that, few tiles would pass.
     if on_cpu and top_k is not None and 2 * top_k <= N * _NEAREST**2 and side >= _NEAREST:
         lowest, own = _range_within(of_cells[:, radius : hp - radius, radius : wp - radius], _TILE)
         own = torch.where(needs_vote & (lowest == own) & (own < K), own, _MAY_NOT)
     # Fresh memory for each would cost as much as the product; whose rows are cells of the references, as BLAS likes it.
     near = query.new_empty(at_once, N, reach, reach, C + 1)
     product = query.new_empty(at_once, N * reach * reach, _TILE * _TILE)
-    for top, padded in _padded(keys, query, ~muted, radius, min(rows, _ROWS_ON_CPU) if on_cpu else rows):
+    for top, padded in _padded(keys, query, inside, radius, min(rows, _ROWS_ON_CPU) if on_cpu else rows):
         windows = padded.unfold(1, reach, _TILE).unfold(2, reach, _TILE)[:, : rows - top]
         windows = windows.permute(1, 2, 0, 4, 5, 3)  # (rows, columns, N, reach, reach, C + 1), a view
         if top_k and own is not None:
@@ -131,7 +133,7 @@ def propagate(
             )
             answers[at] = scores.view(-1, _TILE, _TILE, K)
     answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
-    heard = window_sums((~muted).any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
+    heard = window_sums(inside.any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
     return answers * heard
 
 
