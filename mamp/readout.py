@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -117,15 +117,10 @@ def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
     answer = torch.zeros(edges.size, dtype=torch.uint8, device=scores.device)
     if len(labels) == 1:  # recalled frames may hold no object
         return answer
-    boxes = _boxes(scores[1:])
-    if not boxes:
-        return answer
-    cells = _hull(boxes.values())
-    fitted = edges.fitted(scores[1:], cells)
     left, best = scores.new_ones(edges.size), scores.new_zeros(edges.size)
-    for index, felt in boxes.items():
-        box = _pixels(felt, edges)
-        score = edges.to_pixels(fitted[index : index + 1], cells, box)[0]
+    for index, cells in _boxes(scores[1:]).items():
+        box = _pixels(cells, edges)
+        score = edges.to_pixels(edges.fitted(scores[index + 1, None], cells), cells, box)[0]
         left[box] -= score
         answer[box] = torch.where(score > best[box], labels[index + 1], answer[box])
         best[box] = torch.maximum(score, best[box])
@@ -160,14 +155,6 @@ def _boxes(scores: Tensor) -> dict[int, Box]:
             rows = slice(max(0, top - _REACH), bottom + _REACH + 1)
             boxes[index] = (rows, slice(max(0, left - _REACH), right + _REACH + 1))
     return boxes
-
-
-def _hull(boxes: Collection[Box]) -> Box:
-    """The smallest box around some."""
-    rows, columns = (
-        slice(min(side.start for side in sides), max(side.stop for side in sides)) for sides in zip(*boxes, strict=True)
-    )
-    return rows, columns
 
 
 def _pixels(cells: Box, edges: Edges) -> Box:
