@@ -85,17 +85,18 @@ def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> 
     led = reference.sources[0].flatten()[here[near]]
     is_other = torch.zeros_like(mine).index_fill_(0, others, True)[led]
     near = near[~is_other | (alike[near] > (cells[near] * _directions(memory.key, led)).sum(dim=1))]
-    parts = -(-len(others) // _BLOCK)
-    for part in range(parts):  # from all over the frame, each of them: most cells need not be compared with the second
-        if len(near) * step**2 < _THERE * count:
-            return nothing
-        likeness = cells[near] @ _directions(memory.key, others[part::parts]).T
-        near = near[alike[near] > likeness.amax(dim=1)]
-    if not len(near):
-        return nothing
     there = shown[(cells[near] @ its.T).argmax(dim=1)]
     shifts = torch.stack((there % width, there // width)) - at[near].flip(1).T
     apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
+    parts = -(-len(others) // _BLOCK)
+    for part in range(parts):  # from all over the frame, each of them: of what is not there the first rule out most
+        likeness = cells[near] @ _directions(memory.key, others[part::parts]).T
+        stay = alike[near] > likeness.amax(dim=1)
+        near, shifts = near[stay], shifts[:, stay]
+        if _in_fullest_square(shifts, apart).sum() * step**2 < _THERE * count:
+            return nothing
+    if not len(near):
+        return nothing
     together = _in_fullest_square(shifts, apart)
     near, shifts = near[together], shifts[:, together]
     shift = shifts[:, _in_fullest_square(shifts, _NEAR)].median(dim=1).values
@@ -109,6 +110,8 @@ def _directions(features: Tensor, places: Tensor) -> Tensor:
 
 def _in_fullest_square(shifts: Tensor, radius: int) -> Tensor:
     """Which of the shifts (2, m) [cells] lie in the square of a radius that holds most of them (m,) bool."""
+    if not shifts.numel():
+        return shifts[0] > 0
     first = shifts.amin(dim=1, keepdim=True) - radius
     x, y = places = shifts - first
     width, height = (places.amax(dim=1) + radius + 1).tolist()
