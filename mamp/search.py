@@ -176,7 +176,10 @@ class Search:
             found = [look_for(query.key, query.sides[i - 1], reference, labels[i]) for reference in shown]
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
-                if float((winner.flatten()[found[best].cells] == i).float().mean()) < _AGREED:
+                agreed = float((winner.flatten()[found[best].cells] == i).float().mean())
+                # Where it goes out of sight before one's eyes, windows have seen it: what is left of it is to be won.
+                hidden = was[i] > 0 and unlike <= _CHANGED
+                if (1 - agreed) * found[best].share >= _GAIN if hidden else agreed < _AGREED:
                     motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                     elsewhere[i] = moved = replace(shown[best], motion=motion)
                     place, inside = moved.sources

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,14 @@ def test_an_object_whose_cells_have_its_label_is_only_hidden_and_not_voted_for_a
     assert not again
     found = Search(vote)(torch.stack((torch.ones(30, 40), torch.zeros(30, 40))), query, before=before, came=None)
     assert again and found[1, 4:7, 5:15].mean() > 0.5
+
+    again.clear()
+    seen[:, 4:6, 5:8] = seen[:, 4:6, 5:8].flip(0)  # a fifth of what convinces is no tenth of the object
+    np.testing.assert_array_equal(Search(vote)(seen, query, before=before, came=None), seen)
+    assert not again
+    gone = replace(before, value=torch.zeros_like(before.value))
+    Search(vote)(seen, query, before=gone, came=None)
+    assert again  # it comes out: all of it is asked for
 
 
 def test_what_is_found_over_a_cut_is_less_sure(monkeypatch: pytest.MonkeyPatch) -> None:
