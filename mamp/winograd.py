@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 _STEP, _REACH = 4, 6  # a tile gives 4 x 4 pixels and sees 6 x 6 [pixels]
-_HELD = 2 << 20  # numbers of carried tiles held at a time: 8 MB, which stay in the cache
+_HELD = 3 << 20  # numbers of carried tiles held at a time: 12 MB, about what stays in the cache
 # G of the paper's F(4x4, 3x3); its other two matrices are written out below as sums.
 _KERNEL = (
     (1 / 4, 0, 0),
@@ -50,10 +50,11 @@ class WinogradConvolution(nn.Module):
         K = self.bias.shape[0]
         rows, columns = -(-H // _STEP), -(-W // _STEP)
         answer = x.new_empty(B, rows, _STEP, columns, _STEP, K)
-        at_once = min(rows, max(1, _HELD // (_REACH * _REACH * columns * max(C, K))))
+        most = min(rows, max(1, _HELD // (_REACH * _REACH * columns * max(C, K))))
+        at_once = min(range(most, most // 2, -1), key=lambda count: -rows % count)  # few rows are done twice
         # One buffer for all: fresh memory for each would cost as much as the sums.
-        part = x.new_zeros(at_once * _STEP + 2, columns * _STEP + 2, C)  # what is not written to is the padding
-        lines = x.new_empty(_REACH, at_once, part.shape[1], C)
+        part = x.new_empty(at_once * _STEP + 2, W, C)
+        lines = x.new_zeros(_REACH, at_once, columns * _STEP + 2, C)  # what is not written to is the padding
         tiles = x.new_empty(_REACH, _REACH, at_once, columns, C)
         products = x.new_empty(_REACH * _REACH, at_once * columns, K)
         half_back = x.new_empty(_STEP, _REACH, at_once, columns, K)
@@ -61,8 +62,8 @@ class WinogradConvolution(nn.Module):
             for row in range(0, rows, at_once):
                 # The last rows may be done twice: so every part has the same shape, and the buffers fit.
                 first = min(row, rows - at_once)
-                _cut(x[image].permute(1, 2, 0), first * _STEP - 1, part)
-                _carry(_every_fourth(part, dim=0), lines.unbind(0))
+                seen = _lines(x[image].permute(1, 2, 0), first * _STEP - 1, part)
+                _carry(_every_fourth(seen, dim=0), lines[:, :, 1 : W + 1].unbind(0))
                 _carry(_every_fourth(lines, dim=2), tiles.unbind(1))
                 torch.bmm(tiles.view(len(products), -1, C), self.kernel, out=products)
                 products[_REACH + 1] += self.bias  # what is added to this one is added to every pixel
@@ -89,13 +90,16 @@ def _can_stand_for(convolution: nn.Conv2d) -> bool:
     )
 
 
-def _cut(frame: Tensor, top: int, part: Tensor) -> None:
-    """Copies lines of a frame (H, W, C) from ``top`` on into a part, behind a column of padding; zeros where it ends."""
-    height, width = frame.shape[:2]
+def _lines(frame: Tensor, top: int, part: Tensor) -> Tensor:
+    """Lines of a frame (H, W, C) from ``top`` on, as many as a part has: a view, or the part, with zeros where it ends."""
+    height = len(frame)
     first, last = max(top, 0), min(top + len(part), height)
+    if last - first == len(part):
+        return frame[first:last]
     part[: first - top] = 0
-    part[first - top : last - top, 1 : width + 1] = frame[first:last]
+    part[first - top : last - top] = frame[first:last]
     part[last - top :] = 0
+    return part
 
 
 def _every_fourth(x: Tensor, *, dim: int) -> list[Tensor]:
