@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mamp import benchmark, evaluate, export, settings, train
 from mamp.encoder import WeightsError
 from mamp.job import segment_video
+from mamp.resources import keep_freed_memory
 from mamp.result import Result
 
 
@@ -98,4 +99,5 @@ def run(args: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _end)
+    keep_freed_memory()
     sys.exit(main())
