@@ -177,9 +177,10 @@ class Search:
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
                 agreed = float((winner.flatten()[found[best].cells] == i).float().mean())
-                # Where it goes out of sight before one's eyes, windows have seen it: what is left of it is to be won.
-                hidden = was[i] > 0 and unlike <= _CHANGED
-                if (1 - agreed) * found[best].share >= _GAIN if hidden else agreed < _AGREED:
+                lost = agreed < _AGREED
+                if was[i] and unlike <= _CHANGED:  # it goes out of sight bit by bit, and windows have followed it
+                    lost = (1 - agreed) * found[best].share >= _GAIN
+                if lost:
                     motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                     elsewhere[i] = moved = replace(shown[best], motion=motion)
                     place, inside = moved.sources
