@@ -38,23 +38,39 @@ def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[st
     assert report["of_matrix_product"] > 0
 
 
-@pytest.mark.parametrize(("words", "labels"), [([], {1, 2, 3}), (["--as-one"], {1})])
-def test_objects_are_followed_one_by_one_or_as_one(
-    monkeypatch: pytest.MonkeyPatch, words: list[str], labels: set[int]
-) -> None:
-    shown: dict[str, set[int]] = {"ours": set(), "theirs": set()}
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[set[int]]]:
+    """The labels of each frame that was followed, in order."""
+    labels: dict[str, list[set[int]]] = {"ours": [], "theirs": []}
 
     class Listening(PaperCode):
         def step(self, frame: Image, mask: Image | None = None) -> Image:
             found = super().step(frame, mask)
-            shown["theirs"] |= set(np.unique(found).tolist())
+            labels["theirs"].append(set(np.unique(found).tolist()))
             return found
 
     def overlay_of(image: Image, found: Image) -> Image:
-        shown["ours"] |= set(np.unique(found).tolist())
+        labels["ours"].append(set(np.unique(found).tolist()))
         return image
 
     monkeypatch.setattr("mamp.benchmark.PaperCode", Listening)
     monkeypatch.setattr("mamp.benchmark.overlay", overlay_of)
-    assert main([*TINY, *words, "--against", "paper-code"]) == 0
-    assert shown == {"ours": {0, *labels}, "theirs": {0, *labels}}
+    return labels
+
+
+def test_the_authors_way_is_asked_for_the_same_objects(shown: dict[str, list[set[int]]]) -> None:
+    assert main([*TINY, "--against", "paper-code"]) == 0
+    assert set.union(*shown["ours"]) == set.union(*shown["theirs"]) == {0, 1, 2, 3}
+
+
+def test_all_objects_take_turns_with_their_area_and_with_one(
+    shown: dict[str, list[set[int]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TINY, "--against", "one-object"]) == 0
+    frames = len(shown["ours"]) // 4
+    alone, in_turn = shown["ours"][:frames], shown["ours"][frames:]
+    assert set.union(*alone) == set.union(*in_turn[::3]) == {0, 1, 2, 3}
+    assert set.union(*in_turn[1::3]) == set.union(*in_turn[2::3]) == {0, 1}
+    against = json.loads(capsys.readouterr().out.splitlines()[-1])["against"]
+    assert against["times_objects"] == 1 and against["one_object"] > 0
+    assert against["times_one_object"] == pytest.approx(against["objects"] / against["one_object"], abs=0.001)
