@@ -34,7 +34,9 @@ def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[st
     assert network * 0.9 < report["ms_per_frame"] < sum(report["stages"].values()) * 2
     assert report["of_slowest_chain"] > 0.9
     assert report["frames"] == 2 and report["peak_memory_mb"] > 50
-    assert report["against"]["pixels_equal"] > 0.98
+    against = report["against"]
+    assert against["pixels_equal"] > 0.98
+    assert against["times_slower"] == pytest.approx(against["ms_per_frame"] / against["ours_ms_per_frame"], rel=0.05)
     assert report["of_matrix_product"] > 0
 
 
