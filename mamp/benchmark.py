@@ -38,6 +38,7 @@ from mamp.video import VideoReader
 from mamp.writer import VideoWriter
 
 Frame = NDArray[np.uint8]
+Step = Callable[[VideoFrame, Frame], object]  # takes a frame as it is and as it is processed
 
 _WARM_UP = 7  # frames before the clock starts: the paper's memory is full then, and libraries have made their choices
 _GEMM, _GEMM_ON_GPU = 2048, 8192  # side of the matrices whose product is the machine's measure
@@ -294,15 +295,17 @@ def _against_one_object(
     warm = min(warm, reader.count() - 1)
     medians = _in_turn(ways, itertools.islice(reader, warm + count), chosen.processing_size(mask.shape), warm)
     answer = {name: round(spent, 1) for name, spent in medians.items()}
-    for name, spent in medians.items():
-        times = medians["objects"] / spent
-        print(f"in turn, {name.replace('_', ' '):10} {spent:10.1f} ms a frame; all objects {times:.2f} times")
-        answer[f"times_{name}"] = round(times, 3)
+    for name in ("same_area", "one_object"):
+        answer[f"times_{name}"] = round(medians["objects"] / medians[name], 3)
+    print(
+        f"in turn, all objects {answer['objects']} ms a frame, their area as one object {answer['same_area']} "
+        f"({answer['times_same_area']:.2f} times), one object {answer['one_object']} ({answer['times_one_object']:.2f})"
+    )
     return answer
 
 
-def _step_of(chosen: settings.Settings, encoder: EncoderFunction, mask: Frame) -> Callable[[VideoFrame, Frame], object]:
-    """What follows the objects of a mask (H, W) from frame to frame, each given as it is and as it is processed."""
+def _step_of(chosen: settings.Settings, encoder: EncoderFunction, mask: Frame) -> Step:
+    """What follows the objects of a mask (H, W) from frame to frame."""
     tracker = MaskTracker(encoder, flow=chosen.flow_function(), **chosen.of_tracker())
 
     def step(frame: VideoFrame, small: Frame) -> Frame:
@@ -313,10 +316,7 @@ def _step_of(chosen: settings.Settings, encoder: EncoderFunction, mask: Frame) -
 
 
 def _in_turn(
-    ways: Mapping[str, Callable[[VideoFrame, Frame], object]],
-    frames: Iterable[VideoFrame],
-    size: tuple[int, int],
-    warm: int,
+    ways: Mapping[str, Step], frames: Iterable[VideoFrame], size: tuple[int, int], warm: int
 ) -> dict[str, float]:
     """Milliseconds a frame of several ways, all but reading and writing; medians of the frames from ``warm`` on.
 
