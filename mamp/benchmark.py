@@ -129,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + warm)
         reader = VideoReader(clip)
+        warm = min(warm, reader.count() - 1)
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
         clock = Clock()
@@ -159,7 +160,6 @@ def _measure(
     count: int,
 ) -> tuple[int, float]:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
-    warm = min(warm, reader.count() - 1)
     size = chosen.processing_size(mask.shape)
     began = time.monotonic()
 
@@ -253,11 +253,12 @@ def _against_paper_code(
 ) -> dict[str, float]:
     """The authors' way in turn with ours: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size(mask.shape)
-    warm = min(warm, reader.count() - 1)
-    images = [settings.resized(frame.image, size) for frame in itertools.islice(reader, warm + 3)]
     given = resize_mask(mask, size)
     same_way = MaskTracker(encoder, motion="direct", edges="votes")
-    found = [same_way.step(image, given if t == 0 else None) for t, image in enumerate(images)]
+    found = [
+        same_way.step(settings.resized(frame.image, size), given if frame.index == 0 else None)
+        for frame in itertools.islice(reader, warm + 3)
+    ]
     theirs = PaperCode(load_encoder(chosen.weights, device=device_of(encoder), fold=False), dis_flow)
     equal = []
 
@@ -270,7 +271,7 @@ def _against_paper_code(
             theirs.masks[-1] = expected
 
     ways = {"ours": _step_of(chosen, encoder, mask), "theirs": step}
-    medians = _in_turn(ways, itertools.islice(reader, len(images)), size, warm)
+    medians = _in_turn(ways, itertools.islice(reader, warm + 3), size, warm)
     answer = {
         "ours_ms_per_frame": round(medians["ours"], 1),
         "ms_per_frame": round(medians["theirs"], 1),
@@ -292,7 +293,6 @@ def _against_one_object(
     """Milliseconds a frame of all objects, of their area as one object, and of one of them, in turn."""
     masks = {"objects": mask, "same_area": np.minimum(mask, 1), "one_object": made_up_mask(mask.shape, 1)}
     ways = {name: _step_of(chosen, encoder, every) for name, every in masks.items()}
-    warm = min(warm, reader.count() - 1)
     medians = _in_turn(ways, itertools.islice(reader, warm + count), chosen.processing_size(mask.shape), warm)
     answer = {name: round(spent, 1) for name, spent in medians.items()}
     for name in ("same_area", "one_object"):
