@@ -8,12 +8,11 @@ from functools import partial
 import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
-import page  # noqa: F401 (first: it imports spaces)
-from mamp.fragments import CSS, legend, say
-from page.choices import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, VOTES, as_chosen
-from page.endpoint import segment
-from page.opening import EXAMPLES, open_clip, open_example, take_part
-from page.painting import (
+import webapp  # noqa: F401 (first: it imports spaces)
+from webapp.api import segment
+from webapp.clips import EXAMPLES, open_clip, open_example, take_part
+from webapp.html import CSS, legend, say
+from webapp.mask_editing import (
     HEX,
     clear_frame,
     fill_box,
@@ -24,9 +23,10 @@ from page.painting import (
     take_mask_file,
     take_project_file,
 )
-from page.results import LOOK, PRODUCTS, jump, look_at, make
-from page.running import ask_to_stop, forecast, run
-from page.visits import KEEP_SECONDS, MAX_FRAMES, MAX_UPLOAD, close_all, close_visit
+from webapp.results_view import LOOK, PRODUCTS, jump, look_at, make
+from webapp.run_handler import ask_to_stop, forecast, run
+from webapp.session import KEEP_SECONDS, MAX_FRAMES, MAX_UPLOAD, close_all, close_visit
+from webapp.settings_controls import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, VOTES, as_chosen
 
 # The frame sets the size; where one of its sides is below the canvas's, gradio 6.31 lays layers off centre.
 SMALL_CANVAS = (16, 9)

@@ -10,11 +10,15 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from mamp import benchmark, evaluate, export, settings, train
-from mamp.encoder import WeightsError
-from mamp.job import segment_video
-from mamp.resources import keep_freed_memory
-from mamp.result import Result
+from mamp import settings
+from mamp.cli import train
+from mamp.evaluation import benchmark
+from mamp.evaluation import evaluator as evaluate
+from mamp.files import keep_freed_memory
+from mamp.model.encoder import WeightsError
+from mamp.runs import export
+from mamp.runs.results import Result
+from mamp.runs.segment_video import segment_video
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mamp.encoder import EncoderFunction, load_encoder
-from mamp.flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
-from mamp.memory import SHORT_TERM
+from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
+from mamp.model.encoder import EncoderFunction, load_encoder
+from mamp.propagation.memory_bank import SHORT_TERM
 from mamp.tracker import EDGES, MOTIONS, MaskTracker
 
 FLOWS = ("dis", "raft", "none")

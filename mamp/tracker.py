@@ -10,18 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.alignment import pad_to_stride, to_cells
-from mamp.cues import colour_cues, motion_cue
-from mamp.discriminant import moments
-from mamp.encoder import EncoderFunction, device_of, has_bfloat16
-from mamp.flow import FlowFunction, dis_flow, fetch
-from mamp.lab import rgb_to_lab
-from mamp.masks import correct_mask, resize_mask
-from mamp.memory import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
-from mamp.motion import Motion
-from mamp.readout import Edges, ImageEdges, VotedEdges, decide, margins
-from mamp.search import Search
-from mamp.voting import Reference, Vote
+from mamp.flow.optical_flow import FlowFunction, dis_flow, fetch
+from mamp.masks.mask_io import correct_mask, resize_mask
+from mamp.model.color import rgb_to_lab
+from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
+from mamp.propagation.alignment import pad_to_stride, to_cells
+from mamp.propagation.cell_features import colour_cues, motion_cue
+from mamp.propagation.memory_bank import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
+from mamp.propagation.memory_readout import Reference, Vote
+from mamp.propagation.object_discriminant import moments
+from mamp.propagation.redetection import Search
+from mamp.propagation.reference_motion import Motion
+from mamp.propagation.upsampling import Edges, ImageEdges, VotedEdges, decide, margins
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]

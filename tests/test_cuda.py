@@ -11,11 +11,11 @@ import torch
 
 from mamp import Settings, load_encoder, read_mask, segment_video
 from mamp.__main__ import main
-from mamp.discriminant import Discriminants, moments
-from mamp.made_up import made_up_clip, made_up_frames, made_up_mask
-from mamp.matching import SMALL_BLOCK, propagate
-from mamp.result import Result
+from mamp.propagation.local_matching import SMALL_BLOCK, propagate
+from mamp.propagation.object_discriminant import Discriminants, moments
+from mamp.runs.results import Result
 from mamp.tracker import Frame
+from mamp.video.synthetic import made_up_clip, made_up_frames, made_up_mask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
@@ -83,7 +83,7 @@ def test_a_gpu_short_of_memory_goes_on_in_smaller_blocks(monkeypatch: pytest.Mon
             torch.empty(2 * total, dtype=torch.uint8, device="cuda")
         return propagate(*arguments, block=block, **settings)
 
-    monkeypatch.setattr("mamp.voting.propagate", greedy)
+    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", greedy)
     found = follow("cuda", 1, frames=8)
     assert min((one == other).mean() for one, other in zip(found, usual, strict=True)) > 0.995
 

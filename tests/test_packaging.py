@@ -45,7 +45,7 @@ def test_documents_name_no_missing_file(document: str) -> None:
 
 
 def test_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mamp import job
+    from mamp.runs import segment_video as job
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
-from mamp.ahead import with_next
-from mamp.flow import Flow, best_motion, dis_flow
-from mamp.masks import resize_mask
-from mamp.matching import SMALL_BLOCK, propagate
+from mamp.flow.optical_flow import Flow, best_motion, dis_flow
+from mamp.masks.mask_io import resize_mask
+from mamp.prefetch import with_next
+from mamp.propagation.local_matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene
 
 
@@ -254,7 +254,7 @@ def test_a_flow_that_can_be_quick_gives_a_second_opinion_and_a_third_from_the_fo
 def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mamp.ahead.pays", lambda device: True)
+    monkeypatch.setattr("mamp.prefetch.pays", lambda device: True)
     asked: list[tuple[bool, tuple[bytes, bytes, bool, bytes]]] = []
 
     def counted(query: Image, reference: Image, *, quick: bool = False, start: Flow | None = None) -> Flow:
@@ -287,7 +287,7 @@ def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: py
         return propagate(*arguments, block=block, **settings)
 
     usual = follow(4)
-    monkeypatch.setattr("mamp.voting.propagate", short)
+    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", short)
     tracker = MaskTracker(PatchEncoder())
     masks = list(tracker.track([scene(t)[0] for t in range(4)], {0: scene(0)[1]}))
     assert blocks == [None, SMALL_BLOCK, SMALL_BLOCK, SMALL_BLOCK] and tracker.short_of_memory
@@ -296,7 +296,7 @@ def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: py
     def never(*arguments: Any, **settings: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("mamp.voting.propagate", never)
+    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", never)
     with pytest.raises(torch.OutOfMemoryError):
         follow(2)
 

@@ -1,0 +1,61 @@
+"""The rows of the paper's ablations, each as settings of ours and a tracker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mamp.model.encoder import STRIDE
+from mamp.tracker import MaskTracker
+
+Frame = NDArray[np.uint8]
+
+
+class UnalignedTracker(MaskTracker):
+    """Without size-aware alignment (Sec. 3.3): masks are resized to the cells and back as any image is."""
+
+    def _value(self, mask: Frame) -> Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
+        cells = F.interpolate(pixels, tuple(-(-side // STRIDE) for side in mask.shape), mode="nearest-exact")
+        return cells[0, 0].to(torch.uint8).to(self.device)
+
+    def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Frame:
+        pixels = F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
+        labels = torch.tensor(self._labels, device=scores.device)[pixels.argmax(dim=0)]
+        return np.asarray(labels.to(torch.uint8).cpu().numpy(), np.uint8)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table."""
+
+    changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # of ``Settings``
+    tracker: type[MaskTracker] = MaskTracker
+
+
+ABLATIONS: dict[str, dict[str, Row]] = {
+    "memory": {"long": Row({"short_term": ()}), "short": Row({"long_term": ()}), "both": Row()},  # Table 4
+    "motion": {"off": Row({"flow": "none"}), "on": Row()},  # Table 5, M
+    "flow": {
+        "none": Row({"flow": "none"}),
+        "dis": Row({"flow": "dis"}),
+        **{f"raft-{steps}": Row({"flow": "raft", "raft_iterations": steps}) for steps in (2, 5, 12)},  # ours
+    },
+    "alignment": {"off": Row({"edges": "votes"}, UnalignedTracker), "on": Row({"edges": "votes"})},  # Table 5, S
+    "edges": {"votes": Row({"edges": "votes"}), "image": Row()},  # ours
+    "votes": {
+        "neither": Row({"discriminant": 0.0, "adjustment": 0.0}),
+        "discriminant": Row({"adjustment": 0.0}),
+        "adjustment": Row({"discriminant": 0.0}),
+        "both": Row(),
+    },  # ours
+    "topk": {**{str(k): Row({"top_k": k}) for k in (1, 9, 36)}, "all": Row({"top_k": None})},  # Table 6
+}

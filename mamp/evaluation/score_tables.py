@@ -1,0 +1,110 @@
+"""Scores of masks as the official tools take them, and the tables that they write."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, statistics
+from mamp.evaluation.vos_datasets import VosSequence
+
+Mask = NDArray[np.uint8]
+Scores = dict[int, tuple[float, ...]]  # of each object: mean, recall and decay of J, then those of F
+BySequence = Mapping[str, Scores]
+
+GLOBAL_COLUMNS = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
+SEQUENCE_COLUMNS = ("Sequence", "J-Mean", "F-Mean")
+SEEN_COLUMNS = ("Overall", "J-Seen", "F-Seen", "J-Unseen", "F-Unseen", "Gen-Gap")
+
+
+def frames_that_count(sequence: VosSequence, count: int) -> dict[int, list[int]]:
+    """The frames that every object is measured on, by label.
+
+    DAVIS leaves out the first and the last frame with a mask; YouTube-VOS the frame with which an object's mask is given.
+    Both have the true mask of every frame they count; where YouTube-VOS keeps those to itself, nothing counts.
+    """
+    annotated = [t for t in sequence.wanted(count) if sequence.has_mask(t)]
+    if not sequence.listed:
+        return dict.fromkeys(sequence.objects, annotated[1:-1])
+    if annotated != sequence.wanted(count):
+        return {label: [] for label in sequence.objects}
+    return {
+        label: [t for t in annotated if sequence.frame_name(t) in found.frames[1:]]
+        for label, found in sequence.objects.items()
+    }
+
+
+def measure(sequence: VosSequence, masks: Iterable[tuple[int, Mask]], count: int) -> Scores:
+    """Scores masks (H, W) uint8 that come with the numbers of their frames; no scores where there is no true mask.
+
+    Raises:
+        ValueError: A data set that keeps its masks open has too few of them here.
+    """
+    frames = frames_that_count(sequence, count)
+    values: dict[int, list[tuple[float, float]]] = {label: [] for label in frames}
+    for t, mask in masks:
+        labels = [label for label, counted in frames.items() if t in counted]
+        truth = sequence.mask(t) if labels else None
+        if truth is None:
+            continue
+        for label in labels:
+            one, other = truth == label, mask == label
+            values[label].append((region_similarity(one, other), contour_accuracy(one, other)))
+    if not sequence.listed and not all(values.values()):
+        raise ValueError(f"{sequence.name} has too few frames with masks to measure on")
+    tables = {label: np.array(rows) for label, rows in values.items() if rows}
+    return {label: (*statistics(table[:, 0]), *statistics(table[:, 1])) for label, table in tables.items()}
+
+
+def objects_of(by_sequence: BySequence) -> list[tuple[float, ...]]:
+    """The scores of every object of every sequence."""
+    return [values for scores in by_sequence.values() for values in scores.values()]
+
+
+def j_and_f(objects: Iterable[tuple[float, ...]]) -> tuple[float, float, float]:
+    """Mean J, mean F, and the mean of the two, over objects."""
+    means = np.mean(list(objects), axis=0)
+    return float(means[0]), float(means[3]), float(means[0] + means[3]) / 2
+
+
+def global_table(by_sequence: BySequence) -> dict[str, float]:
+    """What DAVIS reports, over all objects [0, 1]."""
+    means = np.mean(objects_of(by_sequence), axis=0)
+    return dict(zip(GLOBAL_COLUMNS, [(means[0] + means[3]) / 2, *means.tolist()], strict=True))
+
+
+def seen_table(
+    by_sequence: BySequence, categories: Mapping[str, Mapping[int, str | None]], seen: set[str]
+) -> dict[str, float]:
+    """What YouTube-VOS reports, by categories that were in its training set and that were not [0, 1].
+
+    The gap is the mean of J and F of seen objects less that of unseen ones: what a method lost by never having seen them.
+    """
+    parts: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
+    for name, scores in by_sequence.items():
+        for label, values in scores.items():
+            parts[categories[name][label] in seen].append(values)
+    if not all(parts.values()):
+        return {}
+    (j_seen, f_seen, mean_seen), (j_unseen, f_unseen, mean_unseen) = j_and_f(parts[True]), j_and_f(parts[False])
+    row = ((mean_seen + mean_unseen) / 2, j_seen, f_seen, j_unseen, f_unseen, mean_seen - mean_unseen)
+    return dict(zip(SEEN_COLUMNS, row, strict=True))
+
+
+def write_tables(folder: Path, split: str, whole: Mapping[str, float], by_sequence: BySequence) -> None:
+    """Writes the two CSVs of the official DAVIS tool, with its names, columns and digits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"global_results-{split}.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(whole)
+        table.writerow(f"{value:.3f}" for value in whole.values())
+    with (folder / f"per-sequence_results-{split}.csv").open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(SEQUENCE_COLUMNS)
+        for name, scores in by_sequence.items():
+            for label, values in scores.items():
+                table.writerow([f"{name}_{label}", f"{values[0]:.3f}", f"{values[3]:.3f}"])

@@ -1,0 +1,169 @@
+"""Data to measure on: sequences with masks, in the folders of DAVIS or YouTube-VOS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.masks.mask_io import read_mask
+from mamp.video import image_sequence as pictures
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class VosObject:
+    """An object of a sequence."""
+
+    frames: tuple[str, ...]  # names of those on which it is looked for; its mask is given with the first of them
+    category: str | None = None
+
+
+class VosSequence:
+    """Frames and masks of one sequence.
+
+    Args:
+        frames: Folder of frames.
+        masks: Folder of masks of the same names.
+        objects: By label, as YouTube-VOS lists them. If not given, they are those of the first mask, as in DAVIS: 1 to its
+            highest label, looked for on every frame from there on.
+    """
+
+    def __init__(self, frames: Path, masks: Path, objects: Mapping[int, VosObject] | None = None) -> None:
+        self.name = frames.name
+        self.listed = objects is not None
+        self._frames = sorted(path for path in frames.iterdir() if path.suffix.lower() in pictures.SUFFIXES)
+        self._masks = masks
+        self._objects = objects
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @cached_property
+    def objects(self) -> Mapping[int, VosObject]:
+        """The objects, by label."""
+        if self._objects is not None:
+            return self._objects
+        start = next((t for t in range(len(self)) if self.has_mask(t)), 0)
+        first = self.mask(start)
+        if first is None or not first.any():
+            raise ValueError(f"{self.name} has no objects in its first mask")
+        names = tuple(path.stem for path in self._frames[start:])
+        return {label: VosObject(names) for label in range(1, int(first.max()) + 1)}
+
+    def wanted(self, count: int) -> list[int]:
+        """Which of the first ``count`` frames the data set wants masks of, ascending."""
+        names = {name for found in self.objects.values() for name in found.frames}
+        return [t for t in range(min(count, len(self))) if self.frame_name(t) in names]
+
+    def frame_name(self, index: int) -> str:
+        """The name of a frame, without suffix."""
+        return self._frames[index].stem
+
+    def frame(self, index: int) -> Frame:
+        """RGB (H, W, 3) uint8."""
+        image = cv2.imread(str(self._frames[index]))
+        if image is None:
+            raise ValueError(f"the frame {self._frames[index].name} of {self.name} cannot be read")
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def has_mask(self, index: int) -> bool:
+        """Whether a frame has a true mask."""
+        return self._mask_file(index).exists()
+
+    def mask(self, index: int) -> NDArray[np.uint8] | None:
+        """The true label map (H, W) uint8 without what DAVIS calls void (255), or ``None`` where there is none."""
+        if not self.has_mask(index):
+            return None
+        mask = read_mask(self._mask_file(index))
+        return np.where(mask == VOID, 0, mask).astype(np.uint8)
+
+    def given(self, index: int) -> NDArray[np.uint8] | None:
+        """The objects whose mask is given with this frame (H, W) uint8, or ``None``."""
+        name = self.frame_name(index)
+        labels = [label for label, found in self.objects.items() if found.frames[0] == name]
+        mask = self.mask(index) if labels else None
+        if mask is None:
+            return None
+        given = np.where(np.isin(mask, labels), mask, 0).astype(np.uint8)
+        return given if given.any() else None
+
+    def _mask_file(self, index: int) -> Path:
+        return self._masks / f"{self.frame_name(index)}.png"
+
+
+def find_sequences(
+    root: Path, *, dataset: str = "auto", split: str = "val", resolution: str = "480p"
+) -> list[VosSequence]:
+    """The sequences of a folder of DAVIS or YouTube-VOS, in the order of their list, or every folder with frames and masks.
+
+    Args:
+        root: The folder.
+        dataset: One of ``DATASETS``; "auto" goes by what lies in the folder.
+        split: List in ``ImageSets/`` of DAVIS; folder of YouTube-VOS, where "val" is "valid".
+        resolution: Folder in ``JPEGImages/`` and ``Annotations/`` of DAVIS.
+
+    Raises:
+        FileNotFoundError: The folder is not laid out like that.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"there is no data set {dataset}: choose from {', '.join(DATASETS)}")
+    listed = next((path for path in _meta_files(root, split) if path.exists()), None)
+    if dataset == "youtube-vos" or (dataset == "auto" and listed):
+        if listed is None:
+            raise FileNotFoundError(f"{root.name} has no meta.json of YouTube-VOS")
+        return [
+            VosSequence(listed.parent / "JPEGImages" / name, listed.parent / "Annotations" / name, objects)
+            for name, objects in _listed_objects(listed).items()
+        ]
+    frames, masks = root / "JPEGImages", root / "Annotations"
+    if not frames.is_dir():
+        raise FileNotFoundError(f"{root.name} has no folder JPEGImages")
+    lists: list[Path] = []
+    if dataset == "davis" or (dataset == "auto" and (frames / resolution).is_dir()):
+        frames, masks = frames / resolution, masks / resolution
+        if not frames.is_dir():
+            raise FileNotFoundError(f"{root.name} has no folder JPEGImages/{resolution}")
+        lists = sorted(root.glob(f"ImageSets/*/{split}.txt"))
+    names = lists[-1].read_text().split() if lists else sorted(path.name for path in frames.iterdir())
+    return [VosSequence(frames / name, masks / name) for name in names if any((masks / name).glob("*.png"))]
+
+
+DATASETS = ("auto", "davis", "youtube-vos", "folder")
+VOID = 255  # label of what DAVIS leaves undecided
+
+
+def seen_categories(root: Path) -> set[str]:
+    """The categories of YouTube-VOS that lie in its training set; none where that is not at hand."""
+    path = root / "train" / "meta.json"
+    if not path.exists():
+        return set()
+    return {
+        found.category for objects in _listed_objects(path).values() for found in objects.values() if found.category
+    }
+
+
+def _meta_files(root: Path, split: str) -> list[Path]:
+    return [root / {"val": "valid"}.get(split, split) / "meta.json", root / "meta.json"]
+
+
+def _listed_objects(path: Path) -> dict[str, dict[int, VosObject]]:
+    """The objects of every sequence in a ``meta.json`` of YouTube-VOS."""
+    try:
+        videos = json.loads(path.read_text())["videos"]
+        return {
+            name: {
+                int(label): VosObject(tuple(sorted(found["frames"])), found.get("category"))
+                for label, found in video["objects"].items()
+            }
+            for name, video in sorted(videos.items())
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} is no list of YouTube-VOS") from error

@@ -1,0 +1,1 @@
+"""Mask images: read, written, run-length encoded, and drawn over frames. No part of the paper."""

@@ -1,0 +1,216 @@
+"""Clips in: frames as people see them, with the times at which they are shown."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+from mamp.video.decoder import RGB, Decoded, MediaFile, Source, VideoError, VideoInfo
+from mamp.video.image_sequence import AnimatedPicture, PictureFolder
+
+__all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
+
+_BLOCK_BYTES = 256 * 2**20  # of decoded frames held at a time when a clip is read backwards
+_RESTART = Fraction(1)  # [s] a time stamp this far back is a clock that starts again, not a slip
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a clip.
+
+    Attributes:
+        image: RGB (H, W, 3) uint8, upright.
+        time: When it is shown, from the start of the clip [s].
+        index: Its number, from 0.
+        duration: How long it is shown [s].
+    """
+
+    image: RGB
+    time: Fraction
+    index: int
+    duration: Fraction
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What one pass over a clip finds out: a few numbers a frame, never pictures."""
+
+    ticks: list[int]
+    pts: list[int | None]
+    durations: list[int]
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """Of each time stamp; empty if they cannot tell frames apart."""
+        position = {stamp: index for index, stamp in enumerate(self.pts) if stamp is not None}
+        return position if len(position) == len(self.pts) else {}
+
+
+class VideoReader:
+    """Reads a video file (mp4, mov, mkv, webm, avi, gif, webp) or a folder of frames, one frame at a time.
+
+    It can be iterated over any number of times. Frames are counted by decoding them, never taken from the header. Time
+    stamps are those of the file; missing ones and ones that do not go forward are replaced.
+
+    Args:
+        path: File or folder.
+
+    Attributes:
+        info: What the clip is.
+
+    Raises:
+        FileNotFoundError: There is nothing at ``path``.
+        VideoError: It is no clip, or has no frames.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._source = _open_source(self.path)
+        self.info = self._source.info
+        self._known: _Index | None = None
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the file, as far as it has been read: one sentence, or ``None``."""
+        return self._source.damage
+
+    def name(self, index: int) -> str:
+        """The name of a frame's mask: that of the frame's own file in a folder, else its number in five digits."""
+        return self._source.name(index)
+
+    def count(self, limit: int | None = None) -> int:
+        """The number of frames, by decoding them all the first time.
+
+        Raises:
+            VideoError: There are more than ``limit``: they are not counted further.
+        """
+        return len(self._index(limit).ticks)
+
+    def time(self, index: int) -> Fraction:
+        """When a frame is shown, from the start of the clip [s]."""
+        return self._index().ticks[index] * self.info.time_base
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Reads from the beginning.
+
+        Raises:
+            VideoError: A picture of a folder cannot be read or has another size.
+        """
+        for index, (decoded, tick, duration) in enumerate(self._timed()):
+            yield self._frame(decoded, index, tick, duration)
+
+    def frame(self, index: int) -> Frame:
+        """One frame by its number.
+
+        Raises:
+            IndexError: There is no such frame.
+        """
+        return next(self._downwards(index, held=1))
+
+    def backwards(self, start: int) -> Iterator[Frame]:
+        """Reads frames ``start``, ``start`` - 1, ..., 0, a bounded number of them held at a time.
+
+        Raises:
+            IndexError: There is no frame ``start``.
+        """
+        return self._downwards(start, held=max(_BLOCK_BYTES // (3 * self.info.width * self.info.height), 4))
+
+    def _downwards(self, start: int, held: int) -> Iterator[Frame]:
+        known = self._index()
+        if not 0 <= start < len(known.ticks):
+            raise IndexError(f"frame {start} of a clip with frames 0 to {len(known.ticks) - 1}")
+        for end in range(start + 1, 0, -held):
+            block = self._block(max(end - held, 0), end)
+            for index in range(end - 1, end - 1 - len(block), -1):
+                yield self._frame(block.pop(), index, known.ticks[index], known.durations[index])
+
+    def _frame(self, decoded: Decoded, index: int, tick: int, duration: int) -> Frame:
+        unit = self.info.time_base
+        return Frame(image=decoded.picture(), time=tick * unit, index=index, duration=duration * unit)
+
+    def _timed(self) -> Iterator[tuple[Decoded, int, int]]:
+        """Every frame with its time and its duration [ticks], which is known when the next frame is."""
+        usual = max(round(1 / (self.info.fps * self.info.time_base)), 1)
+        restart = _RESTART / self.info.time_base
+        held: Decoded | None = None
+        shift = tick = 0
+        for decoded in self._source.decode():
+            if held is None:
+                held, tick = decoded, max(decoded.pts or 0, 0)
+                continue
+            if decoded.pts is None:
+                following = tick + usual
+            else:
+                if decoded.pts + shift < tick - restart:
+                    shift = tick + usual - decoded.pts
+                following = decoded.pts + shift
+                if following <= tick:  # half a step leaves the frames after it where they are
+                    following = tick + max(usual // 2, 1)
+            yield held, tick, following - tick
+            held, tick = decoded, following
+        if held is not None:
+            yield held, tick, self._last_duration(tick, held, usual, moved=shift != 0)
+
+    def _last_duration(self, tick: int, last: Decoded, usual: int, *, moved: bool) -> int:
+        """How long the last frame is shown: up to the end that the file claims, if nothing speaks against it."""
+        end = self._source.end
+        if end is not None and end > tick and not moved and self.damage is None:
+            return end - tick
+        return last.duration or usual
+
+    def _index(self, limit: int | None = None) -> _Index:
+        if self._known is None:
+            counted = itertools.islice(self._timed(), None if limit is None else limit + 1)
+            known = _Index([], [], [])
+            for decoded, tick, duration in counted:
+                known.ticks.append(tick)
+                known.pts.append(decoded.pts)
+                known.durations.append(duration)
+            if limit is not None and len(known.ticks) > limit:
+                raise VideoError(f"{self.path.name} has more than {limit} frames. Please cut it.")
+            self._known = known
+        return self._known
+
+    def _block(self, first: int, end: int) -> list[Decoded]:
+        """Frames ``first`` to ``end`` - 1, from the key frame before them if seeking leads there, else from frame 0."""
+        known = self._index()
+        for near in (known.pts[first], None) if known.position and first else (None,):
+            block = self._decode_block(known, first, end, near)
+            if len(block) == end - first:
+                return block
+        raise VideoError(f"{self.path.name} has changed while it was read.")
+
+    def _decode_block(self, known: _Index, first: int, end: int, near: int | None) -> list[Decoded]:
+        """Frames ``first`` to ``end`` - 1, or fewer where decoding did not lead through the frames it should."""
+        block: list[Decoded] = []
+        index = -1
+        for decoded in self._source.decode(near):
+            if near is not None and index < 0:
+                index = known.position.get(decoded.pts, end) if decoded.pts is not None else end
+                if index > first:
+                    break
+            else:
+                index += 1
+            if index >= end or decoded.pts != known.pts[index]:
+                break
+            if index >= first:
+                block.append(decoded)
+            if index == end - 1:
+                break
+        return block
+
+
+def _open_source(path: Path) -> Source:
+    if path.is_dir():
+        return PictureFolder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path.name}.")
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+        return AnimatedPicture(path)
+    return MediaFile(path)

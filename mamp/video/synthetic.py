@@ -1,0 +1,49 @@
+"""A made-up clip, to measure time and memory on where none is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.video.writer import VideoWriter
+
+Frame = NDArray[np.uint8]
+
+
+def made_up_clip(path: Path, short_side: int, frames: int) -> Path:
+    """A clip in which a textured ground and a patch of it move in different ways, 16:9."""
+    size = (short_side, short_side * 16 // 9 // 2 * 2)
+    with VideoWriter(path, None, size) as video:
+        for t, image in enumerate(made_up_frames(size, frames)):
+            video.write(image, Fraction(t, 25))
+    return path
+
+
+def made_up_frames(size: tuple[int, int], frames: int) -> Iterator[Frame]:
+    """The frames (H, W, 3) uint8 of ``made_up_clip``."""
+    height, width = size
+    rng = np.random.default_rng(0)
+    grain = rng.integers(20, 235, (height // 8, width // 8, 3), dtype=np.uint8)
+    ground = cv2.resize(grain, (width + 4 * frames, height), interpolation=cv2.INTER_CUBIC)
+    side = height // 3
+    for t in range(frames):
+        image = np.ascontiguousarray(ground[:, 2 * t : 2 * t + width])
+        left = (width // 8 + 5 * t) % (width - side)
+        image[side : 2 * side, left : left + side] = ground[:side, :side][::-1]
+        yield image.astype(np.uint8)
+
+
+def made_up_mask(size: tuple[int, int], objects: int) -> Frame:
+    """Squares of equal size in a row (H, W) uint8, the first where the moving patch of ``made_up_clip`` begins."""
+    height, width = size
+    mask = np.zeros(size, np.uint8)
+    side = height // 3
+    across = np.linspace(width // 8, width - side - 1, max(objects, 2)).astype(int)
+    for label, left in enumerate(across[:objects], 1):
+        mask[side : 2 * side, left : left + max(4, side // max(1, objects // 3))] = label
+    return mask

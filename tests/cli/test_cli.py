@@ -1,0 +1,161 @@
+"""The command line says what it did, and says in one sentence what it cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mamp
+from mamp.__main__ import main
+from mamp.masks.mask_io import read_mask, write_mask
+from mamp.runs.results import Result
+from mamp.video.writer import VideoWriter
+from tests.conftest import scene, write_clip
+
+QUICK = ["--weights", "patch", "--flow", "none", "--radius", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    with VideoWriter(tmp_path / "clip.mp4", None, (48, 64)) as writer:
+        for t in range(4):
+            writer.write(np.full((48, 64, 3), 90, np.uint8), Fraction(t, 25))
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:30, 10:30] = 1
+    write_mask(tmp_path / "first.png", mask)
+    write_mask(tmp_path / "none.png", np.zeros((48, 64), np.uint8))
+    write_mask(tmp_path / "small.png", np.ones((8, 8), np.uint8))
+    (tmp_path / "text.mp4").write_text("hello")
+    return tmp_path / "clip.mp4"
+
+
+def segment(clip: Path, *arguments: str) -> int:
+    folder = clip.parent
+    words = [word.replace("@", f"{folder}/") for word in arguments]
+    return main(["segment", *words, "--out", str(folder / "out"), *QUICK])
+
+
+def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert segment(clip, "@clip.mp4", "--mask", "@first.png", "--mask", "2=@first.png") == 0
+    assert "4 frames" in capsys.readouterr().out
+    found = {path.name for path in (clip.parent / "out").iterdir()}
+    assert found == {"overlay.mp4", "masks", "masks.zip", "masks.json", "objects.csv", "given", "receipt.json"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["@gone.mp4", "--mask", "@first.png"], "There is no file gone.mp4."),
+        (["@text.mp4", "--mask", "@first.png"], "text.mp4 cannot be read"),
+        (["@clip.mp4", "--mask", "@none.png"], "names no object"),
+        (["@clip.mp4", "--mask", "@small.png"], "8x8, but the clip is 64x48"),
+        (["@clip.mp4", "--mask", "9=@first.png"], "frames 0 to 3"),
+        (["@clip.mp4", "--mask", "@gone.png"], "gone.png"),
+        (["@clip.mp4", "--mask", "x=@first.png"], "--mask takes"),
+        (["@clip.mp4", "--mask", "@first.png", "--name", "dog"], "--name takes"),
+        (["@clip.mp4", "--mask", "@first.png", "--former", "@nowhere"], "no results of a run in nowhere"),
+    ],
+)
+def test_bad_input_ends_with_one_sentence_and_code_2(
+    clip: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert segment(clip, *arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
+
+
+def started(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
+    """A long run that has written some masks, and its words."""
+    out = clip.parent / "out"
+    long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(200)])
+    write_mask(clip.parent / "scene.png", scene(0)[1])
+    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
+    command = [sys.executable, "-m", "mamp", *words, "--out", str(out)]
+    # Whoever starts the tests in the background has SIGINT ignored, and what is started from there too.
+    run = subprocess.Popen(["env", "--default-signal=INT", *command], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / "masks" / "00003.png").exists():
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    return run, words
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_ended_run_keeps_what_is_done(clip: Path, number: signal.Signals, code: int) -> None:
+    run, _ = started(clip)
+    run.send_signal(number)
+    assert run.wait(60) == code
+    out = clip.parent / "out"
+    receipt = json.loads((out / "receipt.json").read_text())
+    assert receipt["end"] == "stopped" and 3 <= receipt["masks_written"] < 200
+    assert receipt["masks_written"] == receipt["frames_in_video"] == len(list((out / "masks").iterdir()))
+
+
+def test_a_killed_run_goes_on_to_the_same_masks(clip: Path) -> None:
+    run, words = started(clip)
+    run.kill()
+    run.wait(60)
+    out, again, unbroken = (clip.parent / name for name in ("out", "again", "unbroken"))
+    receipt = json.loads((out / "receipt.json").read_text())
+    done = list((out / "masks").glob("*.png"))
+    assert receipt["end"] == "killed" and not (out / "overlay.mp4").exists() and 4 <= len(done) < 200
+    assert main([*words, "--out", str(again), "--former", str(out)]) == 0
+    assert main([*words, "--out", str(unbroken)]) == 0
+    assert json.loads((again / "receipt.json").read_text())["masks_taken_over"] >= 4
+    for path in (unbroken / "masks").iterdir():
+        assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
+    rows = [Result(folder).sightings for folder in (again, unbroken)]
+    assert len(rows[0]) == len(rows[1]) == 200
+    assert sum(one != other for one, other in zip(*rows, strict=True)) <= 1, "the row that was being written"
+    (out / "masks" / ".00199.png.1.part").touch()
+    assert main([*words, "--out", str(out)]) == 0, "into the same folder"
+    assert len(list((out / "masks").iterdir())) == 200, "and nothing half-written is left there"
+
+
+def test_a_full_disk_is_told_and_what_was_done_goes_on_elsewhere(clip: Path) -> None:
+    long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(60)])
+    write_mask(clip.parent / "scene.png", scene(0)[1])
+    small, kept = clip.parent / "small", clip.parent / "kept"
+    small.mkdir()
+    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
+    run = shlex.join([sys.executable, "-m", "mamp", *words, "--out", str(small / "out")])
+    room = f"mount -t tmpfs -o size=120k none {shlex.quote(str(small))}"
+    own = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c"]
+    attempt = subprocess.run([*own, room], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    if any(word in attempt.stderr for word in ("not permitted", "denied")):
+        pytest.skip(f"no disk of its own can be had here: {attempt.stderr.strip()}")
+    assert attempt.returncode == 0, attempt.stderr
+    keep = f"cp -r {shlex.quote(str(small / 'out'))} {shlex.quote(str(kept))}"
+    done = subprocess.run([*own, f"{room} && {run}; {keep}"], capture_output=True, text=True)
+    assert done.stderr.strip().splitlines()[-1] == "mamp: The disk is full."
+    assert json.loads((kept / "receipt.json").read_text())["end"] in ("failed", "killed")
+    masks = list((kept / "masks").iterdir())
+    assert 3 < len(masks) < 60 and all(read_mask(path).any() for path in masks)
+    for name in ("masks.zip", "masks.json", "overlay.mp4"):
+        assert not (kept / name).exists() or (kept / name).stat().st_size > 1000, "whole or not there"
+    again, unbroken = clip.parent / "again", clip.parent / "unbroken"
+    assert main([*words, "--out", str(again), "--former", str(kept)]) == 0
+    assert main([*words, "--out", str(unbroken)]) == 0
+    for path in (unbroken / "masks").iterdir():
+        assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
+
+
+def test_public_names_and_all_agree() -> None:
+    public = {name for name in vars(mamp) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(getattr(mamp, name), type(sys))}
+    assert public - modules == set(mamp.__all__)
+
+
+def test_help_names_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
+    done = subprocess.run([sys.executable, "-m", "mamp", "--help"], capture_output=True, text=True, check=True)
+    assert all(command in done.stdout for command in ("segment", "train", "evaluate"))

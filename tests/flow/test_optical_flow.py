@@ -1,0 +1,146 @@
+"""Flow and warping: signs, units and borders."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mamp.flow.optical_flow import dis_flow, fetch, raft_flow, to_cell_units, warp
+from mamp.flow.raft import RaftError, build_raft, load_raft
+from mamp.settings import Settings
+from tests.conftest import ROOT, Image
+
+RAFT_FOLDER = Path(os.environ.get("MAMP_TEST_RAFT", ROOT.parent / "shared" / "data" / "weights"))
+
+
+def shifted() -> tuple[Image, Image]:
+    """Content moves 7 pixels right and 3 up from the first frame to the second."""
+    rng = np.random.default_rng(1)
+    coarse = torch.from_numpy(rng.random((1, 3, 40, 52), dtype=np.float32) * 255)
+    large = torch.nn.functional.interpolate(coarse, scale_factor=5, mode="bicubic").clamp(0, 255)
+    frame = large[0].permute(1, 2, 0).to(torch.uint8).numpy()
+    return frame[20:164, 30:222], frame[23:167, 23:215]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_dis_flow_points_from_the_query_to_the_reference(quick: bool) -> None:
+    flow = dis_flow(*shifted(), quick=quick)[:, 30:-30, 30:-30]
+    assert np.median(flow[0]) == pytest.approx(7, abs=0.3) and np.median(flow[1]) == pytest.approx(-3, abs=0.3)
+
+
+def test_dis_flow_finds_from_a_start_what_is_too_far_without() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (160, 320, 3)).astype(np.uint8)
+    query, reference = image[:, 60:], image[:, :-60]  # 60 pixels to the right, with nothing to see at a coarser scale
+    start = np.zeros((2, 160, 260), np.float32)
+    start[0] = 60
+    for quick in (False, True):
+        found, alone = (dis_flow(query, reference, quick=quick, start=given) for given in (start, None))
+        assert abs(np.median(found[0][:, :190]) - 60) < 1 < abs(np.median(alone[0][:, :190]) - 60)
+    assert (start[0] == 60).all()
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("size", [(1, 5), (15, 300), (16, 300), (31, 300), (300, 31)])
+def test_small_frames_do_not_crash(size: tuple[int, int], quick: bool) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    flow = dis_flow(frame, frame, quick=quick)
+    assert flow.shape == (2, *size) and not flow.round().any()
+
+
+def test_warping_lays_the_reference_over_the_query() -> None:
+    reference = torch.zeros(1, 1, 10, 12)
+    reference[0, 0, 4, 9] = 1
+    flow = torch.zeros(1, 2, 10, 12)
+    flow[:, 0], flow[:, 1] = 3, -2
+    warped, inside = warp(reference, flow)
+    assert torch.nonzero(warped[0, 0] > 0.99).tolist() == [[6, 6]]
+    assert not inside[0, :2].any() and not inside[0, :, 9:].any() and inside[0, 2:, :9].all()
+
+
+def test_flow_in_cells_is_a_quarter_of_the_flow_in_pixels() -> None:
+    flow = torch.arange(2 * 8 * 8.0).view(2, 8, 8)
+    assert torch.equal(to_cell_units(flow), flow[:, ::4, ::4] / 4)
+
+
+def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same weights as torchvision's raft_small and raft_large call them."""
+    renames = (
+        (r"^(fnet|cnet)\.(layer\d\.\d\.)?conv([123])\.", r"\1.\2convnormrelu\3.0."),
+        (r"^(fnet|cnet)\.(layer\d\.\d\.)?norm([123])\.", r"\1.\2convnormrelu\3.1."),
+        (r"^(fnet|cnet)\.convnormrelu1\.", r"\1.convnormrelu."),
+        (r"^(fnet|cnet)\.convnormrelu2\.0\.", r"\1.conv."),
+        (r"^fnet\.", "feature_encoder."),
+        (r"^cnet\.", "context_encoder."),
+        (r"encoder\.conv(\.[wb])", r"motion_encoder.conv.0\1"),
+        (r"encoder\.convc(\d)", r"motion_encoder.convcorr\1.0"),
+        (r"encoder\.convf(\d)", r"motion_encoder.convflow\1.0"),
+        (r"gru\.conv([zrq])(\d?)", lambda m: f"recurrent_block.convgru{m[2] or 1}.conv{m[1]}"),
+        (r"update_block\.mask\.0", "mask_predictor.convrelu.0"),
+        (r"update_block\.mask\.2", "mask_predictor.conv"),
+    )
+    named = {}
+    for key, value in state.items():
+        if re.search(r"layer\d\.\d\.norm[34]\.", key) and key.replace("norm3", "downsample.1") in state:
+            continue  # there a shortcut's norm has one name only
+        name = key
+        for pattern, replacement in renames:
+            if not (name.startswith(("feature_", "context_")) and pattern.startswith("encoder")):
+                name = re.sub(pattern, replacement, name)
+        named[name] = value
+    return named
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_raft_loads_its_own_weights_by_every_name(small: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    raft = build_raft(small=small).eval()
+    pair = torch.rand(2, 1, 3, 61, 83) * 255
+    torch.save(raft.state_dict(), tmp_path / "plain.pth")
+    torch.save({f"module.{key}": value for key, value in raft.state_dict().items()}, tmp_path / "module.pth")
+    torch.save(as_torchvision_names(raft.state_dict()), tmp_path / "torchvision.pth")
+    with torch.inference_mode():
+        flow = raft(*pair, iterations=2)
+        assert flow.shape == (1, 2, 61, 83)
+        for name in ("plain.pth", "module.pth", "torchvision.pth"):
+            torch.testing.assert_close(load_raft(tmp_path / name)(*pair, iterations=2), flow)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    for name in ("other.pth", "text.pth", "missing.pth"):
+        with pytest.raises(RaftError, match=name):
+            load_raft(tmp_path / name)
+
+
+def test_iterations_of_raft_are_a_setting(tmp_path: Path) -> None:
+    torch.save(build_raft(small=True).state_dict(), tmp_path / "raft.pth")
+    frames = shifted()
+    settings = Settings(flow="raft", raft_weights=str(tmp_path / "raft.pth"), raft_iterations=3, device="cpu")
+    flow = settings.flow_function()
+    assert flow is not None
+    np.testing.assert_array_equal(flow(*frames), raft_flow(tmp_path / "raft.pth", iterations=3)(*frames))
+    assert not np.array_equal(flow(*frames), raft_flow(tmp_path / "raft.pth", iterations=2)(*frames))
+    with pytest.raises(ValueError, match="at least once"):
+        replace(settings, raft_iterations=0).flow_function()
+
+
+@pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are not here")
+@pytest.mark.parametrize("name", ["raft-small.pth", "raft-sintel.pth"])
+def test_published_weights_find_the_motion(name: str) -> None:
+    flow = raft_flow(RAFT_FOLDER / name, iterations=5)(*shifted())[:, 30:-30, 30:-30]
+    assert np.median(flow[0]) == pytest.approx(7, abs=0.5) and np.median(flow[1]) == pytest.approx(-3, abs=0.5)
+
+
+def test_flow_in_whole_cells_fetches_what_warping_does() -> None:
+    rng = torch.Generator().manual_seed(0)
+    reference = torch.rand(5, 9, 14, generator=rng)
+    flow = torch.randint(-6, 7, (2, 9, 14), generator=rng).float()
+    warped, inside = warp(reference[None], flow[None])
+    (fetched,), also_inside = fetch(flow, reference)
+    assert torch.equal(inside[0], also_inside) and 0.2 < inside.float().mean() < 0.8
+    torch.testing.assert_close(fetched[:, also_inside], warped[0][:, also_inside], atol=1e-5, rtol=1e-5)

@@ -1,0 +1,47 @@
+"""Colour and the bottleneck."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mamp.model.color import A, B, drop_ab_channel, rgb_to_lab
+
+
+def test_lab_is_what_opencv_makes_of_the_same_colours() -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    expected = ((lab - (50, 0, 0)) / (50, 127, 127)).transpose(2, 0, 1)
+    # OpenCV interpolates a coarse table: it is off by up to half a unit of Lab.
+    np.testing.assert_allclose(rgb_to_lab(torch.from_numpy(rgb)).numpy(), expected, atol=5e-3)
+
+
+def test_red_has_the_lab_values_of_the_textbook() -> None:
+    red = rgb_to_lab(torch.tensor([[[255, 0, 0]]], dtype=torch.uint8)).flatten()
+    expected = torch.tensor([(53.24 - 50) / 50, 80.09 / 127, 67.20 / 127])
+    torch.testing.assert_close(red, expected, atol=2e-4, rtol=0)
+
+
+def test_white_is_the_top_of_the_scale_and_black_the_bottom() -> None:
+    ends = rgb_to_lab(torch.tensor([[[255, 255, 255], [0, 0, 0]]], dtype=torch.uint8))
+    torch.testing.assert_close(ends[:, 0], torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]).T, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("channel", [A, B])
+def test_one_colour_is_dropped_and_is_the_target(channel: int) -> None:
+    lab = torch.rand(2, 3, 4, 5) + 0.1
+    seen, target = drop_ab_channel(lab, channel)
+    assert (seen[:, channel] == 0).all()
+    assert torch.equal(target[:, 0], lab[:, channel])
+    kept = [index for index in range(3) if index != channel]
+    assert torch.equal(seen[:, kept], lab[:, kept])
+
+
+def test_lightness_is_never_dropped() -> None:
+    with pytest.raises(ValueError, match="channel must be"):
+        drop_ab_channel(torch.zeros(3, 4, 4), 0)
+
+
+def test_frames_of_another_type_are_refused() -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        rgb_to_lab(torch.zeros(4, 4, 3))

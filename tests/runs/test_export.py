@@ -1,0 +1,103 @@
+"""Products of a run: see-through cut-outs with every frame, and one picture an object."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+
+from mamp import Settings, read_mask, segment_video
+from mamp.__main__ import main
+from mamp.runs.export import KINDS, export
+from mamp.runs.results import Result
+from tests.conftest import Image, scene, write_clip
+
+COUNT = 6
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Path]:
+    """A run over a clip with sound, with two objects."""
+    first = scene(0)[1]
+    first[:20, 100:] = 7
+    write_clip(tmp_path / "clip.mp4", [scene(t)[0] for t in range(COUNT)], sound="aac")
+    settings = Settings(short_side=0, flow="none", radius=3, weights="patch")
+    list(segment_video(tmp_path / "clip.mp4", {0: first}, tmp_path / "run", settings, names={7: "../a dog"}))
+    yield tmp_path / "run"
+
+
+def write(run: Path, kind: str, **options: object) -> Path:
+    steps = list(export(run, run.parent / "clip.mp4", kind, **options))  # type: ignore[arg-type]
+    assert [done for done, _ in steps] == list(range(1, COUNT + 1))
+    return steps[-1][1]
+
+
+def pictures(path: Path) -> dict[str, Image]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: np.asarray(Pictures.open(io.BytesIO(archive.read(name)))) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize(("kind", "decoder", "sound"), [("webm", "libvpx-vp9", "opus"), ("mov", "prores", "aac")])
+def test_cut_out_videos_have_alpha_sound_and_every_frame(run: Path, kind: str, decoder: str, sound: str) -> None:
+    path = write(run, kind)
+    with av.open(str(path)) as container:
+        packets = list(container.demux(container.streams.video[0]))
+        assert container.streams.audio[0].codec_context.name.endswith(sound)
+        context = av.CodecContext.create(decoder, "r")
+        context.extradata = container.streams.video[0].codec_context.extradata
+        if kind == "mov":
+            frames = [frame for packet in packets for frame in packet.decode()]
+        else:
+            frames = [frame for packet in packets for frame in context.decode(packet)]  # type: ignore[attr-defined]
+    assert len(frames) == COUNT
+    assert [round(frame.time, 2) for frame in frames] == [0.0, 0.04, 0.08, 0.12, 0.16, 0.2]
+    for t, frame in enumerate(frames):
+        alpha = frame.to_ndarray(format="rgba")[..., 3] > 127
+        truth = read_mask(Result(run).masks_dir / f"{t:05d}.png") > 0
+        assert (alpha == truth).mean() > 0.99
+
+
+def test_cut_out_pictures_are_the_frames_inside_the_masks(run: Path) -> None:
+    found = pictures(write(run, "png", objects=[7]))
+    assert list(found) == [f"cutout/{t:05d}.png" for t in range(COUNT)]
+    for t, picture in enumerate(found.values()):
+        truth = read_mask(Result(run).masks_dir / f"{t:05d}.png") == 7
+        assert np.array_equal(picture[..., 3] == 255, truth)
+        assert not picture[~truth].any() and picture[truth][:, :3].mean() > 20
+
+
+def test_objects_have_folders_named_after_them(run: Path) -> None:
+    found = pictures(write(run, "objects"))
+    assert {name.split("/")[0] for name in found} == {"1", "7-a-dog"} and len(found) == 2 * COUNT
+    truth = read_mask(Result(run).masks_dir / "00003.png")
+    assert np.array_equal(found["7-a-dog/00003.png"], np.where(truth == 7, 255, 0))
+    assert np.array_equal(found["1/00003.png"], np.where(truth == 1, 255, 0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_finished_is_removed(run: Path, kind: str) -> None:
+    before = sorted(run.iterdir())
+    calls = iter(range(10))
+    steps = list(export(run, run.parent / "clip.mp4", kind, should_stop=lambda: next(calls) == 2))
+    assert len(steps) == 2 and sorted(run.iterdir()) == before
+
+
+def test_the_command_writes_products_and_refuses_what_does_not_fit(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = str(run.parent / "clip.mp4")
+    assert main(["export", str(run), clip, "--kind", "webm", "--kind", "objects"]) == 0
+    assert (run / "cutout.webm").exists() and (run / "objects.zip").exists()
+    other = write_clip(run.parent / "other.mp4", [scene(t)[0] for t in range(3)])
+    capsys.readouterr()
+    assert main(["export", str(run), str(other), "--kind", "png"]) == 2
+    assert "is not the clip of this run, which is clip.mp4" in capsys.readouterr().err
+    assert main(["export", str(run), clip, "--kind", "png", "--object", "3"]) == 2
+    assert "no object 3 in this run; there are 1, 7" in capsys.readouterr().err
+    assert main(["export", str(run.parent), clip, "--kind", "png"]) == 2

@@ -1,0 +1,32 @@
+"""What the machine lends, and how it is held."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from mamp.files import keep_freed_memory
+if sys.argv[1:]:
+    keep_freed_memory()
+def work():
+    held = [np.ones(20 << 17) for _ in range(3)]  # 20 MB each
+for _ in range(3):
+    work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory as it likes")
+def test_memory_that_was_freed_is_kept_for_what_is_asked_for_next() -> None:
+    given_back, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, *keep], check=True, capture_output=True, text=True).stdout)
+        for keep in ([], ["keep"])
+    )
+    assert kept < given_back / 10

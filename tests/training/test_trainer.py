@@ -1,0 +1,176 @@
+"""Training on made-up clips."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mamp.__main__ import main
+from mamp.model.encoder import Encoder, load_encoder
+from mamp.training.frame_pairs import FramePairs, split_shots, warp_at_random
+from mamp.training.losses import colour_loss, motion_loss
+from mamp.training.trainer import Recipe, Trainer, learning_rate
+from tests.conftest import ROOT, TORCHRUN, scene, write_clip
+
+RECIPE = Recipe(
+    batch=4, crop=32, samples=48, schedule="cosine", temperature=0.05, start="patches", motion_weight=1.0, max_scale=1.5
+)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(2):
+        write_clip(folder / f"{number}.mp4", [scene(t, speed=1 + number)[0] for t in range(12)])
+    return folder
+
+
+def test_pairs_are_the_same_whenever_they_are_asked_for(clips: Path) -> None:
+    pairs = FramePairs(clips, length=8, crop=32, pairs=2, motion=True)
+    again = FramePairs(clips, length=8, crop=32, pairs=2, motion=True)
+    assert pairs[3]["frames"].shape == (2, 2, 32, 32, 3) and pairs[3]["flow"].shape == (2, 2, 2, 32, 32)
+    assert all(torch.equal(pairs[3][name], again[3][name]) for name in pairs[3])
+    assert not torch.equal(pairs[3]["frames"], pairs[4]["frames"])
+
+
+def test_a_warped_frame_moves_as_its_flow_says() -> None:
+    rng = np.random.default_rng(3)
+    frame = scene(0, 96, 96)[0]
+    second, there, back = warp_at_random(frame, rng)
+    rows, columns = np.mgrid[:96, :96].astype(np.float32)
+    for one, other, flow in ((frame, second, there), (second, frame, back)):
+        x, y = columns + flow[0], rows + flow[1]
+        found = cv2.remap(other, x, y, cv2.INTER_LINEAR).astype(int)
+        inside = (x > 1) & (x < 94) & (y > 1) & (y < 94) & one.any(axis=2) & found.any(axis=2)
+        assert inside.mean() > 0.4 and np.abs(found - one)[inside].mean() < 6
+    assert np.abs(there).max() > 3
+
+
+def test_all_pairs_of_a_run_may_be_warped_ones(clips: Path) -> None:
+    item = FramePairs(clips, length=2, crop=32, pairs=2, motion=True, warped=1.0)[0]
+    assert item["flow"].shape == (2, 2, 2, 32, 32) and item["flow"].abs().max() > 1
+
+
+def test_no_pair_reaches_over_a_cut() -> None:
+    one = [scene(t)[0] for t in range(5)]
+    other = [255 - frame for frame in one]
+    assert [len(shot) for shot in split_shots([*one, *other])] == [5, 5]
+    assert [len(shot) for shot in split_shots(one)] == [5]
+
+
+def test_paper_halves_the_rate_and_cosine_ends_at_zero() -> None:
+    paper = Recipe()
+    rates = [learning_rate(paper, samples) for samples in (0, 399_999, 400_000, 600_000, 800_000, 1_000_000)]
+    assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4, 1.25e-4, 6.25e-5])
+    assert learning_rate(Recipe(schedule="cosine"), paper.samples) == pytest.approx(0)
+
+
+def test_loss_falls_on_a_fixed_pair(clips: Path) -> None:
+    torch.manual_seed(0)
+    item = FramePairs(clips, length=1, crop=32, pairs=4, motion=True)[0]
+    encoder = Encoder(0.05)
+    optimiser = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+    lab = torch.rand(4, 2, 3, 32, 32) * 0.1 + item["frames"].permute(0, 1, 4, 2, 3) / 255
+    losses = []
+    for _ in range(20):
+        features = encoder(lab.flatten(0, 1)).unflatten(0, (4, 2))
+        loss = colour_loss(features, lab[:, :, 1:2], radius=6) + motion_loss(features, item["flow"])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_motion_loss_is_lowest_where_features_follow_the_flow() -> None:
+    torch.manual_seed(0)
+    first = torch.randn(1, 64, 8, 8) * 2
+    flow = torch.zeros(1, 2, 2, 32, 32)
+    flow[:, 0, 0], flow[:, 1, 0] = 8, -8  # two cells right, and back
+    following, contrary = first.roll(2, dims=3), first.roll(-2, dims=3)
+    right = motion_loss(torch.stack((first, following), dim=1), flow)
+    wrong = motion_loss(torch.stack((first, contrary), dim=1), flow)
+    assert right < 0.1 < wrong
+
+
+def test_a_resumed_run_takes_the_same_next_step_as_an_unbroken_one(clips: Path, tmp_path: Path) -> None:
+    whole = Trainer(RECIPE, clips, tmp_path / "whole", device=CPU)
+    losses = [loss.item() for _, loss in zip(range(4), (loss for _, loss in whole.steps()), strict=False)]
+    part = Trainer(RECIPE, clips, tmp_path / "part", device=CPU)
+    for progress, _ in part.steps():
+        if progress.samples == 2 * RECIPE.batch:
+            break
+    part.save()
+    resumed = Trainer(RECIPE, clips, tmp_path / "part", device=CPU)
+    assert resumed.resume()
+    again = [loss.item() for _, loss in zip(range(2), (loss for _, loss in resumed.steps()), strict=False)]
+    assert again == losses[2:]
+    with pytest.raises(ValueError, match="another recipe"):
+        Trainer(Recipe(batch=8), clips, tmp_path / "part", device=CPU).resume()
+
+
+def command(clips: Path, out: Path, *more: str) -> list[str]:
+    flags = "--batch 4 --crop 32 --workers 0 --precision float32 --device cpu --temperature 0.05"
+    return ["-m", "mamp", "train", str(clips), "--out", str(out), *flags.split(" "), *more]
+
+
+def test_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, *command(clips, out, "--samples", "400000")], cwd=ROOT, stderr=subprocess.PIPE
+    ) as run:
+        assert run.stderr is not None
+        assert b"loss" in run.stderr.readline()
+        time.sleep(0.2)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 128 + signal.SIGTERM
+    assert (out / "checkpoint.pt").exists()
+    load_encoder(out / "mamp.safetensors")
+
+
+def test_two_processes_train_as_one(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "two"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    arguments = [*TORCHRUN, *command(clips, out, "--samples", "12")]
+    run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
+    assert run.returncode == 0, run.stderr
+    assert "12 samples" in run.stdout
+    load_encoder(out / "mamp.safetensors")
+
+
+def test_weights_may_be_used_with_another_temperature_than_that_of_training(clips: Path, tmp_path: Path) -> None:
+    trainer = Trainer(RECIPE, clips, tmp_path, device=CPU)
+    lab = torch.rand(1, 3, 32, 32)
+    trained = load_encoder(trainer.export())(lab)
+    sharper = load_encoder(trainer.export(temperature=0.0125))(lab)
+    assert torch.allclose(sharper, 2 * trained, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_bfloat16_is_left_to_devices_made_for_it(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows: bool
+) -> None:
+    kinds = set()
+    encode = Encoder.forward
+
+    def watched(encoder: Encoder, lab: torch.Tensor) -> torch.Tensor:
+        features = encode(encoder, lab)
+        kinds.add(features.dtype)
+        return features
+
+    monkeypatch.setattr(Encoder, "forward", watched)
+    monkeypatch.setattr("mamp.cli.train.has_bfloat16", lambda device: knows)
+    arguments = command(clips, tmp_path / "run", "--samples", "4", "--precision", "auto")
+    assert main(arguments[2:]) == 0
+    assert (torch.bfloat16 in kinds) == knows

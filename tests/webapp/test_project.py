@@ -1,0 +1,139 @@
+"""Project files come back as they went out, and only to their own clip; snippets do the run they show."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mamp import MaskError, Result, Settings
+from mamp.__main__ import main
+from tests.conftest import scene, write_clip
+from webapp.code_snippets import as_client, as_command, as_python
+from webapp.project import Project, new_project_folder, read_project_file
+
+SETTINGS = Settings(short_side=64, flow="none", top_k=None, radius=3, long_term=(), short_term=(1, 2), weights="patch")
+NAMES = {1: "dog's ball", 3: "it"}
+
+
+@pytest.fixture
+def project(clip: Path, tmp_path: Path) -> Project:
+    made = Project(tmp_path / "visit", clip)
+    made.give(0, scene(0)[1])
+    made.give(7, scene(7)[1] * np.uint8(3))
+    made.rename({**NAMES, 2: "  "})
+    return made
+
+
+def test_a_project_file_brings_everything_back(project: Project, clip: Path, tmp_path: Path) -> None:
+    found = read_project_file(project.save(SETTINGS))
+    assert (found.clip, found.settings, found.names) == ("clip.mp4", SETTINGS, NAMES)
+    other = Project(tmp_path / "other", clip)
+    other.give(3, scene(3)[1])
+    other.rename({5: "gone"})
+    other.load(found)
+    assert list(other.given) == [0, 7] and other.names == NAMES
+    mask = other.mask(7)
+    assert mask is not None and np.array_equal(mask, scene(7)[1] * 3)
+
+
+def test_a_project_file_is_refused_for_another_clip(project: Project, tmp_path: Path) -> None:
+    found = read_project_file(project.save(SETTINGS))
+    stranger = Project(tmp_path / "other", write_clip(tmp_path / "b.mp4", [scene(t)[0] for t in range(3)]))
+    with pytest.raises(MaskError, match=r"for another clip, clip\.mp4"):
+        stranger.load(found)
+
+
+def rewrite(path: Path, **changes: object) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    document = json.loads(files.pop("project.json")) | changes
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("project.json", json.dumps(document))
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"masks_given": [5]}, {"settings": {}}, {"settings": {"radius": "x"}}, {"names": [1]}, {"masks_given": ["../x"]}],
+)
+def test_a_file_that_is_no_project_is_refused_in_words(project: Project, changes: dict[str, object]) -> None:
+    with pytest.raises(MaskError, match=r"project\.zip is no project file"):
+        read_project_file(rewrite(project.save(SETTINGS), **changes))
+
+
+def test_a_file_of_before_the_votes_were_fitted_is_run_as_it_was(project: Project) -> None:
+    with zipfile.ZipFile(project.save(SETTINGS)) as archive:
+        settings = json.loads(archive.read("project.json"))["settings"]
+    for name in ("discriminant", "adjustment"):
+        del settings[name]
+    found = read_project_file(rewrite(project.save(SETTINGS), settings=settings)).settings
+    assert found == replace(SETTINGS, discriminant=0, adjustment=0)
+
+
+def test_damaged_and_oversized_files_are_refused(project: Project, tmp_path: Path) -> None:
+    text = tmp_path / "text.zip"
+    text.write_text("no archive")
+    with pytest.raises(MaskError, match="no project file"):
+        read_project_file(text)
+    with zipfile.ZipFile(text, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("project.json", b"0" * (1 << 27))
+    with pytest.raises(MaskError, match="too large"):
+        read_project_file(text)
+
+
+def test_a_mask_beyond_the_clip_leaves_the_project_as_it_was(project: Project, tmp_path: Path) -> None:
+    short = write_clip(tmp_path / "short.mp4", [scene(t)[0] for t in range(3)])
+    other = Project(tmp_path / "other", short)
+    other.give(1, scene(1)[1])
+    found = read_project_file(rewrite(project.save(SETTINGS), clip_sha256=fingerprint(short)))
+    with pytest.raises(MaskError, match="frame 7 does not fit"):
+        other.load(found)
+    assert list(other.given) == [1]
+
+
+def fingerprint(clip: Path) -> str:
+    from mamp.runs.incremental import clip_sha256
+
+    return clip_sha256(clip)
+
+
+def test_the_python_and_the_command_of_a_run_do_the_same(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(project.save(SETTINGS)) as archive:
+        archive.extractall(tmp_path / "project")
+    exec(as_python("clip.mp4", project.given, SETTINGS, NAMES), {})
+    first = Result(tmp_path / "out").receipt
+    line = as_command("clip.mp4", project.given, SETTINGS, NAMES).splitlines()[1]
+    words = subprocess.run(
+        ["bash", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {line}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words[:2] == ["-m", "mamp"] and main(words[2:]) == 0
+    second = Result(tmp_path / "out").receipt
+    assert first.pop("seconds") and second.pop("seconds")
+    assert first == second and first["settings"]["radius"] == 3 and first["names"] == {"1": "dog's ball", "3": "it"}
+
+
+def test_the_client_names_server_and_files() -> None:
+    code = as_client("it's.mp4", "http://127.0.0.1:7860/")
+    compile(code, "client", "exec")
+    assert "it's.mp4" in code and "/segment" in code
+
+
+def test_folders_that_nobody_uses_are_removed(tmp_path: Path) -> None:
+    old, used = (new_project_folder(tmp_path, keep_seconds=100) for _ in range(2))
+    (used / "run-1").mkdir()
+    for path in (old, used):
+        os.utime(path, (1, 1))
+    new_project_folder(tmp_path, keep_seconds=100)
+    assert not old.exists() and used.exists()

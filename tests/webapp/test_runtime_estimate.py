@@ -1,0 +1,39 @@
+"""What a run is expected to take is near what it takes."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mamp import PatchEncoder, Settings, segment_video
+from mamp.propagation.memory_bank import Memory, MemoryBank
+from mamp.video.synthetic import made_up_clip, made_up_mask
+from webapp.runtime_estimate import seconds_of_run
+
+
+def test_the_estimate_is_of_the_size_of_the_truth_and_grows_with_the_work(tmp_path: Path) -> None:
+    encoder, settings = PatchEncoder(), Settings(short_side=0, radius=6)
+    clip = made_up_clip(tmp_path / "clip.mp4", 180, 24)
+    expected = seconds_of_run(encoder, settings, (180, 320), 24)
+    began = time.monotonic()
+    list(segment_video(clip, {0: made_up_mask((180, 320), 1)}, tmp_path / "out", settings, encoder=encoder))
+    assert expected / 4 < time.monotonic() - began < expected * 4
+    assert seconds_of_run(encoder, settings, (360, 640), 24) > 3 * expected
+    smaller = Settings(short_side=90, radius=6)
+    assert seconds_of_run(encoder, smaller, (360, 640), 24) < expected * 2
+
+
+@pytest.mark.parametrize("long_term", [(0, 5), (0, 7, 900), ()])
+def test_the_trial_counts_with_a_full_memory(long_term: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    references = MemoryBank.references
+
+    def counted(bank: MemoryBank, t: int) -> Mapping[int, Memory]:
+        found = references(bank, t)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(MemoryBank, "references", counted)
+    seconds_of_run(PatchEncoder(), Settings(radius=2, flow="none", long_term=long_term), (48, 64), 9)
+    assert asked[-2:] == [len(long_term) + 3] * 2

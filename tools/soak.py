@@ -1,0 +1,222 @@
+"""What takes too long for every change: ``scripts/soak [fuzz|load|long]``; ends in a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import threading
+import time
+import urllib.request
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from mamp import Settings, load_encoder, segment_video, write_mask
+from mamp.video.synthetic import made_up_clip, made_up_mask
+from tests.conftest import Image as Picture
+from tests.conftest import serve_process, write_clip
+from tools.fuzz import MEMORY, PATIENCE, fuzz
+
+GROWTH = 1.10  # of memory, files and handles, from the time when all visitors have been served once
+FIRST_ANSWER = 1.0  # [s], 95th percentile
+SIZE = (72, 96)
+
+
+@dataclass
+class Report:
+    """One row of the table."""
+
+    what: str
+    rows: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def add(self, name: str, value: object, good: bool) -> None:
+        """One measured value, and whether it is as it should be."""
+        self.rows.append((name, str(value), good))
+
+
+def soak_fuzz(options: argparse.Namespace) -> Report:
+    """Damaged files."""
+    report = Report("fuzz")
+    with tempfile.TemporaryDirectory() as folder:
+        findings = fuzz(Path(folder), range(options.cases))
+    for fault in findings.faults:
+        print(fault)
+    report.add("cases: read, refused", f"{findings.ends['read']}, {findings.ends['refused']}", not findings.faults)
+    report.add("slowest [s]", f"{findings.slowest:.1f}", findings.slowest < PATIENCE)
+    report.add("memory [MB]", findings.memory, findings.memory < MEMORY)
+    return report
+
+
+@dataclass
+class Traffic:
+    """What the visitors met with."""
+
+    ends: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    first_answers: list[float] = field(default_factory=list)  # [s]
+
+
+def soak_load(options: argparse.Namespace) -> Report:
+    """Many visitors at once."""
+    report, traffic = Report("load"), Traffic()
+    until = time.monotonic() + 60 * options.minutes
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "served").mkdir()
+        with serve_process(Path(folder) / "served", {"MAMP_KEEP_SECONDS": "60"}) as (url, pid):
+            work: list[Callable[[], None]] = [
+                lambda number=number: visit(url, Path(folder), number, until, traffic)  # type: ignore[misc]
+                for number in range(options.visitors)
+            ]
+            threads = [threading.Thread(target=job) for job in [*work, lambda: look(url, until, traffic)]]
+            for thread in threads:
+                thread.start()
+            held = []
+            while any(thread.is_alive() for thread in threads):
+                held.append((time.monotonic(), memory_of(pid), handles_of(pid), files_in(Path(folder) / "served")))
+                time.sleep(2)
+    for fault in traffic.faults[:20]:
+        print(fault)
+    third = len(held) // 3
+    report.add("answers", dict(traffic.ends), not traffic.faults and traffic.ends["right"] > 0)
+    answer = float(np.percentile(traffic.first_answers, 95))
+    report.add("first answer of the page, 95th percentile [s]", f"{answer:.2f}", answer < FIRST_ANSWER)
+    for column, name in ((1, "memory [MB]"), (2, "file handles"), (3, "files")):
+        middle, end = (max(row[column] for row in part) for part in (held[third : 2 * third], held[2 * third :]))
+        report.add(f"{name}: middle, last third", f"{middle}, {end}", end <= middle * GROWTH)
+    return report
+
+
+def visit(url: str, folder: Path, number: int, until: float, traffic: Traffic) -> None:
+    """One visitor: a clip of a length and a mask of a place of their own, again and again."""
+    length, mask = 6 + number, np.zeros(SIZE, np.uint8)
+    row, column = 6 + 12 * (number // 5 % 5), 6 + 18 * (number % 5)
+    mask[row : row + 12, column : column + 14] = 1 + number
+    clip = write_clip(folder / f"{number}.mp4", [coloured(mask, number)] * length)
+    write_mask(folder / f"{number}.png", mask)
+    try:
+        client = Client(url, verbose=False, download_files=str(folder / f"answers-{number}"))
+    except Exception as error:
+        traffic.faults.append(f"visitor {number}: no client: {error}")
+        return
+    while time.monotonic() < until:
+        try:
+            files = client.predict(
+                handle_file(clip), handle_file(folder / f"{number}.png"), short_side=48, radius=2, api_name="/segment"
+            )
+        except AppError as error:
+            full = "queue" in str(error).lower() and "full" in str(error).lower()
+            traffic.ends["queue full" if full else "error"] += 1
+            if not full:
+                traffic.faults.append(f"visitor {number}: {error}")
+            time.sleep(1)
+            continue
+        except Exception as error:
+            traffic.ends["error"] += 1
+            traffic.faults.append(f"visitor {number}: {type(error).__name__}: {error}")
+            time.sleep(1)
+            continue
+        (archive,) = (path for path in files if path.endswith("masks.zip"))
+        with zipfile.ZipFile(archive) as zipped:
+            with zipped.open("masks/00000.png") as file, Image.open(file) as first:
+                own = np.array_equal(np.asarray(first), mask)
+            right = own and len(zipped.namelist()) == length
+        traffic.ends["right" if right else "mixed up"] += 1
+        if not right:
+            traffic.faults.append(f"visitor {number}: somebody else's masks")
+    client.close()
+
+
+def coloured(mask: Picture, number: int) -> Picture:
+    """A frame with a textured object where the mask is."""
+    rng = np.random.default_rng(number)
+    frame = rng.integers(60, 120, (*SIZE, 3)).astype(np.uint8)
+    frame[mask > 0] = (220, 40, 10 * number)
+    return frame
+
+
+def look(url: str, until: float, traffic: Traffic) -> None:
+    """Asks for the page every second, as a newcomer does."""
+    while time.monotonic() < until:
+        began = time.monotonic()
+        with urllib.request.urlopen(url, timeout=30) as page:
+            page.read()
+        traffic.first_answers.append(time.monotonic() - began)
+        time.sleep(1)
+
+
+def memory_of(pid: int) -> int:
+    """Memory that a process holds [MB]."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) // 1024
+
+
+def handles_of(pid: int) -> int:
+    """Files and sockets that a process holds."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def files_in(folder: Path) -> int:
+    """Files under a folder, while others come and go."""
+    return sum(len(names) for _, _, names in os.walk(folder))
+
+
+def soak_long(options: argparse.Namespace) -> Report:
+    """A long clip, and one that is left half-way."""
+    report = Report("long")
+    settings = Settings(short_side=48, flow="dis", radius=3)
+    encoder = load_encoder("patch")
+    with tempfile.TemporaryDirectory() as folder:
+        clip = made_up_clip(Path(folder) / "clip.mp4", 96, 25 * 60 * options.clip_minutes)
+        mask = made_up_mask((96, 170), 2)
+        run = segment_video(clip, {0: mask}, Path(folder) / "out", settings, encoder=encoder)
+        memory, rate = [], 0.0
+        for update in run:
+            memory.append(memory_of(os.getpid()))
+            rate = update.fps
+        document = json.loads((Path(folder) / "out/receipt.json").read_text())
+        early, late = memory[len(memory) // 10], max(memory[len(memory) // 10 :])
+        frames = f"{document['masks_written']} of {document['frames_in_clip']}"
+        report.add("frames", frames, document["end"] == "complete")
+        report.add("frames a second", f"{rate:.1f}", True)
+        report.add("memory at a tenth, at most after [MB]", f"{early}, {late}", late <= early * GROWTH)
+        run = segment_video(clip, {0: mask}, Path(folder) / "left", settings, encoder=encoder)
+        for _ in range(50):
+            next(run)
+        handles = handles_of(os.getpid())
+        run.close()
+        parts = list((Path(folder) / "left").glob(".*.part"))
+        report.add("left half-way: handles before, after", f"{handles}, {handles_of(os.getpid())}", not parts)
+    return report
+
+
+SOAKS = {"fuzz": soak_fuzz, "load": soak_load, "long": soak_long}
+
+
+def main() -> int:
+    """Runs what is asked for; the exit code is 1 where something is not as it should be."""
+    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
+    parser.add_argument("which", nargs="*", choices=[*SOAKS, []], help="all, if none is named")
+    parser.add_argument("--cases", type=int, default=2000, help="of fuzz (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
+    parser.add_argument("--visitors", type=int, default=20, help="of load (%(default)s)")
+    parser.add_argument("--clip-minutes", type=int, default=20, help="of long (%(default)s)")
+    options = parser.parse_args()
+    reports = [SOAKS[name](options) for name in options.which or SOAKS]
+    print("| what | measured | | |\n|---|---|---|---|")
+    for report in reports:
+        for name, value, good in report.rows:
+            print(f"| {report.what} | {name} | {value} | {'ok' if good else '**not ok**'} |")
+    return 0 if all(good for report in reports for _, _, good in report.rows) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
