@@ -25,7 +25,7 @@ from webapp.mask_editing import (
 )
 from webapp.results_view import LOOK, PRODUCTS, jump, look_at, make
 from webapp.run_handler import ask_to_stop, forecast, run
-from webapp.session import KEEP_SECONDS, MAX_FRAMES, MAX_UPLOAD, close_all, close_visit
+from webapp.session import KEEP_SECONDS, MAX_FRAMES, MAX_UPLOAD, close_all, close_session
 from webapp.settings_controls import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, VOTES, as_chosen
 
 # The frame sets the size; where one of its sides is below the canvas's, gradio 6.31 lays layers off centre.
@@ -91,7 +91,7 @@ def build() -> gr.Blocks:
         delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),
         fill_width=False,
     ) as page:
-        visit = gr.State({}, time_to_live=KEEP_SECONDS, delete_callback=close_visit)
+        session = gr.State({}, time_to_live=KEEP_SECONDS, delete_callback=close_session)
         gr.Markdown(
             "# Follow objects through a video\nPaint them once; get the overlaid clip and one mask per frame. The "
             "model was trained without a single label."
@@ -286,55 +286,59 @@ def build() -> gr.Blocks:
             api = gr.Button("segment")
 
         shown = [group, video, files, slider, viewer, checks, *codes, produced]
-        new = [visit, editor, empty, status, start, at, given, part, first_frame, last_frame, *shown]
+        new = [session, editor, empty, status, start, at, given, part, first_frame, last_frame, *shown]
         controls = [size, flow, memory, features, edges, votes, top_k, radius]
         changes = [
-            clip.input(open_clip, [clip, visit], new, api_visibility="private"),
-            clip.stop_recording(open_clip, [clip, visit], new, api_visibility="private"),
-            clip.clear(open_clip, [clip, visit], new, api_visibility="private"),
-            take.click(take_part, [clip, visit, first_frame, last_frame], new, api_visibility="private"),
+            clip.input(open_clip, [clip, session], new, api_visibility="private"),
+            clip.stop_recording(open_clip, [clip, session], new, api_visibility="private"),
+            clip.clear(open_clip, [clip, session], new, api_visibility="private"),
+            take.click(take_part, [clip, session, first_frame, last_frame], new, api_visibility="private"),
         ]
         for button, path in zip(examples, sorted(EXAMPLES.glob("*.mp4")), strict=True):
             name = gr.State(path.stem)
-            changes.append(button.click(open_example, [name, visit], [clip, *new], api_visibility="private"))
-        asked = {"inputs": [visit, *controls], "outputs": expected, "show_progress": "hidden"}
+            changes.append(button.click(open_example, [name, session], [clip, *new], api_visibility="private"))
+        asked = {"inputs": [session, *controls], "outputs": expected, "show_progress": "hidden"}
         for change in changes:
             change.then(forecast, **asked, api_visibility="private")
         altered = [size.change, flow.change, memory.change, features.change, top_k.release, radius.release]
         gr.on(altered, forecast, **asked, api_visibility="private")
-        moved, taken = [visit, editor, at, given], [editor, status, given]
+        moved, taken = [session, editor, at, given], [editor, status, given]
         changes += [
-            editor.clear(clear_frame, visit, [editor, given], api_visibility="private"),
-            at.release(go_to, [visit, editor, at], moved, api_visibility="private"),
-            fix.click(go_to, [visit, editor, slider], moved, api_visibility="private"),
-            given.select(go_to_given, [visit, editor], moved, api_visibility="private"),
-            mask_file.upload(take_mask_file, [visit, editor, mask_file], taken, api_visibility="private"),
-            box.click(fill_box, [visit, editor, number, *corners], taken, api_visibility="private"),
+            editor.clear(clear_frame, session, [editor, given], api_visibility="private"),
+            at.release(go_to, [session, editor, at], moved, api_visibility="private"),
+            fix.click(go_to, [session, editor, slider], moved, api_visibility="private"),
+            given.select(go_to_given, [session, editor], moved, api_visibility="private"),
+            mask_file.upload(take_mask_file, [session, editor, mask_file], taken, api_visibility="private"),
+            box.click(fill_box, [session, editor, number, *corners], taken, api_visibility="private"),
             project_file.upload(
                 take_project_file,
-                [visit, editor, project_file],
+                [session, editor, project_file],
                 [status, editor, given, *controls],
                 api_visibility="private",
             ),
         ]
         for change in changes:
-            change.then(lay_strokes, visit, editor, js=WHEN_LOADED, show_progress="hidden", api_visibility="private")
+            change.then(lay_strokes, session, editor, js=WHEN_LOADED, show_progress="hidden", api_visibility="private")
         page.load(None, js=KEEP_PROMISE)
-        given.submit(rename, visit, None, show_progress="hidden", api_visibility="private")
+        given.submit(rename, session, None, show_progress="hidden", api_visibility="private")
         for button, settings in zip(presets, PRESETS.values(), strict=True):
             button.click(partial(as_chosen, settings), None, controls, api_visibility="private")
         start.click(
             run,
-            [visit, editor, opacity, parts, *controls],
+            [session, editor, opacity, parts, *controls],
             [preview, status, given, start, stop, *shown],
             concurrency_limit=1,
             concurrency_id="gpu",
             api_visibility="private",
         )
-        stop.click(ask_to_stop, visit, None, queue=False, api_visibility="private")
-        slider.input(look_at, [visit, slider, opacity, parts], viewer, show_progress="hidden", api_visibility="private")
-        checks.select(jump, [visit, opacity, parts], [slider, viewer], show_progress="hidden", api_visibility="private")
-        prepare.click(make, [visit, product], [produced, status], api_visibility="private")
+        stop.click(ask_to_stop, session, None, queue=False, api_visibility="private")
+        slider.input(
+            look_at, [session, slider, opacity, parts], viewer, show_progress="hidden", api_visibility="private"
+        )
+        checks.select(
+            jump, [session, opacity, parts], [slider, viewer], show_progress="hidden", api_visibility="private"
+        )
+        prepare.click(make, [session, product], [produced, status], api_visibility="private")
         api.click(segment, api_inputs, api_files, api_name="segment", concurrency_limit=1, concurrency_id="gpu")
     return page
 

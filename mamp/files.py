@@ -22,8 +22,8 @@ class ResourceError(ValueError):
     """The machine has run out of disk or memory; its text is one sentence for the user."""
 
 
-def shortage(error: Exception) -> ResourceError | None:
-    """What an error says of the machine, if it is one of those that tell of a shortage."""
+def as_resource_error(error: Exception) -> ResourceError | None:
+    """What an error says of the machine, if it is one of those that tell of a as_resource_error."""
     if isinstance(error, torch.OutOfMemoryError):
         return ResourceError("The GPU has too little memory for this; choose a smaller processing size.")
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
@@ -46,7 +46,7 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Another name to write a file under: it gets its own when it is whole, and is gone if it does not get so far."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -56,7 +56,7 @@ def whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Writes a text file whole or not at all, also where several processes write the same one."""
-    with whole(path) as partial:
+    with atomic_path(path) as partial:
         partial.write_text(text)

@@ -13,7 +13,7 @@ import torch
 Item = TypeVar("Item")
 
 
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Comes by the next item, in a thread of its own, while the one before it is used.
 
     Reading, computing and writing take turns without it; with it the slowest of them sets the pace, for one item more of
@@ -38,7 +38,7 @@ class Ahead(Generic[Item]):
         self._coming = self._thread.submit(next, self._source, self._end)
         return item  # type: ignore[return-value]
 
-    def __enter__(self) -> Ahead[Item]:
+    def __enter__(self) -> Prefetcher[Item]:
         return self
 
     def __exit__(
@@ -47,14 +47,14 @@ class Ahead(Generic[Item]):
         self._thread.shutdown()
 
 
-def pays(device: torch.device) -> bool:
+def should_prefetch(device: torch.device) -> bool:
     """Whether what computes on a device leaves the CPU to other work: threads that share its cores slow each other down."""
     return device.type != "cpu"
 
 
-def in_threads(items: Iterable[Item], device: torch.device) -> AbstractContextManager[Iterator[Item]]:
-    """``Ahead`` where that pays beside what computes on ``device``; else each item when it is asked for."""
-    return Ahead(items) if pays(device) else nullcontext(iter(items))
+def prefetched(items: Iterable[Item], device: torch.device) -> AbstractContextManager[Iterator[Item]]:
+    """``Prefetcher`` where that pays beside what computes on ``device``; else each item when it is asked for."""
+    return Prefetcher(items) if should_prefetch(device) else nullcontext(iter(items))
 
 
 def with_next(items: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:

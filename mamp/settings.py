@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
 from mamp.model.encoder import EncoderFunction, load_encoder
 from mamp.propagation.memory_bank import SHORT_TERM
-from mamp.tracker import EDGES, MOTIONS, MaskTracker
+from mamp.tracker import MOTIONS, UPSAMPLINGS, MaskTracker
 
 FLOWS = ("dis", "raft", "none")
 
@@ -26,9 +26,9 @@ class Settings:
     short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
     flow: str = "dis"  # one of FLOWS
     motion: str = "chained"  # one of MOTIONS
-    edges: str = "image"  # one of EDGES
-    discriminant: float = 0.2  # a share of likeness; 0 for none
-    adjustment: float = 0.1  # an exponent; 0 for none
+    upsampling: str = "guided"  # one of UPSAMPLINGS
+    discriminant_weight: float = 0.2  # a share of likeness; 0 for none
+    logit_adjustment: float = 0.1  # an exponent; 0 for none
     device: str = "auto"
     top_k: int | None = 9
     radius: int = 12  # [cells]
@@ -58,13 +58,13 @@ class Settings:
 
     def tracker(self, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
         """A tracker at its first frame."""
-        return MaskTracker(encoder, flow=flow, **self.of_tracker())
+        return MaskTracker(encoder, flow=flow, **self.tracker_kwargs())
 
-    def of_tracker(self) -> dict[str, Any]:
+    def tracker_kwargs(self) -> dict[str, Any]:
         """Those of the settings that are keywords of ``MaskTracker``."""
         return {name: getattr(self, name) for name in _OF_TRACKER}
 
-    def soon_full(self) -> tuple[Settings, int]:
+    def with_short_warmup(self) -> tuple[Settings, int]:
         """Settings that cost as much a frame, to measure by: as many references, and the frame at which all are there."""
         first = tuple(range(len(self.long_term)))
         return replace(self, long_term=first), len(first) + max(self.short_term, default=0)
@@ -75,7 +75,16 @@ class Settings:
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-_OF_TRACKER = ("radius", "top_k", "long_term", "short_term", "motion", "edges", "discriminant", "adjustment")
+_OF_TRACKER = (
+    "radius",
+    "top_k",
+    "long_term",
+    "short_term",
+    "motion",
+    "upsampling",
+    "discriminant_weight",
+    "logit_adjustment",
+)
 
 
 def resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -109,19 +118,22 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
         help="flow by frame, or by reference (%(default)s)",
     )
     parser.add_argument(
-        "--edges", choices=EDGES, default=usual.edges, help="of objects: as in the image, or as voted (%(default)s)"
+        "--upsampling",
+        choices=UPSAMPLINGS,
+        default=usual.upsampling,
+        help="of scores: along image edges, or bilinear (%(default)s)",
     )
     parser.add_argument(
-        "--discriminant",
+        "--discriminant-weight",
         type=float,
-        default=usual.discriminant,
+        default=usual.discriminant_weight,
         metavar="S",
         help="what tells the objects apart counts more by this; 0: as in the paper (%(default)s)",
     )
     parser.add_argument(
-        "--adjustment",
+        "--logit-adjustment",
         type=float,
-        default=usual.adjustment,
+        default=usual.logit_adjustment,
         metavar="S",
         help="small objects count more by this; 0: as in the paper (%(default)s)",
     )

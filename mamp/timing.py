@@ -12,7 +12,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-class Clock:
+class StageTimer:
     """Seconds by stage. Threads may share it; what they do at the same time counts for each of them."""
 
     def __init__(self) -> None:

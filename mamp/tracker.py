@@ -10,24 +10,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.flow.optical_flow import FlowFunction, dis_flow, fetch
-from mamp.masks.mask_io import correct_mask, resize_mask
+from mamp.flow.optical_flow import FlowFunction, dis_flow, gather_by_flow
+from mamp.masks.mask_io import merge_input_mask, resize_mask
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride, to_cells
-from mamp.propagation.cell_features import colour_cues, motion_cue
-from mamp.propagation.memory_bank import LONG_TERM, SHORT_TERM, Memory, MemoryBank, frames_in_memory
-from mamp.propagation.memory_readout import Reference, Vote
-from mamp.propagation.object_discriminant import moments
-from mamp.propagation.redetection import Search
-from mamp.propagation.reference_motion import Motion
-from mamp.propagation.upsampling import Edges, ImageEdges, VotedEdges, decide, margins
+from mamp.propagation.cell_features import color_features, independent_motion
+from mamp.propagation.memory_bank import LONG_TERM, SHORT_TERM, MemoryBank, MemoryFrame, frames_to_keep
+from mamp.propagation.memory_readout import MemoryReader, Reference
+from mamp.propagation.object_discriminant import class_statistics
+from mamp.propagation.redetection import Redetector
+from mamp.propagation.reference_motion import ReferenceMotion
+from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 MOTIONS = ("chained", "direct")
-EDGES = ("image", "votes")
+UPSAMPLINGS = ("guided", "bilinear")
 
 
 class MaskTracker:
@@ -77,30 +77,32 @@ class MaskTracker:
         short_term: Sequence[int] = SHORT_TERM,
         flow: FlowFunction | None = dis_flow,
         motion: str = "chained",
-        edges: str = "image",
-        discriminant: float = 0.0,
-        adjustment: float = 0.0,
+        upsampling: str = "guided",
+        discriminant_weight: float = 0.0,
+        logit_adjustment: float = 0.0,
         device: str | torch.device | None = None,
     ) -> None:
         if any(frame < 0 for frame in long_term) or any(age < 1 for age in short_term):
             raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
         if motion not in MOTIONS:
             raise ValueError(f"motion must be one of {', '.join(MOTIONS)}, not {motion}")
-        if edges not in EDGES:
-            raise ValueError(f"edges must be one of {', '.join(EDGES)}, not {edges}")
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling}")
         self.encoder = encoder
         self.radius = radius
         self.chained = flow is not None and motion == "chained"
-        self.edges = edges
-        self.discriminant = discriminant
+        self.upsampling = upsampling
+        self.discriminant_weight = discriminant_weight
         self.device = torch.device(device or device_of(encoder))
-        self._vote = Vote(radius=radius, top_k=top_k, discriminant=discriminant, adjustment=adjustment)
-        self._search = Search(self._vote)
+        self._vote = MemoryReader(
+            radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
+        )
+        self._search = Redetector(self._vote)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
-        self._motion: Motion | None = None
+        self._motion: ReferenceMotion | None = None
         if flow is not None:
             recent = max(self._short_term, default=0)
-            self._motion = Motion(flow, chained=self.chained, recent=recent, device=self.device)
+            self._motion = ReferenceMotion(flow, chained=self.chained, recent=recent, device=self.device)
         self.reset()
 
     @property
@@ -124,8 +126,8 @@ class MaskTracker:
         frame: Frame,
         mask: Mask | None = None,
         *,
-        size: tuple[int, int] | None = None,
-        coming: Frame | None = None,
+        output_size: tuple[int, int] | None = None,
+        next_frame: Frame | None = None,
     ) -> Mask:
         """Takes the next frame and says where the objects are.
 
@@ -133,10 +135,10 @@ class MaskTracker:
             frame: RGB (H, W, 3) uint8, the size of the frames before it.
             mask: Label map (H, W) uint8, 0 = background. Needed with the first frame. With a later one it adds or
                 corrects objects: it says all of where the objects it names are, and nothing of the others.
-            size: The (H, W) at which the answer is wanted, if not the frame's. The scores are interpolated, so edges
-                come out smoother than those of an enlarged mask.
-            coming: The frame of the next step, where it is known: on a GPU its motion is looked for meanwhile, in another
-                thread.
+            output_size: The (H, W) of the answer, if not the frame's. The scores are interpolated, so edges come
+                out smoother than those of an enlarged mask.
+            next_frame: The frame of the next step, where it is known: on a GPU its motion is computed meanwhile, in
+                another thread.
 
         Returns:
             Label map (H, W) uint8.
@@ -149,41 +151,43 @@ class MaskTracker:
         if self._t == 0 and (mask is None or not mask.any()):
             raise ValueError("the first frame needs a mask that names at least one object")
         processed = (frame.shape[0], frame.shape[1])
-        wanted = size or processed
-        self._follow(frame)
-        if coming is not None and self._motion is not None:
-            self._motion.look_ahead(self._t, frame, coming, self._bank)
+        wanted = output_size or processed
+        self._update_motion(frame)
+        if next_frame is not None and self._motion is not None:
+            self._motion.look_ahead(self._t, frame, next_frame, self._bank)
         key, colours = self._encode(frame)
         if self._t == 0:
             assert mask is not None
             answer = resize_mask(mask, wanted)
             self.confidence = {}
         else:
-            cues = self._cues(colours, self._carried(colours))
+            cues = self._auxiliary_features(colours, self._warped_previous_mask(colours))
             scores = self._match(frame, key.float(), cues)
             # Over a cut what is found may be another's.
-            self.confidence = {n: sure * (1 - self._search.cut) for n, sure in margins(scores, self._labels).items()}
+            self.confidence = {
+                n: sure * (1 - self._search.cut) for n, sure in label_margins(scores, self._labels).items()
+            }
             answer = self._decide(scores, frame, wanted)
             if mask is not None:
-                answer = correct_mask(answer, resize_mask(mask, wanted))
+                answer = merge_input_mask(answer, resize_mask(mask, wanted))
         if mask is not None:
             self._learn_labels(mask)
             self.confidence |= {int(label): 1.0 for label in np.unique(mask) if label}
         # What a run that goes on from its answers recalls.
         value = self._value(resize_mask(answer, processed))
-        cues = self._cues(colours, value > 0)
-        memory = Memory(image=frame, key=key, cues=cues, value=value, given=mask is not None)
+        cues = self._auxiliary_features(colours, value > 0)
+        memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=mask is not None)
         if mask is not None and self._t > 0:
-            self._tell_earlier_frames(self._with_moments(replace(memory, value=self._value(mask))))
-        self._bank.add(self._t, self._with_moments(memory))
+            self._backpropagate_correction(self._with_statistics(replace(memory, value=self._value(mask))))
+        self._bank.add(self._t, self._with_statistics(memory))
         self._t += 1
         return answer
 
     @torch.inference_mode()
-    def recall(self, t: int, frame: Frame, mask: Mask | None, *, given: bool = False) -> None:
+    def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, given: bool = False) -> None:
         """Takes a frame whose mask is known, unseen: to go on in the middle of a clip that was tracked before.
 
-        Recall, in order, the frames that ``frames_to_recall`` names; then ``step`` goes on with frame ``t`` + 1. Where
+        Recall, in order, the frames that ``frames_to_restore`` names; then ``step`` goes on with frame ``t`` + 1. Where
         motion is ``chained``, the frames between them must come too, from frame 0 on, without a mask.
 
         Args:
@@ -196,19 +200,19 @@ class MaskTracker:
             ValueError: As ``step``.
         """
         self._check(frame, mask)
-        self._follow(frame)
+        self._update_motion(frame)
         self._t = t + 1
         if mask is None:
             return
         self._learn_labels(mask)
         key, colours = self._encode(frame)
         value = self._value(mask)
-        cues = self._cues(colours, value > 0)
-        self._bank.add(t, self._with_moments(Memory(image=frame, key=key, cues=cues, value=value, given=given)))
+        cues = self._auxiliary_features(colours, value > 0)
+        self._bank.add(t, self._with_statistics(MemoryFrame(image=frame, key=key, cues=cues, value=value, given=given)))
 
-    def frames_to_recall(self, t: int, given: Collection[int] = ()) -> list[int]:
+    def frames_to_restore(self, t: int, given: Collection[int] = ()) -> list[int]:
         """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
-        return frames_in_memory(t, long_term=self._long_term, short_term=self._short_term, given=given)
+        return frames_to_keep(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
     def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
         """Follows objects through a whole clip.
@@ -250,24 +254,24 @@ class MaskTracker:
         answers = [self.step(frame, mask if age == 0 else None) for age, frame in enumerate(reversed(frames))]
         return answers[:0:-1]
 
-    def _follow(self, frame: Frame) -> None:
+    def _update_motion(self, frame: Frame) -> None:
         """Follows the motion of the frame that comes back to the frames in memory."""
         if self._motion is None:
             return
         self._motion.follow(self._t, frame, self._bank)
         first = self._bank.all().get(0)
-        if self.chained and self.discriminant and self._t == 1 and first is not None:
+        if self.chained and self.discriminant_weight and self._t == 1 and first is not None:
             came = self._motion.of_first(frame, first)
-            cues = torch.cat((first.cues[:-1], motion_cue(came, first.value > 0)))
-            self._bank.replace(0, self._with_moments(replace(first, cues=cues)))
+            cues = torch.cat((first.cues[:-1], independent_motion(came, first.value > 0)))
+            self._bank.replace(0, self._with_statistics(replace(first, cues=cues)))
 
     @property
-    def _came(self) -> Tensor | None:
+    def _flow_to_previous(self) -> Tensor | None:
         """Displacement of the newest frame to the one before it (2, h, w) [cells], where that is followed."""
         return None if self._motion is None else self._motion.came
 
     @property
-    def _before(self) -> Memory | None:
+    def _previous_memory(self) -> MemoryFrame | None:
         """The frame before the newest one, if it is kept."""
         return self._bank.all().get(self._t - 1)
 
@@ -288,23 +292,27 @@ class MaskTracker:
         lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
             key = self.encoder(lab[None])[0]
-        return key, colour_cues(lab) if self.discriminant else key[:0].float()
+        return key, color_features(lab) if self.discriminant_weight else key[:0].float()
 
-    def _cues(self, colours: Tensor, objects: Tensor) -> Tensor:
+    def _auxiliary_features(self, colours: Tensor, objects: Tensor) -> Tensor:
         """What cells are told apart by beside their features (D, h, w); ``objects`` (h, w) bool."""
-        if not self.discriminant:
+        if not self.discriminant_weight:
             return colours
-        own = colours.new_zeros(1, *colours.shape[1:]) if self._came is None else motion_cue(self._came, objects)
+        own = (
+            colours.new_zeros(1, *colours.shape[1:])
+            if self._flow_to_previous is None
+            else independent_motion(self._flow_to_previous, objects)
+        )
         return torch.cat((colours, own))
 
-    def _carried(self, colours: Tensor) -> Tensor:
+    def _warped_previous_mask(self, colours: Tensor) -> Tensor:
         """Where motion alone would lay the objects of the frame before, if it is kept (h, w) bool."""
-        before = self._before
-        if before is None or self._came is None:
+        before = self._previous_memory
+        if before is None or self._flow_to_previous is None:
             return colours.new_zeros(colours.shape[1:], dtype=torch.bool)
-        return fetch(self._came.round(), before.value[None])[0][0][0] > 0
+        return gather_by_flow(self._flow_to_previous.round(), before.value[None])[0][0][0] > 0
 
-    def _tell_earlier_frames(self, given: Memory) -> None:
+    def _backpropagate_correction(self, given: MemoryFrame) -> None:
         """Carries a given mask back to the frames in memory.
 
         They were labelled before it was known; all of them together would outvote it at the next frame. In frames of the
@@ -319,13 +327,15 @@ class MaskTracker:
             found = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, given.value) & (t >= recent)
             value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
-            self._bank.replace(t, self._with_moments(replace(memory, value=value)))
+            self._bank.replace(t, self._with_statistics(replace(memory, value=value)))
 
-    def _with_moments(self, memory: Memory) -> Memory:
+    def _with_statistics(self, memory: MemoryFrame) -> MemoryFrame:
         """A memory with what it now tells of its labels, where that is asked for."""
-        if not self.discriminant:
+        if not self.discriminant_weight:
             return memory
-        return replace(memory, moments=moments(memory.key, memory.cues, memory.value, radius=self.radius))
+        return replace(
+            memory, class_statistics=class_statistics(memory.key, memory.cues, memory.value, radius=self.radius)
+        )
 
     def _value(self, mask: Mask) -> Tensor:
         return to_cells(self._tensor(mask))
@@ -338,9 +348,13 @@ class MaskTracker:
         asked = self._asked(frame, key, self._t, self._bank.references(self._t))
         query = self._vote.query(key, cues, asked, self._labels)
         scores = self._vote(query)
-        return self._search(scores, query, before=self._before, came=self._came) if self.discriminant else scores
+        return (
+            self._search(scores, query, before=self._previous_memory, came=self._flow_to_previous)
+            if self.discriminant_weight
+            else scores
+        )
 
-    def _asked(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, Memory]) -> list[Reference]:
+    def _asked(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, MemoryFrame]) -> list[Reference]:
         """References as frame ``t`` asks them."""
         early = max(self._long_term, default=0)
         asked = []
@@ -355,10 +369,10 @@ class MaskTracker:
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W)."""
         processed = (frame.shape[0], frame.shape[1])
-        edges: Edges = VotedEdges(processed, size)
-        if self.edges == "image":
-            edges = ImageEdges(self._tensor(frame).permute(2, 0, 1) / 255, size)
-        return np.asarray(decide(scores, self._labels, edges).cpu().numpy(), np.uint8)
+        edges: ScoreUpsampler = BilinearUpsampler(processed, size)
+        if self.upsampling == "guided":
+            edges = GuidedUpsampler(self._tensor(frame).permute(2, 0, 1) / 255, size)
+        return np.asarray(argmax_labels(scores, self._labels, edges).cpu().numpy(), np.uint8)
 
 
 def _by(shape: Sequence[int]) -> str:

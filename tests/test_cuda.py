@@ -12,10 +12,10 @@ import torch
 from mamp import Settings, load_encoder, read_mask, segment_video
 from mamp.__main__ import main
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
-from mamp.propagation.object_discriminant import Discriminants, moments
+from mamp.propagation.object_discriminant import Discriminants, class_statistics
 from mamp.runs.results import Result
 from mamp.tracker import Frame
-from mamp.video.synthetic import made_up_clip, made_up_frames, made_up_mask
+from mamp.video.synthetic import synthetic_clip, synthetic_frames, synthetic_mask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 
@@ -29,7 +29,7 @@ def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
 def follow(device: str, objects: int, frames: int = 24) -> list[Frame]:
     settings = Settings(device=device)
     tracker = settings.tracker(settings.encoder(), settings.flow_function())
-    return list(tracker.track(made_up_frames(SIZE, frames), {0: made_up_mask(SIZE, objects)}))
+    return list(tracker.track(synthetic_frames(SIZE, frames), {0: synthetic_mask(SIZE, objects)}))
 
 
 @pytest.mark.parametrize("top_k", [1, 9, None])
@@ -58,7 +58,7 @@ def test_sides_are_those_of_the_cpu() -> None:
 
     def sides(device: str) -> torch.Tensor:
         at = [tensor.to(device) for tensor in (key, cues, value)]
-        told = moments(*at, radius=6)
+        told = class_statistics(*at, radius=6)
         return Discriminants([told], [0, 1, 2], strength=0.2).sides(*at[:2]).cpu()
 
     torch.testing.assert_close(sides("cuda"), sides("cpu"), atol=1e-3, rtol=1e-3)
@@ -89,8 +89,8 @@ def test_a_gpu_short_of_memory_goes_on_in_smaller_blocks(monkeypatch: pytest.Mon
 
 
 def test_a_clip_through_to_its_files(tmp_path: Path) -> None:
-    clip = made_up_clip(tmp_path / "clip.mp4", SIZE[0], 12)
-    mask = made_up_mask(SIZE, 2)
+    clip = synthetic_clip(tmp_path / "clip.mp4", SIZE[0], 12)
+    mask = synthetic_mask(SIZE, 2)
 
     def masks(device: str) -> list[Frame]:
         folder = tmp_path / device
@@ -103,9 +103,20 @@ def test_a_clip_through_to_its_files(tmp_path: Path) -> None:
 
 def test_training_learns_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clips").mkdir()
-    made_up_clip(tmp_path / "clips" / "one.mp4", 120, 24)
+    synthetic_clip(tmp_path / "clips" / "one.mp4", 120, 24)
     words = ["train", str(tmp_path / "clips"), "--out", str(tmp_path / "run"), "--device", "cuda", "--batch", "4"]
-    words += ["--crop", "64", "--workers", "0", "--motion-weight", "1", "--temperature", "0.05", "--start", "patches"]
+    words += [
+        "--crop",
+        "64",
+        "--workers",
+        "0",
+        "--correspondence-weight",
+        "1",
+        "--temperature",
+        "0.05",
+        "--start",
+        "patches",
+    ]
     assert main([*words, "--samples", "40"]) == 0
     assert main([*words, "--samples", "40"]) == 0
     assert "resuming after 40 samples" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mamp.prefetch import Ahead
+from mamp.prefetch import Prefetcher
 
 
 def test_the_next_item_is_worked_on_while_the_first_is_used() -> None:
@@ -19,7 +19,7 @@ def test_the_next_item_is_worked_on_while_the_first_is_used() -> None:
         begun.set()
         yield 2
 
-    with Ahead(items()) as coming:
+    with Prefetcher(items()) as coming:
         assert next(coming) == 1
         assert begun.wait(10)
         assert list(coming) == [2]
@@ -30,7 +30,7 @@ def test_an_error_comes_in_its_place() -> None:
         yield 1
         raise ValueError("no more")
 
-    with Ahead(items()) as coming:
+    with Prefetcher(items()) as coming:
         assert next(coming) == 1
         with pytest.raises(ValueError, match="no more"):
             next(coming)
@@ -45,7 +45,7 @@ def test_an_interrupt_loses_nothing() -> None:
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with Ahead(items()) as coming:
+        with Prefetcher(items()) as coming:
             main = threading.main_thread().ident
             assert main is not None
             threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()

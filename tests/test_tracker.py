@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
-from mamp.flow.optical_flow import Flow, best_motion, dis_flow
+from mamp.flow.optical_flow import Flow, dis_flow, select_motion
 from mamp.masks.mask_io import resize_mask
 from mamp.prefetch import with_next
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
@@ -93,7 +93,7 @@ def test_the_answer_comes_at_the_size_that_was_asked() -> None:
     tracker = MaskTracker(PatchEncoder())
     frames, truth = zip(*(scene(t) for t in range(3)), strict=True)
     tracker.step(frames[0], truth[0])
-    large = tracker.step(frames[1], size=(192, 256))
+    large = tracker.step(frames[1], output_size=(192, 256))
     assert large.shape == (192, 256)
     assert overlap(large[::2, ::2], truth[1]) > 0.8
 
@@ -106,8 +106,8 @@ def test_the_answer_comes_at_the_size_that_was_asked() -> None:
         {"long_term": ()},
         {"short_term": ()},
         {"flow": None},
-        {"discriminant": 0.2},
-        {"adjustment": 0.1},
+        {"discriminant_weight": 0.2},
+        {"logit_adjustment": 0.1},
     ],
 )
 def test_every_ablation_is_one_keyword(settings: dict[str, object]) -> None:
@@ -128,7 +128,7 @@ def test_wrong_calls_are_answered_in_one_sentence() -> None:
         list(tracker.track([frame, frame], {0: mask, 7: mask}))
     with pytest.raises(ValueError, match="top_k"):
         MaskTracker(PatchEncoder(), top_k=0)
-    for wrong in ({"discriminant": -0.1}, {"adjustment": float("nan")}):
+    for wrong in ({"discriminant_weight": -0.1}, {"logit_adjustment": float("nan")}):
         with pytest.raises(ValueError, match="must be 0 or more"):
             MaskTracker(PatchEncoder(), **wrong)
 
@@ -150,7 +150,7 @@ def test_confidence_is_high_on_what_is_clear_and_gone_with_the_object() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"long_term": ()}, {"short_term": ()}, {"discriminant": 0.2, "adjustment": 0.1}]
+    "settings", [{}, {"long_term": ()}, {"short_term": ()}, {"discriminant_weight": 0.2, "logit_adjustment": 0.1}]
 )
 def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(settings: dict[str, object]) -> None:
     frames, truth = zip(*(scene(t, 128, 160) for t in range(14)), strict=True)
@@ -158,20 +158,20 @@ def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(se
     whole = list(MaskTracker(PatchEncoder(), **settings).track(frames, given))  # type: ignore[arg-type]
     for at in (1, 3, 8, 12):
         tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
-        for t in tracker.frames_to_recall(at, given):
-            tracker.recall(t, frames[t], whole[t], given=t in given)
+        for t in tracker.frames_to_restore(at, given):
+            tracker.restore_frame(t, frames[t], whole[t], given=t in given)
         assert all(overlap(tracker.step(frames[t], given.get(t)), whole[t]) > 0.9 for t in range(at, 14))
 
 
 def test_a_tracker_that_recalls_no_object_finds_none() -> None:
-    tracker = MaskTracker(PatchEncoder(), discriminant=0.2, adjustment=0.1)
+    tracker = MaskTracker(PatchEncoder(), discriminant_weight=0.2, logit_adjustment=0.1)
     frame, mask = scene(0)
-    tracker.recall(0, frame, np.zeros_like(mask))
+    tracker.restore_frame(0, frame, np.zeros_like(mask))
     assert not tracker.step(frame).any() and tracker.confidence == {}
 
 
 @pytest.mark.parametrize("flow", [None, dis_flow])
-@pytest.mark.parametrize("fitted", [{}, {"discriminant": 0.2, "adjustment": 0.1}])
+@pytest.mark.parametrize("fitted", [{}, {"discriminant_weight": 0.2, "logit_adjustment": 0.1}])
 def test_masks_do_not_hang_on_the_number_of_threads(flow: Any, fitted: dict[str, float]) -> None:
     encoder = load_encoder()
     frames = [scene(t)[0] for t in range(6)]
@@ -218,7 +218,7 @@ def test_beyond_the_short_term_the_best_motion_counts_cell_by_cell() -> None:
     right[0] = 3
     left = torch.arange(30) < 15
     one, other = torch.where(left, right, wrong), torch.where(left, wrong, right)
-    found = best_motion(query, key, one, other)
+    found = select_motion(query, key, one, other)
     inside = found[:, :, 3:24]
     assert (inside == right[:, :, 3:24]).float().mean() > 0.95
     taken = []
@@ -254,7 +254,7 @@ def test_a_flow_that_can_be_quick_gives_a_second_opinion_and_a_third_from_the_fo
 def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mamp.prefetch.pays", lambda device: True)
+    monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: True)
     asked: list[tuple[bool, tuple[bytes, bytes, bool, bytes]]] = []
 
     def counted(query: Image, reference: Image, *, quick: bool = False, start: Flow | None = None) -> Flow:
@@ -269,7 +269,7 @@ def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     expected = [alone.step(frame, given.get(t)) for t, frame in enumerate(frames)]
     before = sorted(pair for _, pair in asked)
     asked.clear()
-    found = [told.step(frame, given.get(t), coming=after) for t, (frame, after) in enumerate(with_next(frames))]
+    found = [told.step(frame, given.get(t), next_frame=after) for t, (frame, after) in enumerate(with_next(frames))]
     np.testing.assert_array_equal(found, expected)
     assert sorted(pair for _, pair in asked) == before, "each flow once, and none for nothing"
     forwards = [here for here, (query, *_) in asked if query != frames[0].tobytes()]
@@ -305,8 +305,10 @@ def test_a_tracker_that_recalls_its_answers_goes_on_as_it_would_have_at_any_size
     size, settings = (171, 228), {"flow": dis_flow, "radius": 4, "top_k": 9}
     frames = [scene(t)[0] for t in range(12)]
     unbroken, resumed = (MaskTracker(PatchEncoder(), **settings) for _ in range(2))  # type: ignore[arg-type]
-    answers = [unbroken.step(frame, scene(0)[1] if t == 0 else None, size=size) for t, frame in enumerate(frames)]
-    kept = resumed.frames_to_recall(8, [0])
+    answers = [
+        unbroken.step(frame, scene(0)[1] if t == 0 else None, output_size=size) for t, frame in enumerate(frames)
+    ]
+    kept = resumed.frames_to_restore(8, [0])
     for t, frame in enumerate(frames[:8]):
-        resumed.recall(t, frame, resize_mask(answers[t], frame.shape[:2]) if t in kept else None, given=t == 0)
-    np.testing.assert_array_equal([resumed.step(frame, size=size) for frame in frames[8:]], answers[8:])
+        resumed.restore_frame(t, frame, resize_mask(answers[t], frame.shape[:2]) if t in kept else None, given=t == 0)
+    np.testing.assert_array_equal([resumed.step(frame, output_size=size) for frame in frames[8:]], answers[8:])

@@ -20,7 +20,7 @@ from PIL import Image
 from mamp.masks.mask_io import MaskError, open_mask, read_mask, write_mask
 from mamp.settings import Settings
 from mamp.video.reader import VideoError, VideoReader
-from mamp.video.synthetic import made_up_clip, made_up_mask
+from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from mamp.video.writer import VideoWriter
 from tests.conftest import scene, write_clip
 from webapp.project import Project, read_project_file
@@ -48,7 +48,7 @@ def seeds(folder: Path) -> list[Path]:
         write_clip(folder / "b.mkv", frames, codec="mpeg4", sound="aac"),
         write_clip(folder / "c.avi", frames, codec="mjpeg", pix_fmt="yuvj420p"),
         write_clip(folder / "d.mov", frames, codec="prores_ks", pix_fmt="yuv422p10le"),
-        made_up_clip(folder / "e.mp4", 64, 30),
+        synthetic_clip(folder / "e.mp4", 64, 30),
     ]
     with VideoWriter(folder / "f.webm", None, (96, 128)) as video:
         for t in range(5):
@@ -57,7 +57,7 @@ def seeds(folder: Path) -> list[Path]:
     for name in ("g.gif", "h.webp"):
         pictures[0].save(folder / name, save_all=True, append_images=pictures[1:], duration=40)
         clips.append(folder / name)
-    mask = made_up_mask((96, 128), 4)
+    mask = synthetic_mask((96, 128), 4)
     write_mask(folder / "palette.png", mask)
     Image.fromarray(mask * 60).save(folder / "grey.png")
     Image.fromarray(scene(0)[0]).save(folder / "colours.jpg", quality=60)

@@ -21,7 +21,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from mamp import Settings, load_encoder, segment_video, write_mask
-from mamp.video.synthetic import made_up_clip, made_up_mask
+from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from tests.conftest import Image as Picture
 from tests.conftest import serve_process, write_clip
 from tools.fuzz import MEMORY, PATIENCE, fuzz
@@ -73,7 +73,7 @@ def soak_load(options: argparse.Namespace) -> Report:
         (Path(folder) / "served").mkdir()
         with serve_process(Path(folder) / "served", {"MAMP_KEEP_SECONDS": "60"}) as (url, pid):
             work: list[Callable[[], None]] = [
-                lambda number=number: visit(url, Path(folder), number, until, traffic)  # type: ignore[misc]
+                lambda number=number: session(url, Path(folder), number, until, traffic)  # type: ignore[misc]
                 for number in range(options.visitors)
             ]
             threads = [threading.Thread(target=job) for job in [*work, lambda: look(url, until, traffic)]]
@@ -95,7 +95,7 @@ def soak_load(options: argparse.Namespace) -> Report:
     return report
 
 
-def visit(url: str, folder: Path, number: int, until: float, traffic: Traffic) -> None:
+def session(url: str, folder: Path, number: int, until: float, traffic: Traffic) -> None:
     """One visitor: a clip of a length and a mask of a place of their own, again and again."""
     length, mask = 6 + number, np.zeros(SIZE, np.uint8)
     row, column = 6 + 12 * (number // 5 % 5), 6 + 18 * (number % 5)
@@ -175,8 +175,8 @@ def soak_long(options: argparse.Namespace) -> Report:
     settings = Settings(short_side=48, flow="dis", radius=3)
     encoder = load_encoder("patch")
     with tempfile.TemporaryDirectory() as folder:
-        clip = made_up_clip(Path(folder) / "clip.mp4", 96, 25 * 60 * options.clip_minutes)
-        mask = made_up_mask((96, 170), 2)
+        clip = synthetic_clip(Path(folder) / "clip.mp4", 96, 25 * 60 * options.clip_minutes)
+        mask = synthetic_mask((96, 170), 2)
         run = segment_video(clip, {0: mask}, Path(folder) / "out", settings, encoder=encoder)
         memory, rate = [], 0.0
         for update in run:

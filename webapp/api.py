@@ -6,10 +6,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from mamp import Look, MaskError, Settings, VideoError, WeightsError, read_mask
+from mamp import MaskError, OverlayStyle, Settings, VideoError, WeightsError, read_mask
 from webapp.project import read_project_file
 from webapp.run_handler import follow
-from webapp.session import Visit, new_visit, project_of, reader_of
+from webapp.session import Session, new_session, project_of, reader_of
 from webapp.settings_controls import allowed
 
 
@@ -37,25 +37,25 @@ def segment(
     Returns:
         overlay.mp4, masks.zip, masks.json, objects.csv and receipt.json.
     """
-    visit: Visit = {}
+    session: Session = {}
     try:
-        visit = new_visit(video)
-        project = project_of(visit)
+        session = new_session(video)
+        project = project_of(session)
         if Path(mask).suffix == ".zip":
             file = read_project_file(mask)
             project.load(file)
             settings = allowed(file.settings)
         else:
             info = reader_of(video).info
-            if not 0 <= frame < visit["frames"]:
-                raise MaskError(f"The video has frames 0 to {visit['frames'] - 1}, and none with the number {frame}.")
+            if not 0 <= frame < session["frames"]:
+                raise MaskError(f"The video has frames 0 to {session['frames'] - 1}, and none with the number {frame}.")
             project.give(int(frame), read_mask(mask, (info.height, info.width)))
             settings = allowed(
                 Settings(short_side=int(short_side), flow=flow, top_k=int(top_k) or None, radius=int(radius))
             )
         if not project.given:
             raise MaskError("The mask names no object: every pixel is background.")
-        for _ in follow(visit, settings, Look()):
+        for _ in follow(session, settings, OverlayStyle()):
             pass
         assert project.result is not None
         return [str(path) for path in project.result.files]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mamp.masks.mask_io import OBJECT_COLOURS, objects_in, read_mask
-from mamp.masks.overlay import colour_of
+from mamp.masks.mask_io import OBJECT_COLORS, objects_in, read_mask
+from mamp.masks.overlay import color_of
 from mamp.runs.results import Result
-from webapp.review import chart, doubts
+from webapp.review import chart, frames_to_review
 
 CSS = (Path(__file__).parent / "style.css").read_text()
 
@@ -35,13 +35,13 @@ def minutes(seconds: float) -> str:
 
 def chip(label: int, words: str = "") -> str:
     """An object's colour and number, and words; these are HTML already."""
-    red, green, blue = colour_of(label)
+    red, green, blue = color_of(label)
     return f'<span class="chip"><i style="background:rgb({red},{green},{blue})"></i>{label} {words}</span>'
 
 
 def legend() -> str:
     """The brush's colours and their numbers."""
-    chips = "".join(chip(label) for label in range(1, len(OBJECT_COLOURS) + 1))
+    chips = "".join(chip(label) for label in range(1, len(OBJECT_COLORS) + 1))
     return f'<div class="legend">One colour is one object: {chips}</div>'
 
 
@@ -72,13 +72,13 @@ def given_masks(given: Mapping[int, Path], names: Mapping[int, str]) -> str:
 
 def review(result: Result, names: Mapping[int, str]) -> str:
     """The frames of a run that need a look, and its chart; buttons and clicks name frames by ``data-frame``."""
-    sightings = result.sightings
+    object_frames = result.object_frames
     width, height = result.receipt["size"]
     listed = "".join(
         f'<li><button type="button" data-frame="{doubt.frame}">Frame {doubt.frame}</button> '
         f"{chip(doubt.object, html.escape(names.get(doubt.object, '')))} {doubt.reason}</li>"
-        for doubt in doubts(sightings)
+        for doubt in frames_to_review(object_frames)
     )
     words = f'<ul class="rows" aria-label="Frames to check">{listed}</ul>' if listed else "<p>Nothing stands out.</p>"
-    drawing = chart(sightings, (height, width), names)
+    drawing = chart(object_frames, (height, width), names)
     return f'<h3>Frames most in need of a look</h3>{words}<div class="chart">{drawing}</div>'

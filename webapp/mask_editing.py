@@ -9,127 +9,131 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from mamp import OBJECT_COLOURS, MaskError
-from mamp.masks.mask_io import correct_mask, mask_in_box, mask_to_strokes, open_mask, strokes_to_mask
-from mamp.masks.overlay import colour_of
+from mamp import OBJECT_COLORS, MaskError
+from mamp.masks.mask_io import mask_in_box, mask_to_strokes, merge_input_mask, open_mask, strokes_to_mask
+from mamp.masks.overlay import color_of
 from webapp.html import given_masks, say
 from webapp.project import read_project_file, same_frame
-from webapp.session import Visit, project_of, reader_of
+from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import as_chosen
 
-HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLOURS.tolist()]
+HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLORS.tolist()]
 
 
-def shown_frame(visit: Visit) -> Any:
+def shown_frame(session: Session) -> Any:
     """The chosen frame for the editor; it comes from the server's copy, whatever the editor lost."""
-    if not visit:
+    if not session:
         return None
-    path = Path(visit["folder"]) / f"frame-{visit['at']:06d}.png"
+    path = Path(session["folder"]) / f"frame-{session['at']:06d}.png"
     if not path.exists():
-        Image.fromarray(reader_of(visit["clip"]).frame(visit["at"]).image).save(path, compress_level=1)
+        Image.fromarray(reader_of(session["clip"]).frame(session["at"]).image).save(path, compress_level=1)
     return {"background": str(path), "layers": [], "composite": None}
 
 
-def lay_strokes(visit: Visit) -> Any:
+def lay_strokes(session: Session) -> Any:
     """Paints the frame's mask, once the editor holds the frame."""
-    mask = project_of(visit).mask(visit["at"]) if visit else None
+    mask = project_of(session).mask(session["at"]) if session else None
     if mask is None:
         return gr.skip()
-    return {"background": None, "layers": [mask_to_strokes(mask, colours_for(mask))], "composite": None}
+    return {"background": None, "layers": [mask_to_strokes(mask, colors_for(mask))], "composite": None}
 
 
-def keep_strokes(visit: Visit, painted: Any) -> None:
+def keep_strokes(session: Session, painted: Any) -> None:
     """Takes over what is painted, if the editor holds the frame that it should."""
-    if not visit or not painted or not painted["layers"] or painted["background"] is None:
+    if not session or not painted or not painted["layers"] or painted["background"] is None:
         return
-    project, frame = project_of(visit), reader_of(visit["clip"]).frame(visit["at"]).image
+    project, frame = project_of(session), reader_of(session["clip"]).frame(session["at"]).image
     if same_frame(painted["background"], frame):
-        shown = project.mask(visit["at"])
-        project.paint(visit["at"], strokes_to_mask(painted["layers"][0], colours_for(shown)))
+        shown = project.mask(session["at"])
+        project.paint(session["at"], strokes_to_mask(painted["layers"][0], colors_for(shown)))
 
 
-def go_to(visit: Visit, painted: Any, index: float) -> tuple[Any, ...]:
+def go_to(session: Session, painted: Any, index: float) -> tuple[Any, ...]:
     """Takes over what is painted, and shows another frame, with its mask if it has one."""
-    if not visit:
-        return visit, gr.skip(), gr.skip(), gr.skip()
-    keep_strokes(visit, painted)
-    visit["at"] = min(max(0, int(index)), visit["frames"] - 1)
-    return visit, shown_frame(visit), gr.update(value=visit["at"]), listing(visit)
+    if not session:
+        return session, gr.skip(), gr.skip(), gr.skip()
+    keep_strokes(session, painted)
+    session["at"] = min(max(0, int(index)), session["frames"] - 1)
+    return session, shown_frame(session), gr.update(value=session["at"]), listing(session)
 
 
-def go_to_given(visit: Visit, painted: Any, event: gr.EventData) -> tuple[Any, ...]:
+def go_to_given(session: Session, painted: Any, event: gr.EventData) -> tuple[Any, ...]:
     """Shows the frame of a given mask."""
-    return go_to(visit, painted, event.frame)
+    return go_to(session, painted, event.frame)
 
 
-def rename(visit: Visit, event: gr.EventData) -> None:
+def rename(session: Session, event: gr.EventData) -> None:
     """Names an object."""
-    if visit:
-        project_of(visit).rename({int(event.object): str(event.name)})
+    if session:
+        project_of(session).rename({int(event.object): str(event.name)})
 
 
-def clear_frame(visit: Visit) -> tuple[Any, str]:
+def clear_frame(session: Session) -> tuple[Any, str]:
     """Takes the frame's mask back, and puts the frame back that the editor's bin has thrown away too."""
-    if visit:
-        project_of(visit).give(visit["at"], np.zeros((1, 1), np.uint8))
-    return shown_frame(visit), listing(visit)
+    if session:
+        project_of(session).give(session["at"], np.zeros((1, 1), np.uint8))
+    return shown_frame(session), listing(session)
 
 
-def take_mask_file(visit: Visit, painted: Any, path: str | None) -> tuple[Any, str, str]:
+def take_mask_file(session: Session, painted: Any, path: str | None) -> tuple[Any, str, str]:
     """Takes a mask file for the chosen frame."""
-    if not visit or path is None:
-        return gr.skip(), say("Choose a clip first.", bad=True), listing(visit)
-    keep_strokes(visit, painted)
-    info = reader_of(visit["clip"]).info
+    if not session or path is None:
+        return gr.skip(), say("Choose a clip first.", bad=True), listing(session)
+    keep_strokes(session, painted)
+    info = reader_of(session["clip"]).info
     try:
         found = open_mask(path, (info.height, info.width))
     except MaskError as error:
-        return gr.skip(), say(str(error), bad=True), listing(visit)
+        return gr.skip(), say(str(error), bad=True), listing(session)
     if not found.mask.any():
-        return gr.skip(), say("This mask names no object: every pixel is background.", bad=True), listing(visit)
-    project_of(visit).give(visit["at"], found.mask)
-    return shown_frame(visit), say(f"Mask taken for frame {visit['at']}: {'; '.join(found.notes)}."), listing(visit)
+        return gr.skip(), say("This mask names no object: every pixel is background.", bad=True), listing(session)
+    project_of(session).give(session["at"], found.mask)
+    return (
+        shown_frame(session),
+        say(f"Mask taken for frame {session['at']}: {'; '.join(found.notes)}."),
+        listing(session),
+    )
 
 
-def fill_box(visit: Visit, painted: Any, number: float, *corners: float) -> tuple[Any, str, str]:
+def fill_box(session: Session, painted: Any, number: float, *corners: float) -> tuple[Any, str, str]:
     """Adds the object in a box to the chosen frame's mask."""
-    if not visit:
-        return gr.skip(), say("Choose a clip first.", bad=True), listing(visit)
-    keep_strokes(visit, painted)
-    project, frame = project_of(visit), reader_of(visit["clip"]).frame(visit["at"]).image
+    if not session:
+        return gr.skip(), say("Choose a clip first.", bad=True), listing(session)
+    keep_strokes(session, painted)
+    project, frame = project_of(session), reader_of(session["clip"]).frame(session["at"]).image
     left, top, right, bottom = (int(corner or 0) for corner in corners)
     try:
         found = mask_in_box(frame, (left, top, right, bottom), int(number))
     except MaskError as error:
-        return gr.skip(), say(str(error), bad=True), listing(visit)
-    before = project.mask(visit["at"])
-    project.give(visit["at"], found if before is None else correct_mask(before, found))
+        return gr.skip(), say(str(error), bad=True), listing(session)
+    before = project.mask(session["at"])
+    project.give(session["at"], found if before is None else merge_input_mask(before, found))
     share = f"{(found > 0).mean():.1%}"
-    return shown_frame(visit), say(f"Object {int(number)} takes {share} of frame {visit['at']}."), listing(visit)
+    return shown_frame(session), say(f"Object {int(number)} takes {share} of frame {session['at']}."), listing(session)
 
 
-def take_project_file(visit: Visit, painted: Any, path: str | None) -> tuple[Any, ...]:
+def take_project_file(session: Session, painted: Any, path: str | None) -> tuple[Any, ...]:
     """Brings back masks, names and settings of a project file."""
-    keep_strokes(visit, painted)
+    keep_strokes(session, painted)
     nothing = (gr.skip(),) * 9
-    if not visit or path is None:
+    if not session or path is None:
         return say("Choose the project's clip first: it is not in the project file.", bad=True), *nothing
     try:
         file = read_project_file(path)
-        project_of(visit).load(file)
+        project_of(session).load(file)
     except MaskError as error:
         return say(str(error), bad=True), *nothing
     count = len(file.masks)
     words = f"{count} mask{'' if count == 1 else 's'} and the settings of {file.clip} are back: run."
-    return say(words), shown_frame(visit), listing(visit), *as_chosen(file.settings)
+    return say(words), shown_frame(session), listing(session), *as_chosen(file.settings)
 
 
-def listing(visit: Visit) -> str:
+def listing(session: Session) -> str:
     """The masks given."""
-    return given_masks(project_of(visit).given, project_of(visit).names) if visit else ""
+    return given_masks(project_of(session).given, project_of(session).names) if session else ""
 
 
-def colours_for(mask: Any) -> list[tuple[int, int, int]]:
+def colors_for(mask: Any) -> list[tuple[int, int, int]]:
     """The brush's colours, and those of the objects beyond them that a mask names."""
     last = max(len(HEX), 0 if mask is None else int(mask.max()))
-    return [colour_of(label) for label in range(1, last + 1)]
+    return [color_of(label) for label in range(1, last + 1)]

@@ -23,14 +23,14 @@ from mamp.masks.mask_io import MaskError, read_mask, write_mask
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result, numbered
 from mamp.settings import FLOWS, Settings
-from mamp.tracker import EDGES, MOTIONS
+from mamp.tracker import MOTIONS, UPSAMPLINGS
 from mamp.video.reader import VideoReader
 
 Image = NDArray[np.uint8]
 
 _SLIP = 3  # [pixels]; an editor that shows a mask gives it back with edges changed by less
 _OTHER = 1.0  # mean difference [0, 255] from which on two pictures are not the same frame
-_PREFIX = "mamp-visit-"
+_PREFIX = "mamp-session-"
 _LONGEST_NAME = 60
 _MAX_BYTES = 1 << 26  # of a project file, unpacked
 
@@ -86,17 +86,19 @@ def read_project_file(path: str | Path) -> ProjectFile:
 
 def _settings(document: Mapping[str, Any]) -> Settings:
     """Settings from JSON, each of its type; raises what reading raises where they are not."""
-    flow, motion, edges, top_k, weights = (document[name] for name in ("flow", "motion", "edges", "top_k", "weights"))
-    if flow not in FLOWS or motion not in MOTIONS or edges not in EDGES:
+    flow, motion, edges, top_k, weights = (
+        document[name] for name in ("flow", "motion", "upsampling", "top_k", "weights")
+    )
+    if flow not in FLOWS or motion not in MOTIONS or edges not in UPSAMPLINGS:
         raise ValueError(f"there is no flow {flow}, {motion}, or no edges {edges}")
     iterations = document.get("raft_iterations")  # older files have none
     return Settings(
         short_side=int(document["short_side"]),
         flow=flow,
         motion=motion,
-        edges=edges,
-        discriminant=float(document.get("discriminant", 0)),  # older files have none
-        adjustment=float(document.get("adjustment", 0)),
+        upsampling=edges,
+        discriminant_weight=float(document.get("discriminant_weight", 0)),  # older files have none
+        logit_adjustment=float(document.get("logit_adjustment", 0)),
         device=str(document["device"]),
         top_k=None if top_k is None else int(top_k),
         radius=int(document["radius"]),

@@ -9,12 +9,12 @@ from typing import Any
 
 import gradio as gr
 
-from mamp import Look, MaskError, VideoError, overlay
+from mamp import MaskError, OverlayStyle, VideoError, overlay
 from mamp.runs.export import export
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.html import review, say
 from webapp.project import read_project_file
-from webapp.session import Visit, project_of, reader_of
+from webapp.session import Session, project_of, reader_of
 
 LOOK = ["Outline", "Number"]
 PRODUCTS = {
@@ -25,9 +25,9 @@ PRODUCTS = {
 }
 
 
-def results(visit: Visit, opacity: float = 0.45, parts: Any = LOOK, server: str = "") -> tuple[Any, ...]:
+def results(session: Session, opacity: float = 0.45, parts: Any = LOOK, server: str = "") -> tuple[Any, ...]:
     """The results' group and what is in it: video, files, slider, viewer, review, three snippets, product."""
-    project = project_of(visit) if visit else None
+    project = project_of(session) if session else None
     if project is None or project.result is None:
         return gr.update(visible=False), *(gr.skip(),) * 9
     file = read_project_file(project.folder / "project.zip")
@@ -38,8 +38,8 @@ def results(visit: Visit, opacity: float = 0.45, parts: Any = LOOK, server: str 
         gr.update(visible=True),
         str(project.result.overlay),
         [str(path) for path in (*project.result.files, project.folder / "project.zip", *cut)],
-        gr.update(maximum=max(1, visit["frames"] - 1), value=first, interactive=True),
-        look_at(visit, first, opacity, parts),
+        gr.update(maximum=max(1, session["frames"] - 1), value=first, interactive=True),
+        look_at(session, first, opacity, parts),
         review(project.result, project.names),
         as_python(*run_as),
         as_command(*run_as),
@@ -48,36 +48,36 @@ def results(visit: Visit, opacity: float = 0.45, parts: Any = LOOK, server: str 
     )
 
 
-def look_of(opacity: float, parts: list[str]) -> Look:
+def look_of(opacity: float, parts: list[str]) -> OverlayStyle:
     """How the page's controls want objects to be laid over frames."""
-    return Look(opacity, "Outline" in parts, "Number" in parts)
+    return OverlayStyle(opacity, "Outline" in parts, "Number" in parts)
 
 
-def look_at(visit: Visit, index: float, opacity: float, parts: list[str]) -> Any:
+def look_at(session: Session, index: float, opacity: float, parts: list[str]) -> Any:
     """One frame without and with its mask laid over it."""
-    if not visit:
+    if not session:
         return None
-    mask = project_of(visit).mask(int(index))
-    frame = reader_of(visit["clip"]).frame(int(index)).image
+    mask = project_of(session).mask(int(index))
+    frame = reader_of(session["clip"]).frame(int(index)).image
     return frame, frame if mask is None else overlay(frame, mask, look_of(opacity, parts))
 
 
-def jump(visit: Visit, opacity: float, parts: list[str], event: gr.EventData) -> tuple[Any, Any]:
+def jump(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> tuple[Any, Any]:
     """Shows the frame that was clicked in the review."""
-    return event.frame, look_at(visit, event.frame, opacity, parts)
+    return event.frame, look_at(session, event.frame, opacity, parts)
 
 
-def make(visit: Visit, product: str) -> Iterator[tuple[Any, str]]:
+def make(session: Session, product: str) -> Iterator[tuple[Any, str]]:
     """Writes a product of the last run; yields it and words."""
-    result = project_of(visit).result if visit else None
+    result = project_of(session).result if session else None
     if result is None:
         yield gr.skip(), say("Run first.", bad=True)
         return
-    project_of(visit).stop_note.unlink(missing_ok=True)
+    project_of(session).stop_note.unlink(missing_ok=True)
     shown, path = 0.0, None
     try:
         for done, path in export(
-            result.folder, visit["clip"], PRODUCTS[product], should_stop=project_of(visit).stop_note.exists
+            result.folder, session["clip"], PRODUCTS[product], should_stop=project_of(session).stop_note.exists
         ):
             if time.monotonic() - shown > 1:
                 shown = time.monotonic()

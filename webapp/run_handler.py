@@ -11,16 +11,16 @@ from typing import Any
 
 import gradio as gr
 
-from mamp import Look, MaskError, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
+from mamp import MaskError, OverlayStyle, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
 from mamp.model.encoder import PATCH
-from mamp.runs.segment_video import EVERYTHING
+from mamp.runs.segment_video import OUTPUTS
 from mamp.settings import default_device
 from webapp import spaces
 from webapp.html import minutes, say
 from webapp.mask_editing import keep_strokes, listing
 from webapp.results_view import look_of, results
 from webapp.runtime_estimate import seconds_of_run
-from webapp.session import Visit, project_of, reader_of
+from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
 
 ON_LOAN = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # Spaces of other kinds have spaces too
@@ -34,47 +34,47 @@ def on_gpu(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     if not ON_LOAN:
         return work
 
-    def seconds(visit: Visit, settings: Settings, *_: object) -> int:
-        frames: int = min(visit["frames"], frames_at_once(visit, settings))
-        return math.ceil(GPU_SECONDS_TO_START + frames * gpu_seconds_a_frame(visit, settings))
+    def seconds(session: Session, settings: Settings, *_: object) -> int:
+        frames: int = min(session["frames"], frames_at_once(session, settings))
+        return math.ceil(GPU_SECONDS_TO_START + frames * gpu_seconds_a_frame(session, settings))
 
     decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=seconds)(work)
     return decorated
 
 
-def gpu_seconds_a_frame(visit: Visit, settings: Settings) -> float:
+def gpu_seconds_a_frame(session: Session, settings: Settings) -> float:
     """How long ZeroGPU is asked for, for a frame of the clip [s]: flow takes most of it, and goes by pixels."""
-    info = reader_of(visit["clip"]).info
+    info = reader_of(session["clip"]).info
     height, width = settings.processing_size((info.height, info.width))
     return GPU_SECONDS_AT_480P * max(0.2, height * width / (480 * 854))
 
 
-def frames_at_once(visit: Visit, settings: Settings) -> int:
+def frames_at_once(session: Session, settings: Settings) -> int:
     """How many frames fit into one loan: short ones are granted sooner, and what they do is kept when minutes run out."""
-    return max(1, int((GPU_SECONDS_AT_ONCE - GPU_SECONDS_TO_START) / gpu_seconds_a_frame(visit, settings)))
+    return max(1, int((GPU_SECONDS_AT_ONCE - GPU_SECONDS_TO_START) / gpu_seconds_a_frame(session, settings)))
 
 
-def forecast(visit: Visit, *chosen: Any) -> str:
+def forecast(session: Session, *chosen: Any) -> str:
     """How long a run will take here, in words; nothing where that cannot be known."""
-    if not visit:
+    if not session:
         return ""
-    info, settings = reader_of(visit["clip"]).info, settings_of(*chosen)
-    for_frames = f"for {visit['frames']} frames"
+    info, settings = reader_of(session["clip"]).info, settings_of(*chosen)
+    for_frames = f"for {session['frames']} frames"
     if ON_LOAN:  # this process has no GPU to try
-        loans = math.ceil(visit["frames"] / frames_at_once(visit, settings))
-        seconds = loans * GPU_SECONDS_TO_START + visit["frames"] * gpu_seconds_a_frame(visit, settings)
+        loans = math.ceil(session["frames"] / frames_at_once(session, settings))
+        seconds = loans * GPU_SECONDS_TO_START + session["frames"] * gpu_seconds_a_frame(session, settings)
         return (
             f'<div class="legend">At most {seconds:.0f} seconds of a GPU {for_frames}, {loans} times asked for.</div>'
         )
     try:
-        seconds = seconds_of_run(encoders[settings.weights], settings, (info.height, info.width), visit["frames"])
+        seconds = seconds_of_run(encoders[settings.weights], settings, (info.height, info.width), session["frames"])
     except (WeightsError, ValueError):
         return ""
     words = f"About {minutes(max(1, seconds))} minutes {for_frames} on this machine."
     return f'<div class="legend">{words}</div>'
 
 
-def follow(visit: Visit, settings: Settings, look: Look) -> Iterator[Update]:
+def follow(session: Session, settings: Settings, look: OverlayStyle) -> Iterator[Update]:
     """Follows the given masks through the clip, going on from the last run; what is done is kept, however it ends.
 
     On ZeroGPU the masks are made part by part, and the video of all of them without the GPU.
@@ -83,42 +83,42 @@ def follow(visit: Visit, settings: Settings, look: Look) -> Iterator[Update]:
         gr.Error: In words for the visitor.
     """
     if not ON_LOAN:
-        yield from work(visit, settings, look)
+        yield from work(session, settings, look)
         return
-    project = project_of(visit)
+    project = project_of(session)
     refused: gr.Error | None = None
     before = -1
     while refused is None and not project.stop_note.exists():
         try:
-            for update in work_on_gpu(visit, settings, look, ("masks",), frames_at_once(visit, settings)):
+            for update in work_on_gpu(session, settings, look, ("masks",), frames_at_once(session, settings)):
                 if update.result is None:
                     yield update
         except gr.Error as error:  # such as a quota that is used up
             refused = error
         done = project.result.frames if project.result else 0
-        if done in (before, visit["frames"]):
+        if done in (before, session["frames"]):
             break
         before = done
     if project.result is not None:
-        yield from work(visit, settings, look, ("video",))
+        yield from work(session, settings, look, ("video",))
     if refused is not None:
         raise refused
 
 
 def work(
-    visit: Visit,
+    session: Session,
     settings: Settings,
-    look: Look,
-    make: Collection[str] = EVERYTHING,
+    look: OverlayStyle,
+    make: Collection[str] = OUTPUTS,
     frames: int | None = None,
 ) -> Iterator[Update]:
     """One run, of no more than so many new ``frames``."""
-    project = project_of(visit)
+    project = project_of(session)
     out, former = project.new_results(), project.result
     given = project.given
     tracked = itertools.count(1)
     updates = segment_video(
-        visit["clip"],
+        session["clip"],
         given,
         out,
         settings,
@@ -149,44 +149,44 @@ work_on_gpu = on_gpu(work)
 
 
 def run(
-    request: gr.Request | None, visit: Visit, painted: Any, opacity: float, parts: list[str], *chosen: Any
+    request: gr.Request | None, session: Session, painted: Any, opacity: float, parts: list[str], *chosen: Any
 ) -> Iterator[tuple[Any, ...]]:
     """Follows what is painted; yields preview, status, masks given, buttons and results."""
     server = str(request.base_url) if request else ""
-    if not visit:
-        yield outputs(visit, words=say("Choose a clip first.", bad=True))
+    if not session:
+        yield outputs(session, words=say("Choose a clip first.", bad=True))
         return
-    keep_strokes(visit, painted)
-    if not project_of(visit).given:
-        yield outputs(visit, words=say("Paint at least one object on the frame first.", bad=True))
+    keep_strokes(session, painted)
+    if not project_of(session).given:
+        yield outputs(session, words=say("Paint at least one object on the frame first.", bad=True))
         return
-    project_of(visit).stop_note.unlink(missing_ok=True)
-    yield outputs(visit, words=say("Starting ..."), running=True)
+    project_of(session).stop_note.unlink(missing_ok=True)
+    yield outputs(session, words=say("Starting ..."), running=True)
     settings = settings_of(*chosen)
     try:
-        for update in follow(visit, settings, look_of(opacity, parts)):
+        for update in follow(session, settings, look_of(opacity, parts)):
             if update.result:
                 taken = update.result.receipt["masks_taken_over"]
                 how = "Stopped; what was done is kept" if update.result.stopped else "Done"
                 words = f"{how}: {update.result.frames} of {update.frames_total} frames, {update.fps:.1f} a second"
                 words += f"; {taken} taken over from the last run." if taken else "."
                 words += remarks(update.result.receipt)
-                project_of(visit).save(settings)
-                yield outputs(visit, words=say(words), shown=results(visit, opacity, parts, server))
+                project_of(session).save(settings)
+                yield outputs(session, words=say(words), shown=results(session, opacity, parts, server))
             elif update.preview is not None:
                 share = update.done / update.frames_total
                 words = f"Frame {update.done} of {update.frames_total}"
                 if update.seconds_left is not None:
                     words += f" · {update.fps:.1f} a second · {minutes(update.seconds_left)} left"
-                yield outputs(visit, preview=update.preview, words=say(words, share=share), running=True)
+                yield outputs(session, preview=update.preview, words=say(words, share=share), running=True)
     except gr.Error as error:  # also what ZeroGPU says of quotas
-        done = project_of(visit).result
+        done = project_of(session).result
         if done is None or not done.overlay.exists():
-            yield outputs(visit, words=say(error.message, bad=True))
+            yield outputs(session, words=say(error.message, bad=True))
             return
-        project_of(visit).save(settings)
+        project_of(session).save(settings)
         words = f"{error.message} What was done is kept; the next run goes on from there."
-        yield outputs(visit, words=say(words, bad=True), shown=results(visit, opacity, parts, server))
+        yield outputs(session, words=say(words, bad=True), shown=results(session, opacity, parts, server))
 
 
 def remarks(receipt: dict[str, Any]) -> str:
@@ -196,16 +196,16 @@ def remarks(receipt: dict[str, Any]) -> str:
 
 
 def outputs(
-    visit: Visit, *, words: str, preview: Any = None, running: bool = False, shown: tuple[Any, ...] | None = None
+    session: Session, *, words: str, preview: Any = None, running: bool = False, shown: tuple[Any, ...] | None = None
 ) -> tuple[Any, ...]:
     """One update of the page while it runs: a preview stands where results will."""
     picture = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
     buttons = gr.update(interactive=not running), gr.update(interactive=running)
     hidden = (gr.update(visible=False) if running else gr.skip(), *(gr.skip(),) * 9)
-    return picture, words, listing(visit), *buttons, *(shown or hidden)
+    return picture, words, listing(session), *buttons, *(shown or hidden)
 
 
-def ask_to_stop(visit: Visit) -> None:
+def ask_to_stop(session: Session) -> None:
     """Leaves a note that the run sees at its next frame, also from another process."""
-    if visit:
-        project_of(visit).stop_note.touch()
+    if session:
+        project_of(session).stop_note.touch()

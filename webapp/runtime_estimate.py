@@ -12,7 +12,7 @@ from threading import Lock
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction
 from mamp.settings import Settings
-from mamp.video.synthetic import made_up_frames, made_up_mask
+from mamp.video.synthetic import synthetic_frames, synthetic_mask
 from mamp.video.writer import VideoWriter
 
 _TRIAL = (144, 256)  # (H, W) of the trial's frames [pixels]
@@ -37,12 +37,12 @@ def seconds_of_run(encoder: EncoderFunction, settings: Settings, size: tuple[int
 @lru_cache(maxsize=32)
 def _trial(encoder: EncoderFunction, settings: Settings) -> tuple[float, float]:
     """Seconds for each pixel that is tracked, and for each that is drawn and written."""
-    mask = made_up_mask(_TRIAL, 1)
-    chosen, full = settings.soon_full()
+    mask = synthetic_mask(_TRIAL, 1)
+    chosen, full = settings.with_short_warmup()
     tracker = chosen.tracker(encoder, chosen.flow_function())
     tracking, drawing = [], []
     with TemporaryDirectory() as folder, VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video:
-        for t, frame in enumerate(made_up_frames(_TRIAL, full + 2)):
+        for t, frame in enumerate(synthetic_frames(_TRIAL, full + 2)):
             began = time.monotonic()
             found = tracker.step(frame, mask if t == 0 else None)
             tracking.append(time.monotonic() - began)

@@ -16,10 +16,10 @@ MAX_CLIP = 20 * MAX_FRAMES  # frames of a clip that a part may be taken of: coun
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 KEEP_SECONDS = int(os.environ.get("MAMP_KEEP_SECONDS", "3600"))
 
-Visit = dict[str, Any]  # what a visitor's state holds: paths and numbers, never frames
+Session = dict[str, Any]  # what a visitor's state holds: paths and numbers, never frames
 
 
-def new_visit(path: str, folder: Path | None = None) -> Visit:
+def new_session(path: str, folder: Path | None = None) -> Session:
     """A folder of its own for a clip.
 
     Raises:
@@ -34,10 +34,10 @@ def new_folder() -> Path:
     return new_project_folder(_root(), keep_seconds=2 * KEEP_SECONDS)
 
 
-def close_visit(visit: Visit) -> None:
+def close_session(session: Session) -> None:
     """Removes what a visitor's runs have left."""
-    if visit:
-        project_of(visit).remove()
+    if session:
+        project_of(session).remove()
 
 
 def close_all() -> None:
@@ -49,9 +49,9 @@ def _root() -> str:
     return os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
 
 
-def project_of(visit: Visit) -> Project:
+def project_of(session: Session) -> Project:
     """The visitor's folder."""
-    return Project(visit["folder"], visit["clip"])
+    return Project(session["folder"], session["clip"])
 
 
 @lru_cache(maxsize=32)

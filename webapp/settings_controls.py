@@ -30,9 +30,9 @@ FLOWS = {
     "Off": ("none", "chained"),
 }
 FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
-EDGES = {"Those of the image": "image", "As voted, as in the paper": "votes"}
+EDGES = {"Those of the image": "guided", "As voted, as in the paper": "bilinear"}
 VOTES = {
-    "Fitted to the objects": (Settings().discriminant, Settings().adjustment),
+    "Fitted to the objects": (Settings().discriminant_weight, Settings().logit_adjustment),
     "By likeness alone, as in the paper": (0.0, 0.0),
 }
 MEMORY = {
@@ -43,7 +43,14 @@ MEMORY = {
 }
 PRESETS = {
     "Usual": Settings(),
-    "Paper": Settings(motion="direct", edges="votes", top_k=36, long_term=LONG_TERM, discriminant=0.0, adjustment=0.0),
+    "Paper": Settings(
+        motion="direct",
+        upsampling="bilinear",
+        top_k=36,
+        long_term=LONG_TERM,
+        discriminant_weight=0.0,
+        logit_adjustment=0.0,
+    ),
     "Fast": Settings(short_side=192),
 }
 MAX_RADIUS = 24
@@ -83,8 +90,8 @@ def as_chosen(settings: Settings) -> tuple[Any, ...]:
         (FLOWS, flow),
         (MEMORY, memory),
         (FEATURES, settings.weights),
-        (EDGES, settings.edges),
-        (VOTES, (settings.discriminant, settings.adjustment)),
+        (EDGES, settings.upsampling),
+        (VOTES, (settings.discriminant_weight, settings.logit_adjustment)),
     ]
     names = [next((name for name, offer in offers.items() if offer == value), None) for offers, value in pairs]
     chosen = [gr.skip() if name is None else name for name in names]
@@ -97,14 +104,14 @@ def settings_of(
     """The settings that the page's controls name."""
     long_term, short_term = MEMORY[memory]
     kind, motion = FLOWS[flow]
-    discriminant, adjustment = VOTES[votes]
+    discriminant_weight, logit_adjustment = VOTES[votes]
     return Settings(
         short_side=SIZES[size],
         flow=kind,
         motion=motion,
-        edges=EDGES[edges],
-        discriminant=discriminant,
-        adjustment=adjustment,
+        upsampling=EDGES[edges],
+        discriminant_weight=discriminant_weight,
+        logit_adjustment=logit_adjustment,
         top_k=int(top_k) or None,
         radius=int(radius),
         long_term=long_term,
@@ -119,15 +126,16 @@ def allowed(settings: Settings) -> Settings:
     usual = Settings()
     memory = (settings.long_term, settings.short_term)
     long_term, short_term = memory if memory in MEMORY.values() else (usual.long_term, usual.short_term)
-    votes = (settings.discriminant, settings.adjustment)
-    discriminant, adjustment = votes if votes in VOTES.values() else (usual.discriminant, usual.adjustment)
+    votes = (settings.discriminant_weight, settings.logit_adjustment)
+    usual_votes = (usual.discriminant_weight, usual.logit_adjustment)
+    discriminant_weight, logit_adjustment = votes if votes in VOTES.values() else usual_votes
     return replace(
         settings,
         short_side=max(0, settings.short_side),
         radius=min(max(1, settings.radius), MAX_RADIUS),
         top_k=None if settings.top_k is None else max(1, settings.top_k),
-        discriminant=discriminant,
-        adjustment=adjustment,
+        discriminant_weight=discriminant_weight,
+        logit_adjustment=logit_adjustment,
         long_term=long_term,
         short_term=short_term,
         weights=PATCH if settings.weights == PATCH else WEIGHTS,

@@ -14,12 +14,12 @@ import torch.distributed as dist
 
 from mamp import distributed
 from mamp.model.encoder import STRIDE, file_sha256, has_bfloat16
-from mamp.training.trainer import Recipe, Trainer
+from mamp.training.trainer import TrainConfig, Trainer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``python -m mamp train``."""
-    paper = Recipe()
+    paper = TrainConfig()
     parser.add_argument("data", type=Path, help="folder with videos, or with folders of frames")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/train"), help="checkpoint and weights go here; resumes from it"
@@ -40,10 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", choices=("random", "patches"), default=paper.start, help="the first weights (%(default)s)"
     )
     parser.add_argument(
-        "--colour-weight", type=float, default=paper.colour_weight, help="of the paper's loss (%(default)s)"
+        "--reconstruction-weight",
+        type=float,
+        default=paper.reconstruction_weight,
+        help="of the paper's loss (%(default)s)",
     )
     parser.add_argument(
-        "--motion-weight", type=float, default=paper.motion_weight, help="of the flow's cells (%(default)s)"
+        "--correspondence-weight",
+        type=float,
+        default=paper.correspondence_weight,
+        help="of the flow's cells (%(default)s)",
     )
     parser.add_argument(
         "--jitter", type=float, default=paper.jitter, help="of the light between the frames (%(default)s)"
@@ -74,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, as the command line says; returns the exit code."""
-    names = Recipe.__dataclass_fields__
-    recipe = Recipe(**{name: value for name, value in vars(args).items() if name in names})
+    names = TrainConfig.__dataclass_fields__
+    recipe = TrainConfig(**{name: value for name, value in vars(args).items() if name in names})
     if recipe.crop % STRIDE:
         raise ValueError(f"--crop must be a multiple of {STRIDE}, not {recipe.crop}")
     device = distributed.join(args.device)

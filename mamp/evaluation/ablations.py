@@ -49,12 +49,15 @@ ABLATIONS: dict[str, dict[str, Row]] = {
         "dis": Row({"flow": "dis"}),
         **{f"raft-{steps}": Row({"flow": "raft", "raft_iterations": steps}) for steps in (2, 5, 12)},  # ours
     },
-    "alignment": {"off": Row({"edges": "votes"}, UnalignedTracker), "on": Row({"edges": "votes"})},  # Table 5, S
-    "edges": {"votes": Row({"edges": "votes"}), "image": Row()},  # ours
+    "alignment": {
+        "off": Row({"upsampling": "bilinear"}, UnalignedTracker),
+        "on": Row({"upsampling": "bilinear"}),
+    },  # Table 5, S
+    "edges": {"votes": Row({"upsampling": "bilinear"}), "image": Row()},  # ours
     "votes": {
-        "neither": Row({"discriminant": 0.0, "adjustment": 0.0}),
-        "discriminant": Row({"adjustment": 0.0}),
-        "adjustment": Row({"discriminant": 0.0}),
+        "neither": Row({"discriminant_weight": 0.0, "logit_adjustment": 0.0}),
+        "discriminant_weight": Row({"logit_adjustment": 0.0}),
+        "logit_adjustment": Row({"discriminant_weight": 0.0}),
         "both": Row(),
     },  # ours
     "topk": {**{str(k): Row({"top_k": k}) for k in (1, 9, 36)}, "all": Row({"top_k": None})},  # Table 6

@@ -21,20 +21,20 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mamp import settings
-from mamp.evaluation.reference_implementation import PaperCode
+from mamp.evaluation.reference_implementation import ReferenceImplementation
 from mamp.flow.optical_flow import Flow, FlowFunction, dis_flow
 from mamp.masks.mask_io import resize_mask
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import Encoder, EncoderFunction, device_of, has_bfloat16, load_encoder
-from mamp.prefetch import in_threads, with_next
+from mamp.prefetch import prefetched, with_next
 from mamp.propagation.alignment import pad_to_stride
-from mamp.propagation.memory_bank import Memory
-from mamp.propagation.reference_motion import Flows
-from mamp.timing import Clock
+from mamp.propagation.memory_bank import MemoryFrame
+from mamp.propagation.reference_motion import FlowPrefetcher
+from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
 from mamp.video.reader import Frame as VideoFrame
 from mamp.video.reader import VideoReader
-from mamp.video.synthetic import made_up_clip, made_up_mask
+from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from mamp.video.writer import VideoWriter
 
 Frame = NDArray[np.uint8]
@@ -52,10 +52,10 @@ STAGES = tuple(stage for chain in CHAINS.values() for stage in chain)
 _WAITING = "waiting"  # of the network for the flow
 
 
-class TimedFlows(Flows):
-    """Flows that count the seconds that are waited for them."""
+class TimedFlowPrefetcher(FlowPrefetcher):
+    """FlowPrefetcher that count the seconds that are waited for them."""
 
-    def __init__(self, flow: FlowFunction, clock: Clock) -> None:
+    def __init__(self, flow: FlowFunction, clock: StageTimer) -> None:
         super().__init__(flow)
         self.clock = clock
 
@@ -67,28 +67,28 @@ class TimedFlows(Flows):
 class TimedTracker(MaskTracker):
     """A tracker that counts the seconds of its stages on a clock."""
 
-    def __init__(self, encoder: EncoderFunction, flow: FlowFunction | None, clock: Clock, **settings: Any) -> None:
+    def __init__(self, encoder: EncoderFunction, flow: FlowFunction | None, clock: StageTimer, **settings: Any) -> None:
         super().__init__(encoder, flow=flow, **settings)
         self.clock = clock
         if self._motion is not None and flow is not None:
-            self._motion.flows = TimedFlows(flow, clock)
+            self._motion.flows = TimedFlowPrefetcher(flow, clock)
 
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         with self.clock.stage("encode"):
             key, cues = super()._encode(frame)
             return self._awaited(key), cues
 
-    def _follow(self, frame: Frame) -> None:
+    def _update_motion(self, frame: Frame) -> None:
         with self._without_waiting("match"):
-            super()._follow(frame)
+            super()._update_motion(frame)
 
     def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
         with self._without_waiting("match"):
             return self._awaited(super()._match(frame, key, cues))
 
-    def _with_moments(self, memory: Memory) -> Memory:
+    def _with_statistics(self, memory: MemoryFrame) -> MemoryFrame:
         with self.clock.stage("match"):
-            return super()._with_moments(memory)
+            return super()._with_statistics(memory)
 
     @contextmanager
     def _without_waiting(self, name: str) -> Iterator[None]:
@@ -124,16 +124,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures, as the command line says; the last line printed is one JSON object."""
     libraries = peak_memory()
-    chosen, full = settings.from_arguments(args).soon_full()
+    chosen, full = settings.from_arguments(args).with_short_warmup()
     warm = max(_WARM_UP, full)
     with tempfile.TemporaryDirectory() as folder:
-        clip = args.clip or made_up_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + warm)
+        clip = args.clip or synthetic_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + warm)
         reader = VideoReader(clip)
         warm = min(warm, reader.count() - 1)
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
-        clock = Clock()
-        mask = made_up_mask(size, args.objects)
+        clock = StageTimer()
+        mask = synthetic_mask(size, args.objects)
         frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, args.frames)
         report = _report(clock, frames, seconds, chosen.processing_size(size))
         report |= {"peak_memory_mb": round(peak_memory() / 2**20), "libraries_mb": round(libraries / 2**20)}
@@ -154,7 +154,7 @@ def _measure(
     encoder: EncoderFunction,
     reader: VideoReader,
     mask: Frame,
-    clock: Clock,
+    clock: StageTimer,
     folder: Path,
     warm: int,
     count: int,
@@ -169,20 +169,20 @@ def _measure(
 
     def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
         nonlocal began
-        tracker = TimedTracker(encoder, _timed(chosen.flow_function(), clock), clock, **chosen.of_tracker())
+        tracker = TimedTracker(encoder, _timed(chosen.flow_function(), clock), clock, **chosen.tracker_kwargs())
         given: Frame | None = resize_mask(mask, size)
         for (frame, small), after in with_next(frames):
             if frame.index == warm:
                 clock.clear()
                 began = time.monotonic()
-            yield frame, tracker.step(small, given, size=mask.shape, coming=after and after[1])
+            yield frame, tracker.step(small, given, output_size=mask.shape, next_frame=after and after[1])
             given = None
 
     frames = 0
     with (
         VideoWriter(folder / "overlay.mp4", reader, mask.shape) as video,
-        in_threads(shrunk(), device_of(encoder)) as read,
-        in_threads(masked(read), device_of(encoder)) as tracked,
+        prefetched(shrunk(), device_of(encoder)) as read,
+        prefetched(masked(read), device_of(encoder)) as tracked,
     ):
         for frame, found in tracked:
             with clock.stage("render"):
@@ -193,7 +193,7 @@ def _measure(
     return frames, time.monotonic() - began
 
 
-def _timed(flow: FlowFunction | None, clock: Clock) -> FlowFunction | None:
+def _timed(flow: FlowFunction | None, clock: StageTimer) -> FlowFunction | None:
     """A flow that counts its seconds."""
     if flow is None:
         return None
@@ -206,7 +206,7 @@ def _timed(flow: FlowFunction | None, clock: Clock) -> FlowFunction | None:
     return timed
 
 
-def _report(clock: Clock, frames: int, seconds: float, size: tuple[int, int]) -> dict[str, Any]:
+def _report(clock: StageTimer, frames: int, seconds: float, size: tuple[int, int]) -> dict[str, Any]:
     stages = {name: 1000 * clock.seconds.get(name, 0.0) / frames for name in STAGES}
     chains = {name: sum(stages[stage] for stage in chain) for name, chain in CHAINS.items()}
     slowest = max(chains, key=lambda name: chains[name])
@@ -227,7 +227,7 @@ def _report(clock: Clock, frames: int, seconds: float, size: tuple[int, int]) ->
 
 
 def _encoder_speed(
-    encoder: EncoderFunction, size: tuple[int, int], clock: Clock, frames: int
+    encoder: EncoderFunction, size: tuple[int, int], clock: StageTimer, frames: int
 ) -> dict[str, float | str | None]:
     """FLOP/s of the encoder beside those of one large matrix product of the type it computes in.
 
@@ -254,12 +254,12 @@ def _against_paper_code(
     """The authors' way in turn with ours: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size(mask.shape)
     given = resize_mask(mask, size)
-    same_way = MaskTracker(encoder, motion="direct", edges="votes")
+    same_way = MaskTracker(encoder, motion="direct", upsampling="bilinear")
     found = [
         same_way.step(settings.resized(frame.image, size), given if frame.index == 0 else None)
         for frame in itertools.islice(reader, warm + 3)
     ]
-    theirs = PaperCode(load_encoder(chosen.weights, device=device_of(encoder), fold=False), dis_flow)
+    theirs = ReferenceImplementation(load_encoder(chosen.weights, device=device_of(encoder), fold=False), dis_flow)
     equal = []
 
     def step(frame: VideoFrame, small: Frame) -> None:
@@ -291,7 +291,7 @@ def _against_one_object(
     chosen: settings.Settings, encoder: EncoderFunction, reader: VideoReader, mask: Frame, warm: int, count: int
 ) -> dict[str, float]:
     """Milliseconds a frame of all objects, of their area as one object, and of one of them, in turn."""
-    masks = {"objects": mask, "same_area": np.minimum(mask, 1), "one_object": made_up_mask(mask.shape, 1)}
+    masks = {"objects": mask, "same_area": np.minimum(mask, 1), "one_object": synthetic_mask(mask.shape, 1)}
     ways = {name: _step_of(chosen, encoder, every) for name, every in masks.items()}
     medians = _in_turn(ways, itertools.islice(reader, warm + count), chosen.processing_size(mask.shape), warm)
     answer = {name: round(spent, 1) for name, spent in medians.items()}
@@ -306,11 +306,11 @@ def _against_one_object(
 
 def _step_of(chosen: settings.Settings, encoder: EncoderFunction, mask: Frame) -> Step:
     """What follows the objects of a mask (H, W) from frame to frame."""
-    tracker = MaskTracker(encoder, flow=chosen.flow_function(), **chosen.of_tracker())
+    tracker = MaskTracker(encoder, flow=chosen.flow_function(), **chosen.tracker_kwargs())
 
     def step(frame: VideoFrame, small: Frame) -> Frame:
         given = resize_mask(mask, (small.shape[0], small.shape[1])) if frame.index == 0 else None
-        return overlay(frame.image, tracker.step(small, given, size=mask.shape))
+        return overlay(frame.image, tracker.step(small, given, output_size=mask.shape))
 
     return step
 

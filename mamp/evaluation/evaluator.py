@@ -29,11 +29,11 @@ from mamp.evaluation.score_tables import (
     write_tables,
 )
 from mamp.evaluation.vos_datasets import DATASETS, VosSequence, find_sequences, seen_categories
-from mamp.files import write_whole
+from mamp.files import write_atomically
 from mamp.flow.optical_flow import FlowFunction
 from mamp.masks.mask_io import read_mask, resize_mask, write_mask
 from mamp.model.encoder import PATCH, EncoderFunction, device_of
-from mamp.prefetch import in_threads, with_next
+from mamp.prefetch import prefetched, with_next
 from mamp.settings import Settings, resized
 from mamp.tracker import Frame, MaskTracker
 
@@ -42,7 +42,7 @@ Numbered = Iterator[tuple[int, Mask]]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Method:
     """Who makes the masks: a tracker with its settings, or, without settings, whoever left them in ``folder``."""
 
     name: str
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     rank, world = distributed.rank_and_world()
     if rank == 0:
         _row("sequence", "masks by", "frames", ["J", "F", "J&F"], "frames/s")
-    outcome = _measured(deal(sequences, world)[rank], contenders, args.frames)
+    outcome = _measured(shard_sequences(sequences, world)[rank], contenders, args.frames)
     for other in _of_all_processes(outcome, world):
         outcome.add(other)
     if rank == 0:
@@ -90,22 +90,22 @@ def run(args: argparse.Namespace) -> int:
     return 1 if outcome.failures else 0
 
 
-def _contenders(args: argparse.Namespace, chosen: Settings) -> list[Contender]:
+def _contenders(args: argparse.Namespace, chosen: Settings) -> list[Method]:
     if args.score or args.compare:
         if args.save:
             raise ValueError("nothing is tracked, so there is nothing to --save")
         folders = [args.score] if args.score else args.compare
-        return [Contender(folder.name, None, folder) for folder in folders]
+        return [Method(folder.name, None, folder) for folder in folders]
     if args.ablate:
         return [
-            Contender(name, replace(chosen, **row.changes), args.save and args.save / name, row.tracker)
+            Method(name, replace(chosen, **row.changes), args.save and args.save / name, row.tracker)
             for name, row in ABLATIONS[args.ablate].items()
         ]
-    baseline = [Contender("patches", replace(chosen, weights=PATCH))] if args.baseline else []
-    return [Contender("encoder", chosen, args.save), *baseline]
+    baseline = [Method("patches", replace(chosen, weights=PATCH))] if args.baseline else []
+    return [Method("encoder", chosen, args.save), *baseline]
 
 
-def deal(sequences: list[VosSequence], world: int) -> list[list[VosSequence]]:
+def shard_sequences(sequences: list[VosSequence], world: int) -> list[list[VosSequence]]:
     """Deals sequences out to processes: the longest first, each to the process with the least to do."""
     shares: list[list[VosSequence]] = [[] for _ in range(world)]
     for sequence in sorted(sequences, key=len, reverse=True) if world > 1 else sequences:
@@ -114,13 +114,13 @@ def deal(sequences: list[VosSequence], world: int) -> list[list[VosSequence]]:
 
 
 @dataclass
-class Outcome:
+class EvaluationResults:
     """What came of it: scores by contender and sequence, and what went wrong by sequence."""
 
     scores: dict[str, dict[str, Scores]]
     failures: dict[str, str]
 
-    def add(self, other: Outcome) -> None:
+    def add(self, other: EvaluationResults) -> None:
         """Takes over what another process has found."""
         self.failures |= other.failures
         for name, by_sequence in other.scores.items():
@@ -132,9 +132,9 @@ class Outcome:
             self.scores[name] = {sequence: by_sequence[sequence] for sequence in order if sequence in by_sequence}
 
 
-def _measured(sequences: Iterable[VosSequence], contenders: list[Contender], frames: int | None) -> Outcome:
+def _measured(sequences: Iterable[VosSequence], contenders: list[Method], frames: int | None) -> EvaluationResults:
     """Measures every contender on every sequence; one that fails is reported, and the others go on."""
-    outcome = Outcome({contender.name: {} for contender in contenders}, {})
+    outcome = EvaluationResults({contender.name: {} for contender in contenders}, {})
     for contender in contenders:
         _note_settings(contender)
     for sequence in sequences:
@@ -153,15 +153,15 @@ def _measured(sequences: Iterable[VosSequence], contenders: list[Contender], fra
     return outcome
 
 
-def _of_all_processes(mine: Outcome, world: int) -> list[Outcome]:
+def _of_all_processes(mine: EvaluationResults, world: int) -> list[EvaluationResults]:
     if world == 1:
         return []
-    everyone: list[Outcome] = [mine] * world
+    everyone: list[EvaluationResults] = [mine] * world
     dist.all_gather_object(everyone, mine)
     return everyone
 
 
-def masks_of(contender: Contender, sequence: VosSequence, count: int) -> Numbered:
+def masks_of(contender: Method, sequence: VosSequence, count: int) -> Numbered:
     """The masks of a sequence's first ``count`` frames that its data set wants: those that are there, else tracked ones."""
     wanted, folder = sequence.wanted(count), contender.folder
     if contender.settings is None:
@@ -174,15 +174,15 @@ def masks_of(contender: Contender, sequence: VosSequence, count: int) -> Numbere
     return kept(masks, sequence, folder) if folder else masks
 
 
-def tracked(sequence: VosSequence, contender: Contender, count: int) -> Numbered:
+def tracked(sequence: VosSequence, contender: Method, count: int) -> Numbered:
     """Tracks the first ``count`` frames, from the first given mask on; YouTube-VOS at half its size (Sec. 4)."""
     chosen = contender.settings
     assert chosen is not None
     encoder = _encoder(chosen)
-    tracker = contender.tracker(encoder, flow=_flow(chosen), **chosen.of_tracker())
-    with in_threads(_shrunk(sequence, chosen, count), device_of(encoder)) as frames:
+    tracker = contender.tracker(encoder, flow=_flow(chosen), **chosen.tracker_kwargs())
+    with prefetched(_shrunk(sequence, chosen, count), device_of(encoder)) as frames:
         for (t, size, frame, mask), after in with_next(frames):
-            yield t, tracker.step(frame, mask, size=size, coming=after and after[2])
+            yield t, tracker.step(frame, mask, output_size=size, next_frame=after and after[2])
 
 
 def _shrunk(
@@ -235,7 +235,7 @@ def mask_file(folder: Path, sequence: VosSequence, t: int) -> Path:
     return folder / sequence.name / f"{sequence.frame_name(t)}.png"
 
 
-def _note_settings(contender: Contender) -> None:
+def _note_settings(contender: Method) -> None:
     """Leaves the settings beside the masks, so that a run is never gone on with under other ones."""
     if contender.settings is None or contender.folder is None:
         return
@@ -245,11 +245,11 @@ def _note_settings(contender: Contender) -> None:
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{contender.folder.name} holds masks of other settings: choose another folder for --save")
     contender.folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    write_atomically(path, text)
 
 
 def _summarise(
-    args: argparse.Namespace, sequences: list[VosSequence], contenders: list[Contender], outcome: Outcome
+    args: argparse.Namespace, sequences: list[VosSequence], contenders: list[Method], outcome: EvaluationResults
 ) -> None:
     """Prints means and, of several contenders, the sequences side by side; writes tables and the zip; ends with JSON."""
     listed = any(sequence.listed for sequence in sequences)
@@ -294,7 +294,7 @@ def write_zip(folder: Path, sequences: Iterable[VosSequence], inside: str) -> Pa
     return path
 
 
-def _side_by_side(contenders: list[Contender], outcome: Outcome) -> None:
+def _side_by_side(contenders: list[Method], outcome: EvaluationResults) -> None:
     """J&F of every sequence, a column a contender, and how far the last is ahead of the first."""
     names = [contender.name for contender in contenders]
     print(f"\n{'J&F':24}" + "".join(f"{name[:11]:>12}" for name in (*names, "last-first")))

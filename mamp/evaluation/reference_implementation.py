@@ -25,7 +25,7 @@ Frame = NDArray[np.uint8]
 _NO_VOTE = -1e4
 
 
-class PaperCode:
+class ReferenceImplementation:
     """Tracks as the authors' code does; masks are given with the first frame only.
 
     Args:

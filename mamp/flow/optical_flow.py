@@ -114,7 +114,7 @@ def warp(reference: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     return _sampled(reference, x, y, "zeros"), inside
 
 
-def fetch(flow: Tensor, *references: Tensor) -> tuple[list[Tensor], Tensor]:
+def gather_by_flow(flow: Tensor, *references: Tensor) -> tuple[list[Tensor], Tensor]:
     """As ``warp`` for flow in whole cells: cells are taken as they are, in a quarter of the time.
 
     Args:
@@ -125,7 +125,7 @@ def fetch(flow: Tensor, *references: Tensor) -> tuple[list[Tensor], Tensor]:
         The cells fetched (C, h, w), and which of them came from inside the frame (h, w) bool.
     """
     place, inside = sources(flow)
-    return [cells_at(reference, place) for reference in references], inside
+    return [gather_cells(reference, place) for reference in references], inside
 
 
 def sources(flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,7 +138,7 @@ def sources(flow: Tensor) -> tuple[Tensor, Tensor]:
     return (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long(), _is_inside(x, y, (h, w))
 
 
-def cells_at(cells: Tensor, place: Tensor) -> Tensor:
+def gather_cells(cells: Tensor, place: Tensor) -> Tensor:
     """Those of (C, h, w) at some places, counted row by row, of any shape (...): (C, ...)."""
     flat = place.flatten()
     if cells.stride(0) == 1:  # as the encoder lays them: a cell in one piece
@@ -148,7 +148,7 @@ def cells_at(cells: Tensor, place: Tensor) -> Tensor:
     return found.view(len(cells), *place.shape)
 
 
-def chain(first: Tensor, then: Tensor) -> Tensor:
+def compose_flow(first: Tensor, then: Tensor) -> Tensor:
     """Follows motion on: the displacement (2, h, w) [cells] of frame a to c, from that of a to b and that of b to c.
 
     Where the motion leaves b, that of b's edge goes on.
@@ -157,7 +157,7 @@ def chain(first: Tensor, then: Tensor) -> Tensor:
     return first + _sampled(then[None], x, y, "border")[0]
 
 
-def best_motion(query: Tensor, key: Tensor, *motions: Tensor) -> Tensor:
+def select_motion(query: Tensor, key: Tensor, *motions: Tensor) -> Tensor:
     """Of motions (2, h, w) [cells] to a reference, the one that leads to what looks alike, cell by cell.
 
     Motion that was followed over many frames and motion that was looked for at once fail in different places.

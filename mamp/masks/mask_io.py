@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as coco
 
-from mamp.files import whole
+from mamp.files import atomic_path
 
 Mask = NDArray[np.uint8]
 Rle = dict[str, Any]
@@ -40,7 +40,7 @@ def _davis_palette() -> NDArray[np.uint8]:
 
 PALETTE = _davis_palette()  # (256, 3) uint8
 # Okabe and Ito's eight colours, told apart with any colour vision, without their black.
-OBJECT_COLOURS = np.array(
+OBJECT_COLORS = np.array(
     [
         (230, 159, 0),
         (86, 180, 233),
@@ -174,7 +174,7 @@ def _from_colours(rgb: NDArray[np.uint8], opaque: NDArray[np.bool_], name: str, 
         raise MaskError(f"The mask {name} has too many colours: it looks like a photograph.")
     # Soft edges are many colours of few pixels each: only colours of some area are objects.
     large = area >= max(4, area.sum() // 5000)
-    for palette in (PALETTE[:24], np.vstack(([(0, 0, 0)], OBJECT_COLOURS))):
+    for palette in (PALETTE[:24], np.vstack(([(0, 0, 0)], OBJECT_COLORS))):
         label, near = _nearest(colours, palette)
         if near[large].all():
             break
@@ -200,7 +200,7 @@ def write_mask(path: str | Path, mask: Mask) -> None:
     """Writes a label map (H, W) uint8 as a PNG with the DAVIS palette, whole or not at all."""
     image = Image.fromarray(mask)
     image.putpalette(PALETTE.tobytes())
-    with whole(Path(path)) as partial:
+    with atomic_path(Path(path)) as partial:
         image.save(partial, format="PNG", compress_level=3)
 
 
@@ -278,7 +278,7 @@ def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def correct_mask(mask: Mask, given: Mask) -> Mask:
+def merge_input_mask(mask: Mask, given: Mask) -> Mask:
     """Lays a given mask over another, both (H, W) uint8: the objects it names are where it says and nowhere else."""
     kept = np.where(np.isin(mask, np.unique(given)), 0, mask)
     return np.where(given > 0, given, kept).astype(np.uint8)

@@ -9,19 +9,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.mask_io import OBJECT_COLOURS, PALETTE
+from mamp.masks.mask_io import OBJECT_COLORS, PALETTE
 
 Image = NDArray[np.uint8]
 
 
-def colour_of(label: int) -> tuple[int, int, int]:
+def color_of(label: int) -> tuple[int, int, int]:
     """The RGB [0, 255] in which an object is shown; objects beyond the eighth take the DAVIS palette."""
-    red, green, blue = OBJECT_COLOURS[label - 1] if label <= len(OBJECT_COLOURS) else PALETTE[label]
+    red, green, blue = OBJECT_COLORS[label - 1] if label <= len(OBJECT_COLORS) else PALETTE[label]
     return int(red), int(green), int(blue)
 
 
 @dataclass(frozen=True)
-class Look:
+class OverlayStyle:
     """How objects are laid over frames.
 
     Attributes:
@@ -35,7 +35,7 @@ class Look:
     numbers: bool = True
 
 
-def overlay(frame: Image, mask: Image, look: Look | None = None) -> Image:
+def overlay(frame: Image, mask: Image, look: OverlayStyle | None = None) -> Image:
     """Lays objects over a frame.
 
     Args:
@@ -46,11 +46,11 @@ def overlay(frame: Image, mask: Image, look: Look | None = None) -> Image:
     Returns:
         RGB (H, W, 3) uint8.
     """
-    look = look or Look()
+    look = look or OverlayStyle()
     table = np.zeros((256, 3), np.float32)
     labels = [label for label in np.bincount(mask.ravel()).nonzero()[0].tolist() if label]
     for label in labels:
-        table[label] = colour_of(label)
+        table[label] = color_of(label)
     picture = frame.copy()
     inside = mask > 0
     picture[inside] = ((1 - look.opacity) * frame[inside] + look.opacity * table[mask[inside]]).astype(np.uint8)
@@ -59,7 +59,7 @@ def overlay(frame: Image, mask: Image, look: Look | None = None) -> Image:
         shape, corner = _cropped(mask == label)
         if look.contour:
             outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
-            cv2.drawContours(picture, outlines, -1, colour_of(label), max(1, round(2 * scale)))
+            cv2.drawContours(picture, outlines, -1, color_of(label), max(1, round(2 * scale)))
         if look.numbers:
             _draw_number(picture, shape, corner, label, scale)
     return picture

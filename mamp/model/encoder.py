@@ -198,10 +198,10 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether convolutions in bfloat16 are faster on this device: twice as fast where its instructions know it."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and (cpu_knows("avx512_bf16") or cpu_knows("amx_bf16"))
+    return device.type == "cpu" and (cpu_supports("avx512_bf16") or cpu_supports("amx_bf16"))
 
 
-def cpu_knows(instructions: str) -> bool:
+def cpu_supports(instructions: str) -> bool:
     """Whether the CPU has these instructions, by PyTorch's name of them; an older PyTorch cannot tell and says no."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities.get(instructions, False)

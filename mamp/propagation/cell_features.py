@@ -22,7 +22,7 @@ _SLOW = 0.125  # [cells]: half a pixel, by which flow errs where nothing moves
 _RIM = 2  # [cells]: as far as flow carries the motion of an object beyond its edge
 
 
-def colour_cues(lab: Tensor) -> Tensor:
+def color_features(lab: Tensor) -> Tensor:
     """The mean colour of each cell and of its surroundings.
 
     Args:
@@ -49,7 +49,7 @@ def _mean_around(cells: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(columns, (1, side), 1, (0, radius), count_include_pad=False)
 
 
-def motion_cue(flow: Tensor, objects: Tensor) -> Tensor:
+def independent_motion(flow: Tensor, objects: Tensor) -> Tensor:
     """How much each cell moves beside the camera's motion, which is an affine one, fitted to the background.
 
     Args:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.model.encoder import cpu_knows
+from mamp.model.encoder import cpu_supports
 
 _TILE = 8  # [cells]; a tile and its windows meet in a product of which 61 % is used at radius 12
 _BLOCK = 24 << 20  # similarities held at a time: about 100 MB, few calls
@@ -133,7 +133,7 @@ def propagate(
             )
             answers[at] = scores.view(-1, _TILE, _TILE, K)
     answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
-    heard = window_sums(inside.any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
+    heard = box_sum(inside.any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
     return answers * heard
 
 
@@ -177,7 +177,7 @@ def _padded(
         yield top, padded
 
 
-def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:
+def logit_adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:
     """Takes away the head start of labels of which more cells could vote: logit adjustment (Menon et al., ICLR 2021).
 
     Of many cells that are none of the query's some resemble it by chance. So in the vote of the best, what is small or thin
@@ -196,12 +196,12 @@ def adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, str
     """
     if not strength:
         return scores
-    cells = window_sums((values * inside[:, None]).sum(dim=0), radius)  # (K, h, w)
+    cells = box_sum((values * inside[:, None]).sum(dim=0), radius)  # (K, h, w)
     fair = scores * (cells + 1).pow(-strength)
     return fair * (scores.sum(dim=0) / fair.sum(dim=0).clamp(min=torch.finfo(fair.dtype).tiny))
 
 
-def window_sums(numbers: Tensor, radius: int) -> Tensor:
+def box_sum(numbers: Tensor, radius: int) -> Tensor:
     """Of each cell's number and those within the radius [cells] around it (N, h, w); exact for counts."""
     side = 2 * radius + 1
     down = F.pad(numbers, (radius + 1, radius, radius + 1, radius)).cumsum(dim=1)
@@ -292,7 +292,7 @@ def _onednn_asked(device: torch.device) -> Iterator[None]:
     PyTorch asks it only where bfloat16 would be allowed. With AMX oneDNN takes that permission, and is no quicker.
     """
     before = torch.get_float32_matmul_precision()
-    if device.type == "cpu" and cpu_knows("avx512_bf16") and not cpu_knows("amx_bf16"):
+    if device.type == "cpu" and cpu_supports("avx512_bf16") and not cpu_supports("amx_bf16"):
         torch.set_float32_matmul_precision("medium")
     try:
         yield

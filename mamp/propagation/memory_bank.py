@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.propagation.object_discriminant import Moments
+from mamp.propagation.object_discriminant import ClassStatistics
 
 LONG_TERM = (0, 5)
 SHORT_TERM = (1, 3, 5)
@@ -37,7 +37,7 @@ def reference_frames(
     return sorted(frame for frame in frames if 0 <= frame < t) or [0]
 
 
-def frames_in_memory(
+def frames_to_keep(
     t: int, *, long_term: Sequence[int] = LONG_TERM, short_term: Sequence[int] = SHORT_TERM, given: Collection[int] = ()
 ) -> list[int]:
     """The frames before ``t`` that query ``t`` or a later one can ask for, ascending; as ``reference_frames``."""
@@ -49,14 +49,16 @@ def frames_in_memory(
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryFrame:
     """What is kept of one frame."""
 
     image: NDArray[np.uint8]  # RGB (H, W, 3), for the flow
     key: Tensor  # features (C, h, w) as the encoder gives them: in half precision where it works in that
     cues: Tensor  # what else tells cells apart (D, h, w)
     value: Tensor  # labels of the cells (h, w) uint8: one byte a cell, whatever the number of objects
-    moments: Mapping[int, Moments] = field(default_factory=dict)  # what they tell of the labels, where it is asked for
+    class_statistics: Mapping[int, ClassStatistics] = field(
+        default_factory=dict
+    )  # what they tell of the labels, where it is asked for
     given: bool = False  # its mask was given, not tracked
     motion: Tensor | None = None  # displacement of the newest frame to this one (2, h, w) [cells], where it is followed
 
@@ -72,18 +74,18 @@ class MemoryBank:
     def __init__(self, *, long_term: Sequence[int] = LONG_TERM, short_term: Sequence[int] = SHORT_TERM) -> None:
         self.long_term = tuple(long_term)
         self.short_term = tuple(short_term)
-        self._frames: dict[int, Memory] = {}
+        self._frames: dict[int, MemoryFrame] = {}
         self._given: list[int] = []
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def references(self, t: int) -> dict[int, Memory]:
+    def references(self, t: int) -> dict[int, MemoryFrame]:
         """What query ``t`` is matched with, by frame number."""
         wanted = reference_frames(t, long_term=self.long_term, short_term=self.short_term, given=self._given)
         return {frame: self._frames[frame] for frame in wanted if frame in self._frames}
 
-    def all(self) -> dict[int, Memory]:
+    def all(self) -> dict[int, MemoryFrame]:
         """Everything that is kept, by frame number."""
         return dict(self._frames)
 
@@ -91,11 +93,11 @@ class MemoryBank:
         """Changes how far a kept frame is from the newest one (2, h, w) [cells]."""
         self._frames[t] = replace(self._frames[t], motion=motion)
 
-    def replace(self, t: int, memory: Memory) -> None:
+    def replace(self, t: int, memory: MemoryFrame) -> None:
         """Changes what is kept of a frame."""
         self._frames[t] = memory
 
-    def add(self, t: int, memory: Memory) -> None:
+    def add(self, t: int, memory: MemoryFrame) -> None:
         """Keeps frame ``t``, and lets go of what no later query can ask for.
 
         Args:
@@ -105,5 +107,5 @@ class MemoryBank:
         if memory.given and t > 0:
             self._given = [*self._given, t][-MAX_GIVEN:]
         self._frames[t] = memory
-        keep = frames_in_memory(t + 1, long_term=self.long_term, short_term=self.short_term, given=self._given)
+        keep = frames_to_keep(t + 1, long_term=self.long_term, short_term=self.short_term, given=self._given)
         self._frames = {frame: kept for frame, kept in self._frames.items() if frame in keep}

@@ -10,10 +10,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mamp.flow.optical_flow import cells_at, sources
+from mamp.flow.optical_flow import gather_cells, sources
 from mamp.propagation.alignment import extents
-from mamp.propagation.local_matching import SMALL_BLOCK, adjusted, propagate, window_sums
-from mamp.propagation.memory_bank import Memory
+from mamp.propagation.local_matching import SMALL_BLOCK, box_sum, logit_adjusted, propagate
+from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.object_discriminant import Discriminants, beside
 
 
@@ -21,7 +21,7 @@ from mamp.propagation.object_discriminant import Discriminants, beside
 class Reference:
     """A frame in memory, as one query asks it."""
 
-    memory: Memory
+    memory: MemoryFrame
     motion: Tensor | None  # displacement of the query to it (2, h, w) [cells]; None: it is taken as it lies
     trusted: bool  # its mask is not doubted
 
@@ -54,7 +54,7 @@ class Query:
         return self.fitted.sides(self.key, self.cues)
 
 
-class Vote:
+class MemoryReader:
     """The vote of references; for the arguments see ``MaskTracker``.
 
     Raises:
@@ -64,23 +64,23 @@ class Vote:
         short_of_memory: Whether the device ran out of memory in matching, which goes on in smaller blocks since then.
     """
 
-    def __init__(self, *, radius: int, top_k: int | None, discriminant: float, adjustment: float) -> None:
+    def __init__(self, *, radius: int, top_k: int | None, discriminant_weight: float, logit_adjustment: float) -> None:
         if radius < 0:
             raise ValueError(f"radius must be 0 or more, not {radius}")
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k must be 1 or more, or None for all, not {top_k}")
-        if not (0 <= discriminant < math.inf and 0 <= adjustment < math.inf):
-            raise ValueError(f"discriminant and adjustment must be 0 or more, not {discriminant} and {adjustment}")
+        if not (0 <= discriminant_weight < math.inf and 0 <= logit_adjustment < math.inf):
+            raise ValueError(f"weights must be 0 or more, not {discriminant_weight} and {logit_adjustment}")
         self._radius, self._top_k = radius, top_k
-        self._discriminant, self._adjustment = discriminant, adjustment
+        self._discriminant_weight, self._logit_adjustment = discriminant_weight, logit_adjustment
         self.short_of_memory = False
 
     def query(self, key: Tensor, cues: Tensor, references: Sequence[Reference], labels: Sequence[int]) -> Query:
         """A frame as it asks references; for the arguments see ``Query``."""
         fitted = None
-        if self._discriminant and len(labels) > 1:
-            told = [reference.memory.moments for reference in references]
-            fitted = Discriminants(told, labels, strength=self._discriminant)
+        if self._discriminant_weight and len(labels) > 1:
+            told = [reference.memory.class_statistics for reference in references]
+            fitted = Discriminants(told, labels, strength=self._discriminant_weight)
         return Query(key, cues, references, labels, fitted)
 
     def __call__(self, query: Query, *, asked: Tensor | None = None) -> Tensor:
@@ -96,7 +96,7 @@ class Vote:
         laid = [reference.sources for reference in query.references]
         place, inside = torch.stack([place for place, _ in laid]), torch.stack([came for _, came in laid])
         labels = [reference.memory.value[None] for reference in query.references]
-        shown = torch.cat([cells_at(*each) for each in zip(labels, place, strict=True)])  # (N, h, w)
+        shown = torch.cat([gather_cells(*each) for each in zip(labels, place, strict=True)])  # (N, h, w)
         key = query.key
         scores = key.new_zeros(len(query.labels), *key.shape[1:])
         # What no window with an object in it reaches is background: its keys need not be laid over the query.
@@ -118,9 +118,9 @@ class Vote:
 
         def keys(some: slice) -> Iterator[Tensor]:
             for reference, places, value in zip(query.references, place[:, some], shown[:, some], strict=True):
-                key = cells_at(reference.memory.key, places).float()
+                key = gather_cells(reference.memory.key, places).float()
                 if query.fitted:
-                    cues = cells_at(reference.memory.cues, places)
+                    cues = gather_cells(reference.memory.cues, places)
                     doubted = None if reference.trusted else value == whose
                     # Side by side in memory as they are, channels last.
                     both = (key.permute(1, 2, 0), query.fitted.of_key(key, cues, doubted).permute(1, 2, 0))
@@ -140,14 +140,14 @@ class Vote:
             )
 
         found = self._spare_memory(vote)
-        fair = adjusted(found, values, inside=inside, radius=self._radius, strength=self._adjustment)
+        fair = logit_adjusted(found, values, inside=inside, radius=self._radius, strength=self._logit_adjustment)
         scores[near] = fair * reached
         scores[0] += 1 - scores.sum(dim=0)
         return scores
 
     def reached(self, cells: Tensor) -> Tensor:
         """Which cells have one of some (h, w) bool in their window (h, w) bool."""
-        return window_sums(cells[None].float(), self._radius)[0] > 0.5
+        return box_sum(cells[None].float(), self._radius)[0] > 0.5
 
     def _spare_memory(self, vote: Callable[[int | None], Tensor]) -> Tensor:
         """A vote, in small blocks since the device ran out of memory once."""

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.flow.optical_flow import cells_at
-from mamp.propagation.local_matching import window_sums
+from mamp.flow.optical_flow import gather_cells
+from mamp.propagation.local_matching import box_sum
 
 _RIDGE = 0.02  # of the mean variance within a label: directions in which little was seen count less
 _LEAST = 1e-6  # of the mean square of what is seen: a memory in which nothing varies tells nothing apart
@@ -31,38 +31,40 @@ _UNLIKE = 0.3  # how far background may lie on an object's side undoubted: it lo
 
 
 @dataclass(frozen=True)
-class Moments:
+class ClassStatistics:
     """Of the cells that one label has in one frame or in several; L functions of a cell."""
 
     cells: Tensor  # how many, ()
     sums: Tensor  # of the functions (L,)
     products: Tensor  # of any two, summed (L, L) in single precision, for many objects in many frames are held
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: ClassStatistics) -> ClassStatistics:
         products = self.products.double() + other.products
-        return Moments(self.cells + other.cells, self.sums + other.sums, products)
+        return ClassStatistics(self.cells + other.cells, self.sums + other.sums, products)
 
 
-def moments(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[int, Moments]:
+def class_statistics(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[int, ClassStatistics]:
     """What a frame in memory tells of its labels.
 
     Args:
         key: Features (C, h, w).
-        cues: As ``colour_cues`` (D, h, w).
+        cues: As ``color_features`` (D, h, w).
         value: Labels (h, w) uint8; 0 is the background.
         radius: Of the window in which cells are compared [cells]: what is farther from all objects does not count as
             their surroundings.
 
     Returns:
-        Moments by label; only of labels that are there.
+        ClassStatistics by label; only of labels that are there.
     """
-    near = window_sums((value > 0).float()[None], radius)[0] > 0
+    near = box_sum((value > 0).float()[None], radius)[0] > 0
     found = {}
     for label in torch.unique(value[near]).tolist():
         whose = (near & (value == label)).flatten().nonzero()[:, 0]
         # Sums of thousands of numbers: in single precision they would hang on the number of threads.
-        seen = _functions(cells_at(key, whose).T.float(), cells_at(cues, whose).T).double()
-        found[label] = Moments(torch.tensor(len(seen), dtype=seen.dtype), seen.sum(dim=0), (seen.T @ seen).float())
+        seen = _functions(gather_cells(key, whose).T.float(), gather_cells(cues, whose).T).double()
+        found[label] = ClassStatistics(
+            torch.tensor(len(seen), dtype=seen.dtype), seen.sum(dim=0), (seen.T @ seen).float()
+        )
     return found
 
 
@@ -70,15 +72,17 @@ class Discriminants:
     """Fisher's linear discriminant of each object against all other labels, each of which counts the same.
 
     Args:
-        memory: Moments of the frames in memory, as ``moments`` gives them.
+        memory: ClassStatistics of the frames in memory, as ``class_statistics`` gives them.
         labels: All labels, background first.
         strength: What a match across a discriminant loses, as a share of the likeness of a feature to itself [>= 0].
     """
 
-    def __init__(self, memory: Iterable[Mapping[int, Moments]], labels: Sequence[int], *, strength: float) -> None:
+    def __init__(
+        self, memory: Iterable[Mapping[int, ClassStatistics]], labels: Sequence[int], *, strength: float
+    ) -> None:
         self._strength = strength
         self._objects = len(labels) - 1
-        seen: dict[int, Moments] = {}
+        seen: dict[int, ClassStatistics] = {}
         for frame in memory:
             for label, of_label in frame.items():
                 seen[label] = seen[label] + of_label if label in seen else of_label
@@ -130,7 +134,7 @@ class Discriminants:
 
         Args:
             key: Features (C, h, w).
-            cues: As ``colour_cues`` (D, h, w).
+            cues: As ``color_features`` (D, h, w).
             doubted: Which cells are whose (K, h, w) bool, where masks may be wrong; ``None`` where they are not
                 doubted. An object's cell loses votes by how far it lies on the other side of its own discriminant, and
                 background by how far it lies on any object's beyond 0.3 of the way to its mean.
@@ -151,7 +155,7 @@ class Discriminants:
 
         Args:
             features: Of a query or a reference (C, h, w).
-            cues: As ``colour_cues`` (D, h, w).
+            cues: As ``color_features`` (D, h, w).
 
         Returns:
             By object (K - 1, h, w) [-1, 1]; 0 for one that no mask in memory shows.

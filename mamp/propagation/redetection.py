@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.flow.optical_flow import cells_at, fetch
-from mamp.propagation.local_matching import window_sums
-from mamp.propagation.memory_bank import Memory
-from mamp.propagation.memory_readout import Query, Reference, Vote
+from mamp.flow.optical_flow import gather_by_flow, gather_cells
+from mamp.propagation.local_matching import box_sum
+from mamp.propagation.memory_bank import MemoryFrame
+from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 
 _UNLIKE = 0.5  # cosine below which a cell does not go on from the one that motion leads to
 _CHANGED = 0.2  # share of such cells from which on an object may be elsewhere
@@ -41,7 +41,7 @@ _BLOCK = 1024  # cells of a memory compared at a time: half the time of all at o
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """What a frame shows of an object in memory.
 
     Attributes:
@@ -55,7 +55,7 @@ class Found:
     shift: Tensor
 
 
-def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> Found:
+def detect(query: Tensor, sides: Tensor, reference: Reference, label: int) -> Detection:
     """Looks for an object of a frame in memory, everywhere.
 
     Args:
@@ -74,7 +74,7 @@ def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> 
     step = 1 if count < _LARGE else 2
     at = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2), y then x: few need be compared
     here = at[:, 0] * width + at[:, 1]
-    nothing = Found(here[:0], 0.0, here.new_zeros(2))
+    nothing = Detection(here[:0], 0.0, here.new_zeros(2))
     if not count:
         return nothing
     cells = _directions(query, here)
@@ -100,12 +100,12 @@ def look_for(query: Tensor, sides: Tensor, reference: Reference, label: int) -> 
     together = _in_fullest_square(shifts, apart)
     near, shifts = near[together], shifts[:, together]
     shift = shifts[:, _in_fullest_square(shifts, _NEAR)].median(dim=1).values
-    return Found(here[near], len(near) * step**2 / count, shift)
+    return Detection(here[near], len(near) * step**2 / count, shift)
 
 
 def _directions(features: Tensor, places: Tensor) -> Tensor:
     """Features (C, h, w) at some places (n,), counted row by row, with a length of 1 each (n, C)."""
-    return F.normalize(cells_at(features, places).T.float(), dim=1)
+    return F.normalize(gather_cells(features, places).T.float(), dim=1)
 
 
 def _in_fullest_square(shifts: Tensor, radius: int) -> Tensor:
@@ -117,12 +117,12 @@ def _in_fullest_square(shifts: Tensor, radius: int) -> Tensor:
     width, height = (places.amax(dim=1) + radius + 1).tolist()
     votes = torch.zeros(height, width, device=shifts.device)
     votes.index_put_((y, x), votes.new_ones(len(x)), accumulate=True)
-    top, left = divmod(int(window_sums(votes[None], radius).argmax()), width)
+    top, left = divmod(int(box_sum(votes[None], radius).argmax()), width)
     middle = first + shifts.new_tensor((left, top))[:, None]
     return ((shifts - middle).abs() <= radius).all(dim=0)
 
 
-class Search:
+class Redetector:
     """Mends the vote of a frame where objects were lost.
 
     Args:
@@ -132,11 +132,11 @@ class Search:
         cut: How much of the last frame does not go on from the one before it [0, 1], if the picture is another; else 0.
     """
 
-    def __init__(self, vote: Vote) -> None:
+    def __init__(self, vote: MemoryReader) -> None:
         self._vote = vote
         self.cut = 0.0
 
-    def __call__(self, scores: Tensor, query: Query, *, before: Memory | None, came: Tensor | None) -> Tensor:
+    def __call__(self, scores: Tensor, query: Query, *, before: MemoryFrame | None, came: Tensor | None) -> Tensor:
         """Takes objects from where they are not to where they are, if anywhere.
 
         Looked for is what has no cell in the frame before, or less than half of those it had, and everything where the
@@ -173,7 +173,7 @@ class Search:
         gone, elsewhere, seen = [], {}, torch.zeros_like(winner, dtype=torch.bool)
         for i in missed:
             shown = [reference for reference, area in zip(asked, areas[i], strict=True) if area >= _USUAL * usual[i]]
-            found = [look_for(query.key, query.sides[i - 1], reference, labels[i]) for reference in shown]
+            found = [detect(query.key, query.sides[i - 1], reference, labels[i]) for reference in shown]
             best = max(range(len(found)), key=lambda number: found[number].share)
             if found[best].share >= _THERE:
                 agreed = float((winner.flatten()[found[best].cells] == i).float().mean())
@@ -184,7 +184,7 @@ class Search:
                     motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
                     elsewhere[i] = moved = replace(shown[best], motion=motion)
                     place, inside = moved.sources
-                    seen |= (cells_at(moved.memory.value[None], place)[0] == labels[i]) & inside
+                    seen |= (gather_cells(moved.memory.value[None], place)[0] == labels[i]) & inside
                 continue
             another = self.cut > 0 and float(query.sides[i - 1][winner == i].mean()) < _BESIDE
             absent = not was[i] and now[i] < _USUAL * usual[i]
@@ -209,7 +209,7 @@ def _unlike(query: Tensor, key: Tensor, came: Tensor | None) -> Tensor:
     """The share of cells that are unlike those that motion leads to, where it does not lead out of the frame."""
     inside = torch.ones_like(query[0], dtype=torch.bool)
     if came is not None:
-        (key,), inside = fetch(came.round(), key)
+        (key,), inside = gather_by_flow(came.round(), key)
     query, key, inside = (cells[..., ::2, ::2] for cells in (query, key, inside))  # a quarter of them says as much
     apart = F.cosine_similarity(query, key.float(), dim=0) < _UNLIKE
     return (apart & inside).sum() / inside.sum().clamp(min=1)

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from mamp import prefetch
-from mamp.flow.optical_flow import Flow, FlowFunction, Frame, best_motion, chain, to_cell_units
+from mamp.flow.optical_flow import Flow, FlowFunction, Frame, compose_flow, select_motion, to_cell_units
 from mamp.model.encoder import STRIDE
 from mamp.propagation.alignment import to_pixels
-from mamp.propagation.memory_bank import Memory, MemoryBank
+from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
 
 _THREADS = 4  # the flow to the frame before takes as long as four quick ones
 
 
-class Motion:
+class ReferenceMotion:
     """How the newest frame came from those in memory.
 
     Args:
@@ -33,33 +33,33 @@ class Motion:
     """
 
     def __init__(self, flow: FlowFunction, *, chained: bool, recent: int, device: torch.device) -> None:
-        self.flows = Flows(flow)
+        self.flows = FlowPrefetcher(flow)
         self._chained, self._recent, self._device = chained, recent, device
         self.forget()
 
     def forget(self) -> None:
         """The next frame is a first one."""
         self.came: Tensor | None = None
-        self._before: Frame | None = None
+        self._previous_frame: Frame | None = None
         self.flows.forget()
 
     def follow(self, t: int, frame: Frame, bank: MemoryBank) -> None:
         """Follows the motion of frame ``t`` back to the frames in memory, where it is followed."""
         if not self._chained:
             return
-        if self._before is not None:
-            self.came = self._flow_to(t, frame, 1, self._before)
+        if self._previous_frame is not None:
+            self.came = self._flow_to(t, frame, 1, self._previous_frame)
             for number, memory in bank.all().items():
-                bank.move(number, self.came if memory.motion is None else chain(self.came, memory.motion))
-        self._before = frame
+                bank.move(number, self.came if memory.motion is None else compose_flow(self.came, memory.motion))
+        self._previous_frame = frame
 
-    def of_first(self, frame: Frame, memory: Memory) -> Tensor:
+    def of_first(self, frame: Frame, memory: MemoryFrame) -> Tensor:
         """Of the first frame, which came from nowhere: the motion it goes on with to ``frame``, reversed (2, h, w)."""
         return -self._flow_to(1, memory.image, 1, frame)
 
     def look_ahead(self, t: int, frame: Frame, coming: Frame, bank: MemoryBank) -> None:
         """Starts on the flows that frame ``t`` and the one after it will ask for, where the device leaves the CPU to it."""
-        if not prefetch.pays(self._device):
+        if not prefetch.should_prefetch(self._device):
             return
         if self.flows.takes_start:
             for number, memory in bank.references(t).items():
@@ -73,7 +73,7 @@ class Motion:
         for distance, image in images.items():
             self.flows.look_ahead(t + 1, coming, distance, image, quick=self._chained and distance > 1)
 
-    def to(self, t: int, frame: Frame, query: Tensor, distance: int, memory: Memory) -> Tensor:
+    def to(self, t: int, frame: Frame, query: Tensor, distance: int, memory: MemoryFrame) -> Tensor:
         """Displacement of frame ``t`` to a reference: followed, taken at once, or the best of them.
 
         Args:
@@ -93,18 +93,18 @@ class Motion:
         motions = [memory.motion, self._flow_to(t, frame, distance, memory.image, quick=True)]
         if self.flows.takes_start:
             motions.append(self._flow_to(t, frame, distance, memory.image, quick=True, start=memory.motion))
-        return best_motion(query, memory.key.float(), *motions)
+        return select_motion(query, memory.key.float(), *motions)
 
     def _is_recent(self, distance: int) -> bool:
         return distance <= self._recent
 
     def _flow_to(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
-        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``Flows.take``."""
+        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``FlowPrefetcher.take``."""
         flow = self.flows.take(t, frame, distance, reference, **about)
         return to_cell_units(torch.from_numpy(flow)).to(self._device)
 
 
-class Flows:
+class FlowPrefetcher:
     """The flows of a function, looked for in other threads before they are needed, where it is told of them.
 
     Args:

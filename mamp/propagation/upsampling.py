@@ -18,7 +18,7 @@ _SMOOTH = 1e-4  # squared contrast [of 0 to 1] below which colour says nothing: 
 _REACH = 2 * _RADIUS + 1  # [cells]: as far as a score can be felt, once it is fitted, averaged and interpolated
 
 
-class Edges(Protocol):
+class ScoreUpsampler(Protocol):
     """How scores change between cells: what is fitted to them is interpolated, and asked at each pixel."""
 
     processed: tuple[int, int]  # (H, W) of the frame that the cells were computed from [pixels]
@@ -34,7 +34,7 @@ class Edges(Protocol):
         """What it says of the pixels of a box of the wanted ones (K, rows, columns); ``cells`` as for ``fitted``."""
 
 
-class VotedEdges:
+class BilinearUpsampler:
     """Scores interpolated linearly, as in the paper.
 
     Args:
@@ -54,7 +54,7 @@ class VotedEdges:
         return to_pixels(fitted[:, 0], self.size, self.processed, box, cells)
 
 
-class ImageEdges:
+class GuidedUpsampler:
     """Lays scores over a frame so that they change where its colours do: a guided filter (He et al., TPAMI 2013).
 
     The paper interpolates scores linearly, which rounds off what is finer than a cell, again at each frame. Here the scores
@@ -101,7 +101,7 @@ class ImageEdges:
         return pixels
 
 
-def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
+def argmax_labels(scores: Tensor, labels: Sequence[int], edges: ScoreUpsampler) -> Tensor:
     """The label with the highest score at every pixel.
 
     An object is read out only where its scores can be felt; background is what all objects leave of 1.
@@ -127,7 +127,7 @@ def decide(scores: Tensor, labels: Sequence[int], edges: Edges) -> Tensor:
     return torch.where(best > left, answer, 0)
 
 
-def margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
+def label_margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
     """How far ahead of the second label each object is, mean over its cells.
 
     Args:
@@ -157,7 +157,7 @@ def _boxes(scores: Tensor) -> dict[int, Box]:
     return boxes
 
 
-def _pixels(cells: Box, edges: Edges) -> Box:
+def _pixels(cells: Box, edges: ScoreUpsampler) -> Box:
     """The wanted pixels from the first cells of a box to its last."""
     rows, columns = (
         slice(

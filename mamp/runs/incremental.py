@@ -17,7 +17,7 @@ from mamp.runs.results import Result
 Mask = NDArray[np.uint8]
 
 
-def frames_that_stand(
+def reusable_frames(
     former: Result, names: Mapping[int, str], given: Mapping[int, Mask], receipt: Mapping[str, Any]
 ) -> set[int]:
     """The frames whose masks a new run can take over from an earlier one.

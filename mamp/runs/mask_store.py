@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.mask_io import describe_rle, encode_rle, read_mask, unpack_rle, write_mask
-from mamp.runs.results import Result, Sighting
+from mamp.runs.results import Result, ObjectFrame
 from mamp.video.reader import VideoReader
 
 Mask = NDArray[np.uint8]
 
 
-class Record(Collection[int]):
+class MaskStore(Collection[int]):
     """The frames that have a mask, in the folder of a run.
 
     A frame is in it once its mask is on disk. What is held of it are run lengths and confidences, about a kilobyte.
@@ -61,7 +61,7 @@ class Record(Collection[int]):
         write_mask(self._path(index), mask)
         self._objects[index] = encode_rle(mask)
         self._note(index, confidence)
-        self._result.write_sightings(self._sightings_on(index), more=True)
+        self._result.write_object_frames(self._object_frames_on(index), more=True)
 
     def take_over(self, former: Result, frames: Collection[int]) -> None:
         """Copies the masks of some frames of an earlier run, and what it says of them."""
@@ -69,13 +69,13 @@ class Record(Collection[int]):
             source = former.masks_dir / self._path(index).name
             self._objects[index] = encode_rle(read_mask(source))
             shutil.copyfile(source, self._path(index))
-        for sighting in former.sightings:
+        for sighting in former.object_frames:
             if sighting.frame in frames:
                 self._note(sighting.frame, {sighting.object: sighting.confidence})
 
-    def write_sightings(self) -> None:
+    def write_object_frames(self) -> None:
         """Writes ``objects.csv`` in the order of frames."""
-        self._result.write_sightings(sighting for index in self for sighting in self._sightings_on(index))
+        self._result.write_object_frames(sighting for index in self for sighting in self._object_frames_on(index))
 
     def close(self, names: Mapping[int, str]) -> None:
         """Writes what is made of all masks: ``objects.csv``, ``masks.zip`` and ``masks.json``.
@@ -85,7 +85,7 @@ class Record(Collection[int]):
         """
         for index in set(range(self._total)) - set(self):  # a run may end between writing a mask and taking note of it
             self._path(index).unlink(missing_ok=True)
-        self.write_sightings()
+        self.write_object_frames()
         self._result.write_zip(self._path(index) for index in self)
         by_name = {self._reader.name(index): self._objects[index] for index in self}
         self._result.write_json(self._reader.path.name, self._size, by_name, names)
@@ -99,10 +99,10 @@ class Record(Collection[int]):
                 self._confidence[label] = np.full(self._total, np.nan)
             self._confidence[label][index] = value
 
-    def _sightings_on(self, index: int) -> Iterator[Sighting]:
+    def _object_frames_on(self, index: int) -> Iterator[ObjectFrame]:
         found = unpack_rle(self._objects[index])
         confidence = {label: row[index] for label, row in self._confidence.items() if not np.isnan(row[index])}
         for label in sorted({*found, *confidence}):
             area = describe_rle(found[label], self._size)["area"] if label in found else 0
             time_shown = round(float(self._reader.time(index)), 6)
-            yield Sighting(index, time_shown, label, area, round(float(confidence.get(label, 0.0)), 4))
+            yield ObjectFrame(index, time_shown, label, area, round(float(confidence.get(label, 0.0)), 4))

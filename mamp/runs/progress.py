@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.overlay import Look, overlay
+from mamp.masks.overlay import OverlayStyle, overlay
 from mamp.runs.results import Result
 
 Image = NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Progress:
         rendered: Frames that are in the video.
     """
 
-    def __init__(self, done: Sized, total: int, look: Look | None) -> None:
+    def __init__(self, done: Sized, total: int, look: OverlayStyle | None) -> None:
         self._done, self._total, self._look = done, total, look
         self.tracked = self.rendered = 0
         self._began = time.monotonic()

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mamp.masks.mask_io import MaskError, describe_rle, unpack_rle
-from mamp.files import whole, write_whole
+from mamp.files import atomic_path, write_atomically
 
 
 @dataclass(frozen=True)
-class Sighting:
+class ObjectFrame:
     """One object on one frame: a row of ``objects.csv``.
 
     Attributes:
@@ -104,13 +104,13 @@ class Result:
         return bool(self.receipt["end"] != "complete")
 
     @property
-    def sightings(self) -> list[Sighting]:
+    def object_frames(self) -> list[ObjectFrame]:
         """The rows of ``objects.csv``: in the order of frames, or as they came where the run was killed."""
         if not self.objects_csv.exists():
             return []
         with self.objects_csv.open(newline="") as file:
             return [
-                Sighting(
+                ObjectFrame(
                     int(row["frame"]),
                     float(row["time"]),
                     int(row["object"]),
@@ -147,24 +147,24 @@ class Result:
 
     def write_receipt(self, document: Mapping[str, Any]) -> None:
         """Writes ``receipt.json``, whole or not at all."""
-        write_whole(self.receipt_json, json.dumps(document, indent=2) + "\n")
+        write_atomically(self.receipt_json, json.dumps(document, indent=2) + "\n")
 
-    def write_sightings(self, sightings: Iterable[Sighting], *, more: bool = False) -> None:
+    def write_object_frames(self, object_frames: Iterable[ObjectFrame], *, more: bool = False) -> None:
         """Writes ``objects.csv``, or ``more`` rows to what is written."""
-        rows = (asdict(sighting) for sighting in sightings)
-        columns = list(Sighting.__dataclass_fields__)
+        rows = (asdict(sighting) for sighting in object_frames)
+        columns = list(ObjectFrame.__dataclass_fields__)
         if more:
             with self.objects_csv.open("a", newline="") as file:
                 csv.DictWriter(file, columns).writerows(rows)
         else:
-            with whole(self.objects_csv) as partial, partial.open("w", newline="") as file:
+            with atomic_path(self.objects_csv) as partial, partial.open("w", newline="") as file:
                 table = csv.DictWriter(file, columns)
                 table.writeheader()
                 table.writerows(rows)
 
     def write_zip(self, masks: Iterable[Path]) -> None:
         """Writes ``masks.zip``."""
-        with whole(self.masks_zip) as partial, zipfile.ZipFile(partial, "w") as file:  # PNGs are compressed already
+        with atomic_path(self.masks_zip) as partial, zipfile.ZipFile(partial, "w") as file:  # PNGs are compressed already
             for path in masks:
                 file.write(path, f"masks/{path.name}")
 
@@ -191,7 +191,7 @@ class Result:
             "videos": [{**video, "file_names": list(frames)}],
             "categories": [{"id": label, "name": names.get(label, f"object {label}")} for label in labels],
         }
-        with whole(self.masks_json) as partial, partial.open("w") as file:
+        with atomic_path(self.masks_json) as partial, partial.open("w") as file:
             file.write(json.dumps(head)[:-1] + ', "annotations": [')
             for number, label in enumerate(labels, 1):
                 about = {"id": number, "video_id": 1, "category_id": label, "iscrowd": 0}

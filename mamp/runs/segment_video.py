@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.prefetch import in_threads, with_next
-from mamp.timing import Clock
+from mamp.prefetch import prefetched, with_next
+from mamp.timing import StageTimer
 from mamp.model.encoder import EncoderFunction, device_of
-from mamp.masks.mask_io import MaskError, correct_mask, given_masks, objects_in, resize_mask, write_mask
+from mamp.masks.mask_io import MaskError, merge_input_mask, given_masks, objects_in, resize_mask, write_mask
 from mamp.runs.progress import Progress, Update
-from mamp.runs.mask_store import Record
-from mamp.masks.overlay import Look, overlay
-from mamp.files import shortage
+from mamp.runs.mask_store import MaskStore
+from mamp.masks.overlay import OverlayStyle, overlay
+from mamp.files import as_resource_error
 from mamp.runs.results import Result
-from mamp.runs.incremental import clip_sha256, frames_that_stand
+from mamp.runs.incremental import clip_sha256, reusable_frames
 from mamp.settings import Settings, resized
 from mamp.tracker import MaskTracker
 from mamp.video.reader import Frame, VideoReader
@@ -30,7 +30,7 @@ from mamp.video.writer import VideoWriter
 
 Image = NDArray[np.uint8]
 
-EVERYTHING = ("masks", "video")
+OUTPUTS = ("masks", "video")
 
 
 def segment_video(
@@ -41,10 +41,10 @@ def segment_video(
     *,
     names: Mapping[int, str] | None = None,
     former: str | Path | None = None,
-    look: Look | None = None,
+    look: OverlayStyle | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     encoder: EncoderFunction | None = None,
-    make: Collection[str] = EVERYTHING,
+    make: Collection[str] = OUTPUTS,
 ) -> Generator[Update, None, None]:
     """Follows objects through a clip; streams, so memory does not grow with its length.
 
@@ -80,7 +80,7 @@ def segment_video(
         if earlier.folder.resolve() == Path(out_dir).resolve():
             raise MaskError("An earlier run must be in another folder than the new one.")
         _ = earlier.receipt  # before anything in the new folder is touched
-    clock = Clock()
+    clock = StageTimer()
     with clock.stage("read"):
         reader = VideoReader(clip)
         size = (reader.info.height, reader.info.width)
@@ -110,11 +110,11 @@ class _Run:
         given: dict[int, Image],
         result: Result,
         settings: Settings,
-        clock: Clock,
+        clock: StageTimer,
         encoder: EncoderFunction,
         receipt: dict[str, Any],
         names: dict[int, str],
-        look: Look | None,
+        look: OverlayStyle | None,
         make: Collection[str],
     ) -> None:
         self.reader, self.given, self.result, self.settings, self.clock = reader, given, result, settings, clock
@@ -123,7 +123,7 @@ class _Run:
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
-        self.record = Record(result, reader)
+        self.record = MaskStore(result, reader)
         self.taken_over = 0
         self.progress = Progress(self.record, self.total, look)
         self.stopped = self.short_of_memory = False
@@ -137,7 +137,7 @@ class _Run:
     def take_over(self, former: Result) -> None:
         """Takes over the masks of an earlier run that still stand."""
         names = {index: self.reader.name(index) for index in range(self.total)}
-        still_stand = frames_that_stand(former, names, self.given, self.receipt)
+        still_stand = reusable_frames(former, names, self.given, self.receipt)
         with self.clock.stage("write"):
             self.record.take_over(former, still_stand)
         self.taken_over = len(still_stand)
@@ -145,7 +145,7 @@ class _Run:
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
         # Of a run that is killed this is what is left, beside its masks: enough for the next one to go on.
-        self.record.write_sightings()
+        self.record.write_object_frames()
         self._write_receipt("killed")
         self.stopped = "masks" not in self.make and len(self.record) < self.total
         try:
@@ -153,7 +153,7 @@ class _Run:
                 yield from self._backwards(should_stop)
             yield from self._forwards(should_stop)
         except Exception as error:
-            told = shortage(error)
+            told = as_resource_error(error)
             self.error = str(told or error) or type(error).__name__
             if told is not None:
                 raise told from error
@@ -179,7 +179,7 @@ class _Run:
         if not missing:
             return
         tracker = self._tracker_at(max(missing), -1)
-        with in_threads(self._shrunk_frames(self.reader.backwards(max(missing))), self.device) as frames:
+        with prefetched(self._shrunk_frames(self.reader.backwards(max(missing))), self.device) as frames:
             for (frame, small), after in with_next(frames):
                 mask = self._step(tracker, frame, small, after[1] if after else None)
                 yield self.progress.update(frame.index, frame.image, mask)
@@ -195,9 +195,9 @@ class _Run:
             video: VideoWriter | None = None
             if "video" in self.make:
                 video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
-            frames = opened.enter_context(in_threads(self._shrunk_frames(self.reader, self.record), self.device))
+            frames = opened.enter_context(prefetched(self._shrunk_frames(self.reader, self.record), self.device))
             found = self._masked(frames, lambda: ending or should_stop())
-            masked = opened.enter_context(in_threads(found, self.device))
+            masked = opened.enter_context(prefetched(found, self.device))
             try:
                 for frame, mask in masked:
                     if video is None:
@@ -247,12 +247,12 @@ class _Run:
         """A tracker whose next frame is ``index``, on its way forwards (1) or backwards (-1) from the first given mask."""
         tracker = self.settings.tracker(self.encoder, self.flow)
         given = [t for t in self.given if (t - self.first) * way >= 0]
-        asked = tracker.frames_to_recall(abs(index - self.first), [abs(t - self.first) for t in given])
+        asked = tracker.frames_to_restore(abs(index - self.first), [abs(t - self.first) for t in given])
         with self.clock.stage("track"):
             for frame in self._frames_before(index, way, None if tracker.chained else asked):
                 t = abs(frame.index - self.first)
                 mask = self.record.mask(frame.index) if t in asked else None
-                tracker.recall(
+                tracker.restore_frame(
                     t,
                     resized(frame.image, self.processed),
                     None if mask is None else resize_mask(mask, self.processed),
@@ -285,9 +285,9 @@ class _Run:
         given = self.given.get(frame.index)
         with self.clock.stage("track"):
             told = None if given is None else resize_mask(given, self.processed)
-            mask = tracker.step(small, told, size=self.size, coming=coming)
+            mask = tracker.step(small, told, output_size=self.size, next_frame=coming)
             if given is not None:
-                mask = correct_mask(mask, given)  # as sharp as it was given
+                mask = merge_input_mask(mask, given)  # as sharp as it was given
         with self.clock.stage("write"):
             self.record.keep(frame.index, mask, tracker.confidence)
         self.progress.tracked += 1
@@ -302,7 +302,7 @@ class _Run:
             with self.clock.stage("count"):
                 in_video = VideoReader(self.result.overlay).count() if self.result.overlay.exists() else 0
         except OSError as error:
-            told = shortage(error) or error
+            told = as_resource_error(error) or error
             self.error = self.error or str(told)
             raise told from error
         finally:

@@ -17,7 +17,7 @@ COLOUR_SCALE = 20.0  # the loss compares 20 times the colours: most errors then 
 _TRUST, _TRUST_SHARE = 1.0, 0.05  # flow there and back may miss by 1 pixel and 5 % of the motion
 
 
-def colour_loss(features: Tensor, target: Tensor, *, radius: int) -> Tensor:
+def reconstruction_loss(features: Tensor, target: Tensor, *, radius: int) -> Tensor:
     """Rebuilds the dropped colour of each frame of a pair from the other frame: the paper's loss (Sec. 3.1).
 
     Args:
@@ -35,7 +35,7 @@ def colour_loss(features: Tensor, target: Tensor, *, radius: int) -> Tensor:
     return F.smooth_l1_loss(COLOUR_SCALE * full, COLOUR_SCALE * wanted)
 
 
-def motion_loss(features: Tensor, flow: Tensor) -> Tensor:
+def correspondence_loss(features: Tensor, flow: Tensor) -> Tensor:
     """Asks each cell to find, among all cells of the other frame, the one that optical flow leads to.
 
     Not in the paper. Rebuilding colours leaves features blurred, since neighbours mostly have the same colour; this one

@@ -19,11 +19,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from mamp import distributed
-from mamp.files import whole
+from mamp.files import atomic_path
 from mamp.model.color import A, B, drop_ab_channel, rgb_to_lab
 from mamp.model.encoder import Encoder, ResidualBlock, save_encoder, to_channels_last
 from mamp.training.frame_pairs import FramePairs
-from mamp.training.losses import colour_loss, motion_loss
+from mamp.training.losses import correspondence_loss, reconstruction_loss
 
 PAPER_HALVINGS = (400_000, 600_000, 800_000, 1_000_000)  # samples after which Sec. 4 halves the learning rate
 COLOUR_GAIN = 3.5  # colours span a third of the range of the lightness; at the start they shall count as much
@@ -31,7 +31,7 @@ WARM_UP = 100  # steps
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainConfig:
     """What decides the result of a run; a resumed run must have the same. The defaults are the paper's (Sec. 4)."""
 
     batch: int = 24  # pairs a step, over all processes
@@ -42,8 +42,8 @@ class Recipe:
     schedule: str = "paper"
     temperature: float | None = None
     start: str = "random"
-    colour_weight: float = 1.0
-    motion_weight: float = 0.0
+    reconstruction_weight: float = 1.0
+    correspondence_weight: float = 0.0
     jitter: float = 0.0
     warped: float = 0.0  # share of pairs
     max_gap: float = 0.4  # [s]
@@ -60,7 +60,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def learning_rate(recipe: Recipe, samples: int) -> float:
+def learning_rate(recipe: TrainConfig, samples: int) -> float:
     """The learning rate after so many samples: the paper's halvings, or a warm-up and a cosine down to zero."""
     if recipe.schedule == "paper":
         return recipe.learning_rate * 0.5 ** sum(samples >= mark for mark in PAPER_HALVINGS)
@@ -102,7 +102,7 @@ def start_as_patches(encoder: Encoder, pairs: Tensor) -> None:
 
 
 @torch.no_grad()
-def settle_batch_norm(encoder: Encoder, batches: list[Tensor]) -> None:
+def recalibrate_batch_norm(encoder: Encoder, batches: list[Tensor]) -> None:
     """Measures batch-norm statistics anew on whole colours: in training one colour was always missing.
 
     Args:
@@ -135,7 +135,14 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, data: Path, out: Path, *, device: torch.device, workers: int = 0, autocast: bool = False
+        self,
+        recipe: TrainConfig,
+        data: Path,
+        out: Path,
+        *,
+        device: torch.device,
+        workers: int = 0,
+        autocast: bool = False,
     ) -> None:
         self.rank, self.world = distributed.rank_and_world()
         if recipe.batch % (self.world * recipe.pairs_per_window):
@@ -151,7 +158,7 @@ class Trainer:
             pairs=recipe.pairs_per_window,
             max_gap=recipe.max_gap,
             max_scale=recipe.max_scale,
-            motion=recipe.motion_weight > 0,
+            motion=recipe.correspondence_weight > 0,
             warped=recipe.warped,
             seed=recipe.seed,
         )
@@ -191,7 +198,7 @@ class Trainer:
         rng = torch.Generator().manual_seed(recipe.seed + self.progress.samples // recipe.batch)
         lab = rgb_to_lab(item["frames"])  # (B, 2, 3, H, W)
         seen = jitter(lab, recipe.jitter, rng)
-        if recipe.colour_weight:
+        if recipe.reconstruction_weight:
             channel = (A, B)[int(torch.randint(2, (), generator=rng))]
             seen, _ = drop_ab_channel(seen, channel)
             _, target = drop_ab_channel(lab, channel)
@@ -199,10 +206,10 @@ class Trainer:
             features = self.model(seen.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         features = features.float().unflatten(0, seen.shape[:2])  # (B, 2, C, h, w)
         loss: Tensor = features.new_zeros(())
-        if recipe.colour_weight:
-            loss = loss + recipe.colour_weight * colour_loss(features, target, radius=recipe.radius)
-        if recipe.motion_weight:
-            loss = loss + recipe.motion_weight * motion_loss(features, item["flow"])
+        if recipe.reconstruction_weight:
+            loss = loss + recipe.reconstruction_weight * reconstruction_loss(features, target, radius=recipe.radius)
+        if recipe.correspondence_weight:
+            loss = loss + recipe.correspondence_weight * correspondence_loss(features, item["flow"])
         return loss
 
     def save(self) -> None:
@@ -216,7 +223,7 @@ class Trainer:
             "encoder": self.encoder.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        with whole(self.out / "checkpoint.pt") as partial:
+        with atomic_path(self.out / "checkpoint.pt") as partial:
             torch.save(state, partial)
 
     def resume(self) -> bool:
@@ -246,7 +253,7 @@ class Trainer:
         """
         encoder = Encoder(self.recipe.temperature).to(self.device)
         encoder.load_state_dict(self.encoder.state_dict())
-        settle_batch_norm(encoder, [pairs.to(self.device) for pairs in self._some_pairs(4)])
+        recalibrate_batch_norm(encoder, [pairs.to(self.device) for pairs in self._some_pairs(4)])
         encoder.temperature = temperature or encoder.temperature
         path = self.out / "mamp.safetensors"
         notes = {"samples": str(self.progress.samples), "recipe": str(asdict(self.recipe))}

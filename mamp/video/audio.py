@@ -20,7 +20,7 @@ _BIT_RATE = 96_000  # [bits/s] a channel
 _HOLE = 0.03  # [s] from which on missing sound is filled with silence, so that what follows stays in time
 
 
-class Sound:
+class AudioTrackCopier:
     """The first choice of a clip's sound tracks on its way into an mp4, mov or webm.
 
     Args:

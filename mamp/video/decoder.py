@@ -98,7 +98,7 @@ class Source(Protocol):
         ...
 
 
-class MediaFile:
+class VideoFile:
     """A video file, through FFmpeg's decoders; only local files and only the kinds named above."""
 
     def __init__(self, path: Path) -> None:

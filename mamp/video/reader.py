@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from mamp.video.decoder import RGB, Decoded, MediaFile, Source, VideoError, VideoInfo
+from mamp.video.decoder import RGB, Decoded, Source, VideoError, VideoFile, VideoInfo
 from mamp.video.image_sequence import AnimatedPicture, PictureFolder
 
 __all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
@@ -213,4 +213,4 @@ def _open_source(path: Path) -> Source:
         head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return AnimatedPicture(path)
-    return MediaFile(path)
+    return VideoFile(path)

@@ -15,17 +15,17 @@ from mamp.video.writer import VideoWriter
 Frame = NDArray[np.uint8]
 
 
-def made_up_clip(path: Path, short_side: int, frames: int) -> Path:
+def synthetic_clip(path: Path, short_side: int, frames: int) -> Path:
     """A clip in which a textured ground and a patch of it move in different ways, 16:9."""
     size = (short_side, short_side * 16 // 9 // 2 * 2)
     with VideoWriter(path, None, size) as video:
-        for t, image in enumerate(made_up_frames(size, frames)):
+        for t, image in enumerate(synthetic_frames(size, frames)):
             video.write(image, Fraction(t, 25))
     return path
 
 
-def made_up_frames(size: tuple[int, int], frames: int) -> Iterator[Frame]:
-    """The frames (H, W, 3) uint8 of ``made_up_clip``."""
+def synthetic_frames(size: tuple[int, int], frames: int) -> Iterator[Frame]:
+    """The frames (H, W, 3) uint8 of ``synthetic_clip``."""
     height, width = size
     rng = np.random.default_rng(0)
     grain = rng.integers(20, 235, (height // 8, width // 8, 3), dtype=np.uint8)
@@ -38,8 +38,8 @@ def made_up_frames(size: tuple[int, int], frames: int) -> Iterator[Frame]:
         yield image.astype(np.uint8)
 
 
-def made_up_mask(size: tuple[int, int], objects: int) -> Frame:
-    """Squares of equal size in a row (H, W) uint8, the first where the moving patch of ``made_up_clip`` begins."""
+def synthetic_mask(size: tuple[int, int], objects: int) -> Frame:
+    """Squares of equal size in a row (H, W) uint8, the first where the moving patch of ``synthetic_clip`` begins."""
     height, width = size
     mask = np.zeros(size, np.uint8)
     side = height // 3

@@ -14,7 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from mamp.video.audio import Sound
+from mamp.video.audio import AudioTrackCopier
 from mamp.video.decoder import RGB, VideoError, open_container
 from mamp.video.image_sequence import RATE
 from mamp.video.reader import VideoReader
@@ -114,10 +114,10 @@ class VideoWriter:
         encoder.color_range, encoder.colorspace, encoder.color_primaries, encoder.color_trc = 1, 1, 1, 1  # BT.709
         if info and info.pixel_aspect != 1:
             encoder.sample_aspect_ratio = info.pixel_aspect
-        self._sound: Sound | None = None
+        self._sound: AudioTrackCopier | None = None
         if info and info.has_audio and self._like:
             source = opened.enter_context(open_container(self._like.path))
-            self._sound = Sound(source, info.start + self._begin, self._output)
+            self._sound = AudioTrackCopier(source, info.start + self._begin, self._output)
         self._output.start_encoding()
 
     @property

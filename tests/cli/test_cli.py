@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on_to_the_same_masks(clip: Path) -> None:
     assert json.loads((again / "receipt.json").read_text())["masks_taken_over"] >= 4
     for path in (unbroken / "masks").iterdir():
         assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
-    rows = [Result(folder).sightings for folder in (again, unbroken)]
+    rows = [Result(folder).object_frames for folder in (again, unbroken)]
     assert len(rows[0]) == len(rows[1]) == 200
     assert sum(one != other for one, other in zip(*rows, strict=True)) <= 1, "the row that was being written"
     (out / "masks" / ".00199.png.1.part").touch()

@@ -8,7 +8,7 @@ import pytest
 from mamp import MaskTracker, PatchEncoder
 from mamp.__main__ import main
 from mamp.evaluation.benchmark import CHAINS, STAGES
-from mamp.evaluation.reference_implementation import PaperCode
+from mamp.evaluation.reference_implementation import ReferenceImplementation
 from mamp.flow.optical_flow import dis_flow
 from tests.conftest import Image, scene
 
@@ -16,8 +16,8 @@ TINY = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3"]
 
 
 def test_the_authors_way_gives_the_same_masks() -> None:
-    ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, motion="direct", edges="votes")
-    theirs = PaperCode(PatchEncoder(), dis_flow, radius=4, top_k=9)
+    ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, motion="direct", upsampling="bilinear")
+    theirs = ReferenceImplementation(PatchEncoder(), dis_flow, radius=4, top_k=9)
     for t in range(9):
         frame, mask = scene(t, 192, 256)  # in a smaller one the near ties at an edge are a thousandth of it
         first = mask if t == 0 else None
@@ -45,7 +45,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[set[int]]]:
     """The labels of each frame that was followed, in order."""
     labels: dict[str, list[set[int]]] = {"ours": [], "theirs": []}
 
-    class Listening(PaperCode):
+    class Listening(ReferenceImplementation):
         def step(self, frame: Image, mask: Image | None = None) -> Image:
             found = super().step(frame, mask)
             labels["theirs"].append(set(np.unique(found).tolist()))
@@ -55,7 +55,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[set[int]]]:
         labels["ours"].append(set(np.unique(found).tolist()))
         return image
 
-    monkeypatch.setattr("mamp.evaluation.benchmark.PaperCode", Listening)
+    monkeypatch.setattr("mamp.evaluation.benchmark.ReferenceImplementation", Listening)
     monkeypatch.setattr("mamp.evaluation.benchmark.overlay", overlay_of)
     return labels
 

@@ -19,7 +19,7 @@ from mamp import MaskTracker, read_mask, write_mask
 from mamp.__main__ import main
 from mamp.evaluation.ablations import ABLATIONS
 from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, statistics
-from mamp.evaluation.evaluator import deal
+from mamp.evaluation.evaluator import shard_sequences
 from mamp.evaluation.score_tables import seen_table
 from mamp.flow.raft import build_raft
 from tests.conftest import ROOT, TORCHRUN, scene
@@ -240,7 +240,7 @@ def test_sequences_are_dealt_by_length() -> None:
         def __len__(self) -> int:
             return self.length
 
-    shares = deal([Long(length) for length in (10, 50, 20, 30, 5)], 2)  # type: ignore[misc]
+    shares = shard_sequences([Long(length) for length in (10, 50, 20, 30, 5)], 2)  # type: ignore[misc]
     assert [[len(sequence) for sequence in share] for share in shares] == [[50, 10], [30, 20, 5]]
 
 

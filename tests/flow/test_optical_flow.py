@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow.optical_flow import dis_flow, fetch, raft_flow, to_cell_units, warp
+from mamp.flow.optical_flow import dis_flow, gather_by_flow, raft_flow, to_cell_units, warp
 from mamp.flow.raft import RaftError, build_raft, load_raft
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
@@ -141,6 +141,6 @@ def test_flow_in_whole_cells_fetches_what_warping_does() -> None:
     reference = torch.rand(5, 9, 14, generator=rng)
     flow = torch.randint(-6, 7, (2, 9, 14), generator=rng).float()
     warped, inside = warp(reference[None], flow[None])
-    (fetched,), also_inside = fetch(flow, reference)
+    (fetched,), also_inside = gather_by_flow(flow, reference)
     assert torch.equal(inside[0], also_inside) and 0.2 < inside.float().mean() < 0.8
     torch.testing.assert_close(fetched[:, also_inside], warped[0][:, also_inside], atol=1e-5, rtol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as Pictures
 from pycocotools import mask as coco
 
-from mamp import OBJECT_COLOURS, Look, MaskError, overlay, read_mask, write_mask
+from mamp import OBJECT_COLORS, MaskError, OverlayStyle, overlay, read_mask, write_mask
 from mamp.masks.mask_io import (
     PALETTE,
     describe_rle,
@@ -44,8 +44,8 @@ def test_a_written_mask_is_read_back_by_its_indices(tmp_path: Path) -> None:
         (MASK, MASK),
         (PALETTE[MASK], MASK),
         (np.dstack((PALETTE[MASK], np.full_like(MASK, 255))), MASK),
-        (OBJECT_COLOURS[MASK] * (MASK > 0)[..., None].astype(np.uint8), MASK),
-        (mask_to_strokes(MASK, OBJECT_COLOURS.tolist()), MASK),
+        (OBJECT_COLORS[MASK] * (MASK > 0)[..., None].astype(np.uint8), MASK),
+        (mask_to_strokes(MASK, OBJECT_COLORS.tolist()), MASK),
     ],
     ids=[
         "black and white",
@@ -66,7 +66,7 @@ def test_every_kind_of_mask_is_read(pixels: np.ndarray, expected: np.ndarray, tm
 def test_colours_are_those_of_davis_or_of_the_page_or_numbered_by_area(tmp_path: Path) -> None:
     truth = np.zeros((40, 60), np.uint8)
     truth[2:20, 2:20], truth[22:38, 30:58], truth[4:8, 40:44] = 5, 3, 1
-    for palette in (PALETTE, np.vstack(([(0, 0, 0)], OBJECT_COLOURS))):
+    for palette in (PALETTE, np.vstack(([(0, 0, 0)], OBJECT_COLORS))):
         Pictures.fromarray(palette[truth].astype(np.uint8)).save(tmp_path / "known.png")
         assert np.array_equal(read_mask(tmp_path / "known.png"), truth)
     free = np.array([(0, 0, 0), (90, 200, 90), (0, 0, 0), (200, 30, 30), (0, 0, 0), (30, 160, 60)], np.uint8)
@@ -126,17 +126,17 @@ def test_run_lengths_hold_every_object_of_a_mask() -> None:
 
 
 def test_soft_strokes_snap_to_the_palette() -> None:
-    strokes = mask_to_strokes(MASK, OBJECT_COLOURS.tolist())
+    strokes = mask_to_strokes(MASK, OBJECT_COLORS.tolist())
     strokes[..., :3] = np.clip(strokes[..., :3].astype(int) + 9, 0, 255).astype(np.uint8)
-    strokes[4, 5:25] = (*OBJECT_COLOURS[0], 90)  # the faint edge that an editor blends
-    assert np.array_equal(strokes_to_mask(strokes, OBJECT_COLOURS.tolist()), MASK)
+    strokes[4, 5:25] = (*OBJECT_COLORS[0], 90)  # the faint edge that an editor blends
+    assert np.array_equal(strokes_to_mask(strokes, OBJECT_COLORS.tolist()), MASK)
 
 
 def test_overlay_colours_objects_and_leaves_the_rest() -> None:
     frame = np.full((40, 60, 3), 90, np.uint8)
-    picture = overlay(frame, MASK, Look(numbers=False))
+    picture = overlay(frame, MASK, OverlayStyle(numbers=False))
     far = cv2.dilate((MASK > 0).astype(np.uint8), np.ones((5, 5))) == 0  # a contour is two pixels wide
     assert np.array_equal(picture[far], frame[far])
     assert (picture[10, 15] != picture[30, 50]).any() and (picture[10, 15] != 90).any()
-    assert (picture[5, 5] == OBJECT_COLOURS[0]).all()  # the contour is opaque
+    assert (picture[5, 5] == OBJECT_COLORS[0]).all()  # the contour is opaque
     assert not np.array_equal(overlay(frame, MASK), picture)  # numbers are drawn

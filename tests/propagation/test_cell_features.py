@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from mamp.model.color import rgb_to_lab
-from mamp.propagation.cell_features import colour_cues, motion_cue
+from mamp.propagation.cell_features import color_features, independent_motion
 
 
 def test_colours_are_those_of_the_cell_and_of_what_is_around_it() -> None:
     frame = np.full((32, 48, 3), 128, np.uint8)
     frame[:, 24:] = (150, 110, 110)
-    cues = colour_cues(rgb_to_lab(torch.from_numpy(frame)))
+    cues = color_features(rgb_to_lab(torch.from_numpy(frame)))
     assert cues.shape == (21, 8, 12)
     red, grey = cues[:, 4, 9], cues[:, 4, 2]
     assert red[1] > 1 > 0.1 > grey[1].abs()
@@ -33,11 +33,11 @@ def test_what_moves_beside_the_camera_stands_out_up_to_its_edge(camera: str, sha
     side = round((share * h * w) ** 0.5)
     objects[5 : 5 + side, 10 : 10 + side] = True
     flow[0] += 2.0 * objects
-    cue = motion_cue(flow, objects)[0]
+    cue = independent_motion(flow, objects)[0]
     inner = ~torch.nn.functional.max_pool2d((~objects).float()[None], 5, 1, 2)[0].bool()
     assert cue[inner].min() > 2 and cue[~inner].max() < 1.5 and (cue >= 0).all() and (cue < 3).all()
 
 
 def test_a_camera_that_sees_nothing_but_the_object_goes_with_it() -> None:
     flow = torch.ones(2, 20, 30)
-    assert motion_cue(flow, torch.ones(20, 30, dtype=torch.bool)).max() < 0.01
+    assert independent_motion(flow, torch.ones(20, 30, dtype=torch.bool)).max() < 0.01

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.propagation.local_matching import _told_by_nearest, adjusted, propagate, reconstruct
+from mamp.propagation.local_matching import _told_by_nearest, logit_adjusted, propagate, reconstruct
 
 
 def rows_of(keys: Tensor) -> Callable[[slice], Tensor]:
@@ -184,11 +184,11 @@ def test_adjustment_divides_by_how_many_cells_of_a_label_could_vote() -> None:
     values = torch.stack([(labels == label).float() for label in range(3)], dim=1)
     inside = torch.rand(2, 9, 11) > 0.2
     scores[:, 0, 0] = 0
-    found = adjusted(scores, values, inside=inside, radius=2, strength=0.3)
+    found = logit_adjusted(scores, values, inside=inside, radius=2, strength=0.3)
     for y, x in ((0, 0), (4, 5), (8, 10), (1, 9)):
         window = (slice(None), slice(None), slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3))
         cells = (values * inside[:, None])[window].sum(dim=(0, 2, 3))
         fair = scores[:, y, x] / (cells + 1) ** 0.3
         expected = fair / fair.sum().clamp(min=1e-30) * scores[:, y, x].sum()
         torch.testing.assert_close(found[:, y, x], expected)
-    assert adjusted(scores, values, inside=inside, radius=2, strength=0) is scores
+    assert logit_adjusted(scores, values, inside=inside, radius=2, strength=0) is scores

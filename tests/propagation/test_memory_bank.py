@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.propagation.memory_bank import MAX_GIVEN, Memory, MemoryBank, reference_frames
+from mamp.propagation.memory_bank import MAX_GIVEN, MemoryBank, MemoryFrame, reference_frames
 
 
-def memory(*, given: bool = False) -> Memory:
-    return Memory(
+def memory(*, given: bool = False) -> MemoryFrame:
+    return MemoryFrame(
         image=np.zeros((4, 4, 3), np.uint8),
         key=torch.zeros(1, 1, 1),
         cues=torch.zeros(0, 1, 1),

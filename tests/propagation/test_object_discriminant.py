@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.propagation.local_matching import adjusted, propagate
-from mamp.propagation.object_discriminant import Discriminants, _functions, beside, moments
+from mamp.propagation.local_matching import logit_adjusted, propagate
+from mamp.propagation.object_discriminant import Discriminants, _functions, beside, class_statistics
 
 SIDE, RADIUS = 24, 3
 
@@ -32,7 +32,7 @@ def some_memory(count: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def fitted(keys: Tensor, cues: Tensor, labels: Tensor, count: int = 3, strength: float = 0.2) -> Discriminants:
-    told = [moments(*of_frame, radius=RADIUS) for of_frame in zip(keys, cues, labels, strict=True)]
+    told = [class_statistics(*of_frame, radius=RADIUS) for of_frame in zip(keys, cues, labels, strict=True)]
     return Discriminants(told, range(count), strength=strength)
 
 
@@ -122,8 +122,8 @@ def astray(side: Tensor, label: Tensor) -> Tensor:
 
 def test_moments_of_frames_add_up() -> None:
     _, _, keys, of_keys, labels = some_memory()
-    one, other = (moments(*of_frame, radius=RADIUS) for of_frame in zip(keys, of_keys, labels, strict=True))
-    both = moments(*(torch.cat(tuple(part), dim=-1) for part in (keys, of_keys, labels)), radius=RADIUS)
+    one, other = (class_statistics(*of_frame, radius=RADIUS) for of_frame in zip(keys, of_keys, labels, strict=True))
+    both = class_statistics(*(torch.cat(tuple(part), dim=-1) for part in (keys, of_keys, labels)), radius=RADIUS)
     together = one[1] + other[1]
     assert together.cells == both[1].cells == 50
     assert torch.allclose(together.products.float(), both[1].products) and torch.allclose(together.sums, both[1].sums)
@@ -177,6 +177,6 @@ def test_adjustment_gives_the_thin_what_is_near_to_it() -> None:
     values[:, 1, :, 12], values[:, 0] = 1, 1
     values[:, 0, :, 12] = 0
     scores = torch.full((2, SIDE, SIDE), 0.5)
-    fair = adjusted(scores, values, inside=inside, radius=5, strength=0.2)
+    fair = logit_adjusted(scores, values, inside=inside, radius=5, strength=0.2)
     assert (fair[1, :, 12] > 0.55).all() and torch.allclose(fair.sum(dim=0), scores.sum(dim=0))
-    assert adjusted(scores, values, inside=inside, radius=5, strength=0) is scores
+    assert logit_adjusted(scores, values, inside=inside, radius=5, strength=0) is scores

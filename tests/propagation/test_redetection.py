@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from mamp import MaskTracker, load_encoder
-from mamp.propagation.memory_bank import Memory
-from mamp.propagation.memory_readout import Reference, Vote
-from mamp.propagation.object_discriminant import moments
-from mamp.propagation.redetection import Search, look_for
+from mamp.propagation.memory_bank import MemoryFrame
+from mamp.propagation.memory_readout import MemoryReader, Reference
+from mamp.propagation.object_discriminant import class_statistics
+from mamp.propagation.redetection import Redetector, detect
 from tests.conftest import Image, overlap, scene
 
-FITTED = {"discriminant": 0.2, "adjustment": 0.1, "top_k": 9, "radius": 6}
+FITTED = {"discriminant_weight": 0.2, "logit_adjustment": 0.1, "top_k": 9, "radius": 6}
 
 
 def view(t: int, left: int) -> tuple[Image, Image]:
@@ -40,21 +40,21 @@ def tracked(frames: list[Image], given: Image, **settings: object) -> tuple[list
     return masks, sure
 
 
-def remembered() -> Memory:
+def remembered() -> MemoryFrame:
     """A frame of noise that shows object 3 in rows 4 to 11 and columns 5 to 14; numbers drawn next are the same as well."""
     torch.manual_seed(0)
     key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
     value = torch.zeros(30, 40, dtype=torch.uint8)
     value[4:12, 5:15] = 3
-    told = moments(key, cues, value, radius=6)
-    return Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value, moments=told)
+    told = class_statistics(key, cues, value, radius=6)
+    return MemoryFrame(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value, class_statistics=told)
 
 
 def test_an_object_is_found_where_the_view_jumps_to() -> None:
     frames, truth = zip(*(view(t, 120 if t < 6 else 20) for t in range(10)), strict=True)
     masks, _ = tracked(list(frames), truth[0])
     assert all(overlap(mask, true) > 0.8 for mask, true in zip(masks, truth, strict=True))
-    without, _ = tracked(list(frames), truth[0], discriminant=0.0)
+    without, _ = tracked(list(frames), truth[0], discriminant_weight=0.0)
     assert overlap(without[6], truth[6]) < 0.5
 
 
@@ -85,9 +85,9 @@ def test_a_tracker_that_recalls_frames_beside_a_cut_goes_on_as_it_would_have(at:
     shown = [elsewhere(t) if 6 <= t < 10 else frame for t, frame in enumerate(frames)]
     whole, _ = tracked(shown, truth[0])
     resumed = MaskTracker(load_encoder(), **FITTED)  # type: ignore[arg-type]
-    kept = resumed.frames_to_recall(at, [0])
+    kept = resumed.frames_to_restore(at, [0])
     for t, frame in enumerate(shown[:at]):
-        resumed.recall(t, frame, whole[t] if t in kept else None, given=t == 0)
+        resumed.restore_frame(t, frame, whole[t] if t in kept else None, given=t == 0)
     np.testing.assert_array_equal([resumed.step(frame) for frame in shown[at:]], whole[at:])
 
 
@@ -97,21 +97,21 @@ def test_what_moved_is_found_with_its_displacement_and_what_is_not_there_is_not(
     on_its_side = torch.ones(30, 40)
     query = torch.randn(8, 30, 40)
     query[:, 14:22, 25:35] = 2 * key[:, 4:12, 5:15]
-    found = look_for(query, on_its_side, shown, 3)
+    found = detect(query, on_its_side, shown, 3)
     assert found.shift.tolist() == [-20, -10] and 1 <= found.share < 1.2
-    assert look_for(query, -on_its_side, shown, 3).share == 0
-    assert look_for(torch.randn(8, 30, 40), on_its_side, shown, 3).share < 0.2
+    assert detect(query, -on_its_side, shown, 3).share == 0
+    assert detect(torch.randn(8, 30, 40), on_its_side, shown, 3).share < 0.2
 
 
 def test_what_the_vote_takes_for_an_object_is_let_go_where_the_picture_is_another() -> None:
     before = remembered()
     key, cues = before.key, before.cues
-    vote = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0)
+    vote = MemoryReader(radius=6, top_k=9, discriminant_weight=0.2, logit_adjustment=0.0)
     taken = torch.zeros(2, 30, 40)
     taken[1, 20:25, 20:30] = 1
     taken[0] = 1 - taken[1]
 
-    search, asked = Search(vote), [Reference(before, None, trusted=True)]
+    search, asked = Redetector(vote), [Reference(before, None, trusted=True)]
     another = search(taken, vote.query(torch.randn(8, 30, 40), cues, asked, [0, 3]), before=before, came=None)
     assert not another[1].any() and search.cut > 0.8
     covered = key.clone()
@@ -126,7 +126,7 @@ def test_an_object_whose_cells_have_its_label_is_only_hidden_and_not_voted_for_a
 ) -> None:
     before = remembered()
     key, cues = before.key, before.cues
-    vote, again = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0), []
+    vote, again = MemoryReader(radius=6, top_k=9, discriminant_weight=0.2, logit_adjustment=0.0), []
     hidden = key.clone()
     hidden[:, 7:12, 5:15] = torch.randn(8, 5, 10)
     query = vote.query(hidden, cues, [Reference(before, None, trusted=True)], [0, 3])
@@ -134,19 +134,19 @@ def test_an_object_whose_cells_have_its_label_is_only_hidden_and_not_voted_for_a
     seen[1, 4:7, 5:15] = 1
     seen[0] = 1 - seen[1]
 
-    call = Vote.__call__
-    monkeypatch.setattr(Vote, "__call__", lambda *given, **named: again.append(1) or call(*given, **named))
-    np.testing.assert_array_equal(Search(vote)(seen, query, before=before, came=None), seen)
+    call = MemoryReader.__call__
+    monkeypatch.setattr(MemoryReader, "__call__", lambda *given, **named: again.append(1) or call(*given, **named))
+    np.testing.assert_array_equal(Redetector(vote)(seen, query, before=before, came=None), seen)
     assert not again
-    found = Search(vote)(torch.stack((torch.ones(30, 40), torch.zeros(30, 40))), query, before=before, came=None)
+    found = Redetector(vote)(torch.stack((torch.ones(30, 40), torch.zeros(30, 40))), query, before=before, came=None)
     assert again and found[1, 4:7, 5:15].mean() > 0.5
 
     again.clear()
     seen[:, 4:6, 5:8] = seen[:, 4:6, 5:8].flip(0)  # a fifth of what convinces is no tenth of the object
-    np.testing.assert_array_equal(Search(vote)(seen, query, before=before, came=None), seen)
+    np.testing.assert_array_equal(Redetector(vote)(seen, query, before=before, came=None), seen)
     assert not again
     gone = replace(before, value=torch.zeros_like(before.value))
-    Search(vote)(seen, query, before=gone, came=None)
+    Redetector(vote)(seen, query, before=gone, came=None)
     assert again  # it comes out: all of it is asked for
 
 
@@ -162,9 +162,9 @@ def test_a_cut_is_forgotten_where_the_frame_before_is_not_kept() -> None:
     torch.manual_seed(0)
     key, cues = torch.randn(8, 30, 40), torch.zeros(1, 30, 40)
     value = torch.zeros(30, 40, dtype=torch.uint8)
-    before = Memory(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value)
-    vote = Vote(radius=6, top_k=9, discriminant=0.2, adjustment=0.0)
-    search, query = Search(vote), vote.query(torch.randn(8, 30, 40), cues, [], [0, 3])
+    before = MemoryFrame(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value)
+    vote = MemoryReader(radius=6, top_k=9, discriminant_weight=0.2, logit_adjustment=0.0)
+    search, query = Redetector(vote), vote.query(torch.randn(8, 30, 40), cues, [], [0, 3])
     search(torch.zeros(2, 30, 40), query, before=before, came=None)
     assert search.cut > 0.8
     search(torch.zeros(2, 30, 40), query, before=None, came=None)

@@ -36,7 +36,7 @@ FAST = Settings(short_side=0, flow="none", radius=3)
 @pytest.fixture(params=["in turns", "in threads"], autouse=True)
 def at_the_same_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading, tracking and writing as on a CPU, and as on a GPU."""
-    monkeypatch.setattr("mamp.prefetch.pays", lambda device: request.param == "in threads")
+    monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: request.param == "in threads")
 
 
 def square(t: int) -> NDArray[np.uint8]:
@@ -197,13 +197,13 @@ def test_areas_and_run_lengths_are_those_of_the_masks(clip: Path) -> None:
     document = json.loads(result.masks_json.read_text())
     (video,), (category,), (track,) = document["videos"], document["categories"], document["annotations"]
     assert (video["length"], video["width"], category["name"]) == (LENGTH, 96, "dog")
-    for sighting in result.sightings:
+    for sighting in result.object_frames:
         mask = read_mask(result.masks_dir / f"{video['file_names'][sighting.frame]}.png")
         assert np.array_equal(coco.decode(track["segmentations"][sighting.frame]), mask)
         assert sighting.area == track["areas"][sighting.frame] == np.count_nonzero(mask)
         assert sighting.confidence == 1 if sighting.frame == 3 else 0 < sighting.confidence <= 1
         assert sighting.time == pytest.approx(sighting.frame / 25, abs=1e-4)
-    assert len(result.sightings) == LENGTH
+    assert len(result.object_frames) == LENGTH
 
 
 def again(clip: Path, given: dict[int, NDArray[np.uint8]], **options: Any) -> tuple[list[int], dict[str, Any]]:
@@ -237,9 +237,9 @@ def test_a_correction_computes_only_from_its_frame_to_the_next_given_mask(clip: 
     assert min(overlap(clip, t) for t in range(4)) > 0.7
     assert receipt(clip)["frames_in_video"] == receipt(clip)["masks_written"] == LENGTH
     assert again(clip, {2: square(2), 4: corrected})[0] == [0, 1, 3]
-    sightings = Result(clip.parent / "out").sightings
-    assert [sighting.frame for sighting in sightings] == list(range(LENGTH))
-    assert sightings[4].confidence == 1 and 0 < sightings[1].confidence <= 1
+    object_frames = Result(clip.parent / "out").object_frames
+    assert [sighting.frame for sighting in object_frames] == list(range(LENGTH))
+    assert object_frames[4].confidence == 1 and 0 < object_frames[1].confidence <= 1
 
 
 def test_a_stopped_run_goes_on_where_it_stopped(clip: Path) -> None:

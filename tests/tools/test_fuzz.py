@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tools.fuzz import MEMORY, PATIENCE, fuzz
 
-# Found once: an index that cannot be sought in, and a zip that claims to be encrypted.
+# Detection once: an index that cannot be sought in, and a zip that claims to be encrypted.
 FOUND = (1326, 2937)
 
 

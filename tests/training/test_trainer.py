@@ -17,12 +17,19 @@ import torch
 from mamp.__main__ import main
 from mamp.model.encoder import Encoder, load_encoder
 from mamp.training.frame_pairs import FramePairs, split_shots, warp_at_random
-from mamp.training.losses import colour_loss, motion_loss
-from mamp.training.trainer import Recipe, Trainer, learning_rate
+from mamp.training.losses import correspondence_loss, reconstruction_loss
+from mamp.training.trainer import TrainConfig, Trainer, learning_rate
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
 
-RECIPE = Recipe(
-    batch=4, crop=32, samples=48, schedule="cosine", temperature=0.05, start="patches", motion_weight=1.0, max_scale=1.5
+RECIPE = TrainConfig(
+    batch=4,
+    crop=32,
+    samples=48,
+    schedule="cosine",
+    temperature=0.05,
+    start="patches",
+    correspondence_weight=1.0,
+    max_scale=1.5,
 )
 CPU = torch.device("cpu")
 
@@ -70,10 +77,10 @@ def test_no_pair_reaches_over_a_cut() -> None:
 
 
 def test_paper_halves_the_rate_and_cosine_ends_at_zero() -> None:
-    paper = Recipe()
+    paper = TrainConfig()
     rates = [learning_rate(paper, samples) for samples in (0, 399_999, 400_000, 600_000, 800_000, 1_000_000)]
     assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4, 1.25e-4, 6.25e-5])
-    assert learning_rate(Recipe(schedule="cosine"), paper.samples) == pytest.approx(0)
+    assert learning_rate(TrainConfig(schedule="cosine"), paper.samples) == pytest.approx(0)
 
 
 def test_loss_falls_on_a_fixed_pair(clips: Path) -> None:
@@ -85,7 +92,7 @@ def test_loss_falls_on_a_fixed_pair(clips: Path) -> None:
     losses = []
     for _ in range(20):
         features = encoder(lab.flatten(0, 1)).unflatten(0, (4, 2))
-        loss = colour_loss(features, lab[:, :, 1:2], radius=6) + motion_loss(features, item["flow"])
+        loss = reconstruction_loss(features, lab[:, :, 1:2], radius=6) + correspondence_loss(features, item["flow"])
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -99,8 +106,8 @@ def test_motion_loss_is_lowest_where_features_follow_the_flow() -> None:
     flow = torch.zeros(1, 2, 2, 32, 32)
     flow[:, 0, 0], flow[:, 1, 0] = 8, -8  # two cells right, and back
     following, contrary = first.roll(2, dims=3), first.roll(-2, dims=3)
-    right = motion_loss(torch.stack((first, following), dim=1), flow)
-    wrong = motion_loss(torch.stack((first, contrary), dim=1), flow)
+    right = correspondence_loss(torch.stack((first, following), dim=1), flow)
+    wrong = correspondence_loss(torch.stack((first, contrary), dim=1), flow)
     assert right < 0.1 < wrong
 
 
@@ -117,7 +124,7 @@ def test_a_resumed_run_takes_the_same_next_step_as_an_unbroken_one(clips: Path, 
     again = [loss.item() for _, loss in zip(range(2), (loss for _, loss in resumed.steps()), strict=False)]
     assert again == losses[2:]
     with pytest.raises(ValueError, match="another recipe"):
-        Trainer(Recipe(batch=8), clips, tmp_path / "part", device=CPU).resume()
+        Trainer(TrainConfig(batch=8), clips, tmp_path / "part", device=CPU).resume()
 
 
 def command(clips: Path, out: Path, *more: str) -> list[str]:

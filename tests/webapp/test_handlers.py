@@ -37,60 +37,60 @@ STATUS, GIVEN, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # where they stand in what
 
 
 @pytest.fixture
-def visit(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     return opening.open_clip(str(clip), {})[0]
 
 
-def editor(visit: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
+def editor(session: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
     """What the editor sends: the chosen frame, and this mask painted on it."""
-    with Pictures.open(painting.shown_frame(visit)["background"]) as picture:
+    with Pictures.open(painting.shown_frame(session)["background"]) as picture:
         background = np.asarray(picture.convert("RGBA"))
     mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
     return {
         "background": background,
-        "layers": [mask_to_strokes(mask, painting.colours_for(mask))],
+        "layers": [mask_to_strokes(mask, painting.colors_for(mask))],
         "composite": None,
     }
 
 
-def start(visit: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
-    return running.run(None, visit, painted, opacity, ["Outline"], *CHOSEN)
+def start(session: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
+    return running.run(None, session, painted, opacity, ["Outline"], *CHOSEN)
 
 
 def words(update: tuple[Any, ...]) -> str:
     return str(update[STATUS])
 
 
-def test_a_run_gives_video_masks_and_receipt(visit: dict[str, Any]) -> None:
-    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+def test_a_run_gives_video_masks_and_receipt(session: dict[str, Any]) -> None:
+    last = list(start(session, editor(session, scene(0)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last)
     assert Path(last[VIDEO]).name == "overlay.mp4" and all(Path(file).exists() for file in last[FILES])
     assert {Path(file).suffix for file in last[FILES]} == {".mp4", ".zip", ".json", ".csv"}
     assert "<svg" in last[REVIEW] and "segment_video" in last[REVIEW + 1]
-    frame, laid = results.look_at(visit, 5, 0.4, ["Outline"])
+    frame, laid = results.look_at(session, 5, 0.4, ["Outline"])
     assert frame.shape == laid.shape == (96, 128, 3) and (frame != laid).any()
 
 
-def test_every_update_has_the_same_shape(visit: dict[str, Any]) -> None:
+def test_every_update_has_the_same_shape(session: dict[str, Any]) -> None:
     updates = [
-        *start(visit, editor(visit)),
-        *start(visit, editor(visit, scene(0)[1])),
+        *start(session, editor(session)),
+        *start(session, editor(session, scene(0)[1])),
         *start({}, None),
     ]
     assert {len(update) for update in updates} == {15}
 
 
-def test_running_without_a_painted_object_says_what_is_missing(visit: dict[str, Any]) -> None:
-    assert "Paint at least one object" in words(next(iter(start(visit, editor(visit)))))
+def test_running_without_a_painted_object_says_what_is_missing(session: dict[str, Any]) -> None:
+    assert "Paint at least one object" in words(next(iter(start(session, editor(session)))))
     emptied = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
-    assert "Paint at least one object" in words(next(iter(start(visit, emptied))))
+    assert "Paint at least one object" in words(next(iter(start(session, emptied))))
 
 
-def test_stop_ends_the_run_and_keeps_what_is_done(visit: dict[str, Any]) -> None:
-    updates = start(visit, editor(visit, scene(0)[1]))
+def test_stop_ends_the_run_and_keeps_what_is_done(session: dict[str, Any]) -> None:
+    updates = start(session, editor(session, scene(0)[1]))
     next(updates)
-    running.ask_to_stop(visit)
+    running.ask_to_stop(session)
     assert "Stopped" in words(list(updates)[-1])
 
 
@@ -125,103 +125,103 @@ def lent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Len
 
 
 @pytest.mark.parametrize("lent", [9], indirect=True)
-def test_a_lent_gpu_is_asked_for_part_by_part(visit: dict[str, Any], lent: LentGpu) -> None:
-    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+def test_a_lent_gpu_is_asked_for_part_by_part(session: dict[str, Any], lent: LentGpu) -> None:
+    last = list(start(session, editor(session, scene(0)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last)
     assert lent.durations == [15, 15, 15]
-    result = visits.project_of(visit).result
+    result = visits.project_of(session).result
     assert result is not None and VideoReader(result.overlay).count() == 12
     parts = [path.read_bytes() for path in sorted(result.masks_dir.iterdir())]
 
     running.ON_LOAN = False  # undone by the fixture
-    visits.project_of(visit).new_results()
-    (visits.project_of(visit).folder / "results.txt").unlink()
-    list(start(visit, editor(visit, scene(0)[1])))
-    whole = visits.project_of(visit).result
+    visits.project_of(session).new_results()
+    (visits.project_of(session).folder / "results.txt").unlink()
+    list(start(session, editor(session, scene(0)[1])))
+    whole = visits.project_of(session).result
     assert whole is not None and parts == [path.read_bytes() for path in sorted(whole.masks_dir.iterdir())]
 
 
 @pytest.mark.parametrize("lent", [2], indirect=True)
-def test_what_was_done_before_the_minutes_ran_out_is_kept(visit: dict[str, Any], lent: LentGpu) -> None:
-    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+def test_what_was_done_before_the_minutes_ran_out_is_kept(session: dict[str, Any], lent: LentGpu) -> None:
+    last = list(start(session, editor(session, scene(0)[1])))[-1]
     assert "used up your minutes" in words(last) and "What was done is kept" in words(last)
-    result = visits.project_of(visit).result
+    result = visits.project_of(session).result
     assert result is not None and VideoReader(result.overlay).count() == result.frames == 11
     lent.loans = 3
-    assert "Done: 12 of 12 frames" in words(list(start(visit, editor(visit, scene(0)[1])))[-1])
+    assert "Done: 12 of 12 frames" in words(list(start(session, editor(session, scene(0)[1])))[-1])
 
 
 @pytest.mark.parametrize("lent", [0], indirect=True)
-def test_a_gpu_that_is_not_lent_is_told_in_words(visit: dict[str, Any], lent: LentGpu) -> None:
-    last = list(start(visit, editor(visit, scene(0)[1])))[-1]
+def test_a_gpu_that_is_not_lent_is_told_in_words(session: dict[str, Any], lent: LentGpu) -> None:
+    last = list(start(session, editor(session, scene(0)[1])))[-1]
     assert "used up your minutes" in words(last) and "kept" not in words(last)
 
 
-def test_a_lent_gpu_is_asked_for_by_frames_and_pixels(visit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lent_gpu_is_asked_for_by_frames_and_pixels(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     small, large = Settings(short_side=48), Settings(short_side=0)
-    assert running.gpu_seconds_a_frame(visit, small) <= running.gpu_seconds_a_frame(visit, large)
-    assert running.frames_at_once(visit, small) >= running.frames_at_once(visit, large) > 100
+    assert running.gpu_seconds_a_frame(session, small) <= running.gpu_seconds_a_frame(session, large)
+    assert running.frames_at_once(session, small) >= running.frames_at_once(session, large) > 100
     monkeypatch.setattr(running, "ON_LOAN", True)
-    assert "seconds of a GPU" in running.forecast(visit, *choices.USUAL)
+    assert "seconds of a GPU" in running.forecast(session, *choices.USUAL)
 
 
-def test_any_frame_can_be_painted(visit: dict[str, Any]) -> None:
-    visit, _shown, at, listing = painting.go_to(visit, editor(visit), 6)
-    assert at["value"] == visit["at"] == 6 and "Masks given" not in listing
-    last = list(start(visit, editor(visit, scene(6)[1])))[-1]
+def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:
+    session, _shown, at, listing = painting.go_to(session, editor(session), 6)
+    assert at["value"] == session["at"] == 6 and "Masks given" not in listing
+    last = list(start(session, editor(session, scene(6)[1])))[-1]
     assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[GIVEN]
-    assert overlap(visits.project_of(visit).mask(0), scene(0)[1]) > 0.8
+    assert overlap(visits.project_of(session).mask(0), scene(0)[1]) > 0.8
 
 
-def test_a_result_is_corrected_on_its_frame(visit: dict[str, Any]) -> None:
-    list(start(visit, editor(visit, scene(0)[1])))
-    visit = painting.go_to(visit, editor(visit, scene(0)[1]), 8)[0]
-    assert list(visits.project_of(visit).given) == [0]
-    found = visits.project_of(visit).mask(8)
-    layer = painting.lay_strokes(visit)["layers"][0]
-    assert np.array_equal(strokes_to_mask(layer, painting.colours_for(None)), found)
+def test_a_result_is_corrected_on_its_frame(session: dict[str, Any]) -> None:
+    list(start(session, editor(session, scene(0)[1])))
+    session = painting.go_to(session, editor(session, scene(0)[1]), 8)[0]
+    assert list(visits.project_of(session).given) == [0]
+    found = visits.project_of(session).mask(8)
+    layer = painting.lay_strokes(session)["layers"][0]
+    assert np.array_equal(strokes_to_mask(layer, painting.colors_for(None)), found)
 
-    visit = painting.go_to(visit, editor(visit, found), 9)[0]
-    assert list(visits.project_of(visit).given) == [0], "a mask that was only looked at is not given"
-    visit = painting.go_to(visit, editor(visit), 8)[0]
-    visit = painting.go_to(visit, editor(visit, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
-    assert list(visits.project_of(visit).given) == [0, 8]
-
-
-def test_strokes_of_another_frame_are_not_taken(visit: dict[str, Any]) -> None:
-    late = editor(visit, scene(0)[1])
-    visit["at"] = 7  # the editor still shows frame 0
-    painting.keep_strokes(visit, late)
-    assert not visits.project_of(visit).given
+    session = painting.go_to(session, editor(session, found), 9)[0]
+    assert list(visits.project_of(session).given) == [0], "a mask that was only looked at is not given"
+    session = painting.go_to(session, editor(session), 8)[0]
+    session = painting.go_to(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
+    assert list(visits.project_of(session).given) == [0, 8]
 
 
-def test_a_mask_file_is_taken_and_explained(visit: dict[str, Any], tmp_path: Path) -> None:
+def test_strokes_of_another_frame_are_not_taken(session: dict[str, Any]) -> None:
+    late = editor(session, scene(0)[1])
+    session["at"] = 7  # the editor still shows frame 0
+    painting.keep_strokes(session, late)
+    assert not visits.project_of(session).given
+
+
+def test_a_mask_file_is_taken_and_explained(session: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    _, said, listing = painting.take_mask_file(visit, None, str(small))
+    _, said, listing = painting.take_mask_file(session, None, str(small))
     assert "frame 0: 1 object; scaled from 64x48" in said and "Frame 0" in listing
-    assert overlap(visits.project_of(visit).mask(0), scene(0)[1]) > 0.9
+    assert overlap(visits.project_of(session).mask(0), scene(0)[1]) > 0.9
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "names no object" in painting.take_mask_file(visit, None, str(small))[1]
+    assert "names no object" in painting.take_mask_file(session, None, str(small))[1]
     small.write_text("no picture")
-    assert "cannot be read as an image" in painting.take_mask_file(visit, None, str(small))[1]
+    assert "cannot be read as an image" in painting.take_mask_file(session, None, str(small))[1]
 
 
-def test_a_box_adds_an_object(visit: dict[str, Any]) -> None:
-    painting.fill_box(visit, editor(visit), 1, 10, 10, 50, 50)
-    _, said, _listing = painting.fill_box(visit, editor(visit), 12, 60, 50, 100, 90)
+def test_a_box_adds_an_object(session: dict[str, Any]) -> None:
+    painting.fill_box(session, editor(session), 1, 10, 10, 50, 50)
+    _, said, _listing = painting.fill_box(session, editor(session), 12, 60, 50, 100, 90)
     assert "Object 12 takes" in said
-    assert set(np.unique(visits.project_of(visit).mask(0))) == {0, 1, 12}
-    layer = painting.lay_strokes(visit)["layers"][0]
-    assert 12 in strokes_to_mask(layer, painting.colours_for(visits.project_of(visit).mask(0)))
-    assert "does not lie in the frame" in painting.fill_box(visit, editor(visit), 1, 5, 5, 900, 9)[1]
+    assert set(np.unique(visits.project_of(session).mask(0))) == {0, 1, 12}
+    layer = painting.lay_strokes(session)["layers"][0]
+    assert 12 in strokes_to_mask(layer, painting.colors_for(visits.project_of(session).mask(0)))
+    assert "does not lie in the frame" in painting.fill_box(session, editor(session), 1, 5, 5, 900, 9)[1]
 
 
-def test_the_bin_takes_a_mask_back(visit: dict[str, Any]) -> None:
-    visit = painting.go_to(visit, editor(visit, scene(0)[1]), 0)[0]
-    assert list(visits.project_of(visit).given) == [0]
-    shown, listing = painting.clear_frame(visit)
-    assert Path(shown["background"]).exists() and not visits.project_of(visit).given and "Masks given" not in listing
+def test_the_bin_takes_a_mask_back(session: dict[str, Any]) -> None:
+    session = painting.go_to(session, editor(session, scene(0)[1]), 0)[0]
+    assert list(visits.project_of(session).given) == [0]
+    shown, listing = painting.clear_frame(session)
+    assert Path(shown["background"]).exists() and not visits.project_of(session).given and "Masks given" not in listing
 
 
 def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,16 +242,16 @@ def test_a_part_of_a_clip_that_is_too_long_is_taken(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(opening, "MAX_FRAMES", 6)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
-    visit, *_ = opening.take_part(str(long), {}, 5, 9)
-    assert visit["frames"] == 5
-    reader = VideoReader(visit["clip"])
+    session, *_ = opening.take_part(str(long), {}, 5, 9)
+    assert session["frames"] == 5
+    reader = VideoReader(session["clip"])
     assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
     first = next(iter(reader)).image.astype(int)
     assert np.abs(first - scene(5)[0]).mean() < np.abs(first - scene(4)[0]).mean()
     for wrong in ((0, 14), (9, 5), (12, 15)):
         refused = opening.take_part(str(long), {}, *wrong)
         assert refused[0] == {} and "bad" in refused[3]
-    assert len(list(tmp_path.glob("mamp-visit-*"))) == 1
+    assert len(list(tmp_path.glob("mamp-session-*"))) == 1
 
 
 def test_nothing_is_done_before_there_is_a_clip() -> None:
@@ -261,9 +261,9 @@ def test_nothing_is_done_before_there_is_a_clip() -> None:
     assert "Choose a clip first" in painting.fill_box({}, None, 1, 0, 0, 9, 9)[1]
 
 
-def test_a_new_clip_removes_what_the_old_one_left(visit: dict[str, Any], clip: Path) -> None:
-    opening.open_clip(str(clip), visit)
-    assert not Path(visit["folder"]).exists()
+def test_a_new_clip_removes_what_the_old_one_left(session: dict[str, Any], clip: Path) -> None:
+    opening.open_clip(str(clip), session)
+    assert not Path(session["folder"]).exists()
 
 
 def test_words_from_outside_are_no_markup() -> None:
@@ -272,45 +272,47 @@ def test_words_from_outside_are_no_markup() -> None:
 
 def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, visit, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = opening.open_example(
-        "shapes", {}
+    _, session, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = (
+        opening.open_example("shapes", {})
     )
     assert "finished run" in said and group["visible"] and Path(video).exists()
     assert Path(shown["value"]["background"]).exists() and not empty["visible"]
-    layer = painting.lay_strokes(visit)["layers"][0]
-    assert set(np.unique(strokes_to_mask(layer, painting.colours_for(None)))) == {0, 1, 2, 3}
+    layer = painting.lay_strokes(session)["layers"][0]
+    assert set(np.unique(strokes_to_mask(layer, painting.colors_for(None)))) == {0, 1, 2, 3}
 
 
 def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     for clip in opening.EXAMPLES.glob("*.mp4"):
-        visit = opening.open_example(clip.stem, {})[1]
-        last = list(running.run(None, visit, None, 0.45, results.LOOK, *choices.USUAL))[-1]
-        count = visit["frames"]
+        session = opening.open_example(clip.stem, {})[1]
+        last = list(running.run(None, session, None, 0.45, results.LOOK, *choices.USUAL))[-1]
+        count = session["frames"]
         assert f"Done: {count} of {count} frames" in words(last) and f"{count} taken over" in words(last)
 
 
-def test_another_clip_hides_the_results_of_the_last(visit: dict[str, Any], clip: Path) -> None:
-    list(start(visit, editor(visit, scene(0)[1])))
-    assert opening.open_clip(str(clip), visit)[10] == {"visible": False, "__type__": "update"}
+def test_another_clip_hides_the_results_of_the_last(session: dict[str, Any], clip: Path) -> None:
+    list(start(session, editor(session, scene(0)[1])))
+    assert opening.open_clip(str(clip), session)[10] == {"visible": False, "__type__": "update"}
 
 
-def test_products_are_made_of_the_last_run(visit: dict[str, Any]) -> None:
-    assert "Run first" in list(results.make(visit, next(iter(results.PRODUCTS))))[-1][1]
-    list(start(visit, editor(visit, scene(0)[1])))
+def test_products_are_made_of_the_last_run(session: dict[str, Any]) -> None:
+    assert "Run first" in list(results.make(session, next(iter(results.PRODUCTS))))[-1][1]
+    list(start(session, editor(session, scene(0)[1])))
     for product in results.PRODUCTS:
-        made, said = list(results.make(visit, product))[-1]
+        made, said = list(results.make(session, product))[-1]
         assert Path(made["value"]).stat().st_size > 1000 and "is ready" in said
 
 
-def test_a_project_file_brings_back_masks_names_and_settings(visit: dict[str, Any], clip: Path, tmp_path: Path) -> None:
+def test_a_project_file_brings_back_masks_names_and_settings(
+    session: dict[str, Any], clip: Path, tmp_path: Path
+) -> None:
     assert "clip first" in painting.take_project_file({}, None, "x")[0]
-    list(start(visit, editor(visit, scene(0)[1])))
-    visits.project_of(visit).rename({1: "disk"})
+    list(start(session, editor(session, scene(0)[1])))
+    visits.project_of(session).rename({1: "disk"})
     kept = tmp_path / "kept.zip"
-    visits.project_of(visit).save(choices.settings_of(*CHOSEN))
-    kept.write_bytes((Path(visit["folder"]) / "project.zip").read_bytes())
-    other = opening.open_clip(str(clip), visit)[0]
+    visits.project_of(session).save(choices.settings_of(*CHOSEN))
+    kept.write_bytes((Path(session["folder"]) / "project.zip").read_bytes())
+    other = opening.open_clip(str(clip), session)[0]
     said, shown, listing, *chosen = painting.take_project_file(other, None, str(kept))
     assert "1 mask" in said and shown and "disk" in listing and tuple(chosen) == CHOSEN
     kept.write_text("nothing")
@@ -328,8 +330,10 @@ def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None
     assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, choices.WEIGHTS, "auto")
     assert (tame.long_term, tame.short_term) == (Settings().long_term, Settings().short_term)
     assert choices.allowed(choices.PRESETS["Paper"]).long_term == (0, 5)
-    assert choices.allowed(choices.PRESETS["Paper"]).adjustment == 0
-    assert choices.allowed(Settings(discriminant=float("nan"), adjustment=1e9)) == choices.allowed(Settings())
+    assert choices.allowed(choices.PRESETS["Paper"]).logit_adjustment == 0
+    assert choices.allowed(Settings(discriminant_weight=float("nan"), logit_adjustment=1e9)) == choices.allowed(
+        Settings()
+    )
 
 
 def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(

@@ -96,7 +96,7 @@ def test_a_server_that_is_ended_leaves_no_file_of_a_visitor(tmp_path: Path) -> N
         client = Client(url, verbose=False)
         client.submit(handle_file(EXAMPLES / "street.mp4"), handle_file(EXAMPLES / "street.png"), api_name="/segment")
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("mamp-visit-*/run-*/masks/00001.png")):
+        while not list(tmp_path.glob("mamp-session-*/run-*/masks/00001.png")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(pid, signal.SIGTERM)

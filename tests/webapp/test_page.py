@@ -23,7 +23,7 @@ from mcp.types import TextContent
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from mamp import OBJECT_COLOURS, VideoReader, write_mask
+from mamp import OBJECT_COLORS, VideoReader, write_mask
 from tests.conftest import ROOT, browser, scene, write_clip
 
 EXAMPLES = ROOT / "examples"
@@ -73,7 +73,7 @@ def objects_in_editor(page: Page) -> int:
             found.delete(-1);
             return found.size;
         }""",
-        [",".join(map(str, colour)) for colour in OBJECT_COLOURS.tolist()],
+        [",".join(map(str, colour)) for colour in OBJECT_COLORS.tolist()],
     )
     return found
 

@@ -24,7 +24,7 @@ NAMES = {1: "dog's ball", 3: "it"}
 
 @pytest.fixture
 def project(clip: Path, tmp_path: Path) -> Project:
-    made = Project(tmp_path / "visit", clip)
+    made = Project(tmp_path / "session", clip)
     made.give(0, scene(0)[1])
     made.give(7, scene(7)[1] * np.uint8(3))
     made.rename({**NAMES, 2: "  "})
@@ -73,10 +73,10 @@ def test_a_file_that_is_no_project_is_refused_in_words(project: Project, changes
 def test_a_file_of_before_the_votes_were_fitted_is_run_as_it_was(project: Project) -> None:
     with zipfile.ZipFile(project.save(SETTINGS)) as archive:
         settings = json.loads(archive.read("project.json"))["settings"]
-    for name in ("discriminant", "adjustment"):
+    for name in ("discriminant_weight", "logit_adjustment"):
         del settings[name]
     found = read_project_file(rewrite(project.save(SETTINGS), settings=settings)).settings
-    assert found == replace(SETTINGS, discriminant=0, adjustment=0)
+    assert found == replace(SETTINGS, discriminant_weight=0, logit_adjustment=0)
 
 
 def test_damaged_and_oversized_files_are_refused(project: Project, tmp_path: Path) -> None:

@@ -2,30 +2,30 @@
 
 import xml.etree.ElementTree as Xml
 
-from mamp import Sighting
-from webapp.review import chart, doubts
+from mamp import ObjectFrame
+from webapp.review import chart, frames_to_review
 
 
-def sights(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[Sighting]:
+def sights(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[ObjectFrame]:
     low = confidence or {}
-    return [Sighting(t, t / 25, label, area, low.get(t, 0.95)) for t, area in enumerate(areas)]
+    return [ObjectFrame(t, t / 25, label, area, low.get(t, 0.95)) for t, area in enumerate(areas)]
 
 
 def test_a_clear_run_needs_no_look() -> None:
-    assert doubts(sights([100] * 50)) == []
+    assert frames_to_review(sights([100] * 50)) == []
 
 
 def test_low_confidence_jumps_and_losses_are_listed_worst_first_and_apart() -> None:
     areas = [100] * 20 + [300] * 20 + [300] * 10 + [0] * 5
-    found = doubts(sights(areas, {5: 0.3, 6: 0.2, 7: 0.3, 12: 0.5}))
+    found = frames_to_review(sights(areas, {5: 0.3, 6: 0.2, 7: 0.3, 12: 0.5}))
     assert [doubt.frame for doubt in found] == [50, 20, 6, 12]
     assert "lost" in found[0].reason and "100 to 300" in found[1].reason and "0.20" in found[2].reason
-    assert len(doubts(sights([100, 10] * 50))) == 5
+    assert len(frames_to_review(sights([100, 10] * 50))) == 5
 
 
 def test_an_object_that_comes_in_late_is_no_jump() -> None:
-    late = [Sighting(t, t / 25, 2, 500, 0.9) for t in range(30, 40)]
-    assert doubts(sorted(sights([100] * 40) + late, key=lambda sight: sight.frame)) == []
+    late = [ObjectFrame(t, t / 25, 2, 500, 0.9) for t in range(30, 40)]
+    assert frames_to_review(sorted(sights([100] * 40) + late, key=lambda sight: sight.frame)) == []
 
 
 def test_the_chart_is_well_formed_has_a_line_an_object_and_escapes_names() -> None:

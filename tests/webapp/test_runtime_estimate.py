@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from mamp import PatchEncoder, Settings, segment_video
-from mamp.propagation.memory_bank import Memory, MemoryBank
-from mamp.video.synthetic import made_up_clip, made_up_mask
+from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
+from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from webapp.runtime_estimate import seconds_of_run
 
 
 def test_the_estimate_is_of_the_size_of_the_truth_and_grows_with_the_work(tmp_path: Path) -> None:
     encoder, settings = PatchEncoder(), Settings(short_side=0, radius=6)
-    clip = made_up_clip(tmp_path / "clip.mp4", 180, 24)
+    clip = synthetic_clip(tmp_path / "clip.mp4", 180, 24)
     expected = seconds_of_run(encoder, settings, (180, 320), 24)
     began = time.monotonic()
-    list(segment_video(clip, {0: made_up_mask((180, 320), 1)}, tmp_path / "out", settings, encoder=encoder))
+    list(segment_video(clip, {0: synthetic_mask((180, 320), 1)}, tmp_path / "out", settings, encoder=encoder))
     assert expected / 4 < time.monotonic() - began < expected * 4
     assert seconds_of_run(encoder, settings, (360, 640), 24) > 3 * expected
     smaller = Settings(short_side=90, radius=6)
@@ -29,7 +29,7 @@ def test_the_trial_counts_with_a_full_memory(long_term: tuple[int, ...], monkeyp
     asked = []
     references = MemoryBank.references
 
-    def counted(bank: MemoryBank, t: int) -> Mapping[int, Memory]:
+    def counted(bank: MemoryBank, t: int) -> Mapping[int, MemoryFrame]:
         found = references(bank, t)
         asked.append(len(found))
         return found
