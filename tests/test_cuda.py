@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mamp import Settings, load_encoder, read_mask, segment_video
-from mamp.__main__ import main
+from mamp.cli.main import main
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
 from mamp.propagation.object_discriminant import Discriminants, class_statistics
 from mamp.runs.results import Result

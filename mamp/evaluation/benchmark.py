@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import resource
 import tempfile
 import time
@@ -49,6 +47,7 @@ CHAINS = {  # what follows on each other; on a GPU the chains go on at the same 
     "writing": ("render", "write"),
 }
 STAGES = tuple(stage for chain in CHAINS.values() for stage in chain)
+COMPARISONS = ("paper-code", "one-object")
 _WAITING = "waiting"  # of the network for the flow
 
 
@@ -108,45 +107,50 @@ class TimedTracker(MaskTracker):
         return tensor
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of ``python -m mamp benchmark``."""
-    parser.add_argument("--clip", type=Path, help="a clip; one is made up if not given")
-    parser.add_argument("--frames", type=int, default=30, help="frames to measure (%(default)s)")
-    parser.add_argument("--objects", type=int, default=1, help="number of objects (%(default)s)")
-    parser.add_argument(
-        "--against",
-        choices=("paper-code", "one-object"),
-        help="also measure the authors' way, on 3 frames, or one object, in turn with what is measured",
-    )
-    settings.add_arguments(parser, short_side=480)
+def benchmark(
+    chosen: settings.Settings,
+    *,
+    clip: Path | None = None,
+    frames: int = 30,
+    objects: int = 1,
+    against: str | None = None,
+) -> dict[str, Any]:
+    """Measures a run stage by stage and prints tables.
 
+    Args:
+        chosen: Settings of the run.
+        clip: A synthetic one if not given.
+        frames: Number of frames to measure.
+        objects: Number of objects.
+        against: Also measure, interleaved, one of ``COMPARISONS``.
 
-def run(args: argparse.Namespace) -> int:
-    """Measures, as the command line says; the last line printed is one JSON object."""
+    Returns:
+        A report for JSON.
+    """
     libraries = peak_memory()
-    chosen, full = settings.from_arguments(args).with_short_warmup()
+    short_side = chosen.short_side
+    chosen, full = chosen.with_short_warmup()
     warm = max(_WARM_UP, full)
     with tempfile.TemporaryDirectory() as folder:
-        clip = args.clip or synthetic_clip(Path(folder) / "clip.mp4", args.short_side or 480, args.frames + warm)
+        clip = clip or synthetic_clip(Path(folder) / "clip.mp4", short_side or 480, frames + warm)
         reader = VideoReader(clip)
         warm = min(warm, reader.count() - 1)
         size = (reader.info.height, reader.info.width)
         encoder = chosen.encoder()
         clock = StageTimer()
-        mask = synthetic_mask(size, args.objects)
-        frames, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, args.frames)
-        report = _report(clock, frames, seconds, chosen.processing_size(size))
+        mask = synthetic_mask(size, objects)
+        measured, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, frames)
+        report = _report(clock, measured, seconds, chosen.processing_size(size))
         report |= {"peak_memory_mb": round(peak_memory() / 2**20), "libraries_mb": round(libraries / 2**20)}
         print(
             f"peak memory {report['peak_memory_mb']} MB, libraries {report['libraries_mb']} MB before the first frame"
         )
-        report |= _encoder_speed(encoder, chosen.processing_size(size), clock, frames)
-        if args.against == "paper-code":
+        report |= _encoder_speed(encoder, chosen.processing_size(size), clock, measured)
+        if against == "paper-code":
             report["against"] = _against_paper_code(chosen, encoder, reader, mask, warm)
-        elif args.against == "one-object":
-            report["against"] = _against_one_object(chosen, encoder, reader, mask, warm, args.frames)
-    print(json.dumps(report))
-    return 0
+        elif against == "one-object":
+            report["against"] = _against_one_object(chosen, encoder, reader, mask, warm, frames)
+    return report
 
 
 def _measure(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,8 +15,7 @@ import numpy as np
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from mamp import distributed, settings
-from mamp.evaluation.ablations import ABLATIONS
+from mamp import distributed
 from mamp.evaluation.score_tables import (
     Scores,
     frames_that_count,
@@ -28,11 +26,11 @@ from mamp.evaluation.score_tables import (
     seen_table,
     write_tables,
 )
-from mamp.evaluation.vos_datasets import DATASETS, VosSequence, find_sequences, seen_categories
+from mamp.evaluation.vos_datasets import VosSequence
 from mamp.files import write_atomically
 from mamp.flow.optical_flow import FlowFunction
 from mamp.masks.mask_io import read_mask, resize_mask, write_mask
-from mamp.model.encoder import PATCH, EncoderFunction, device_of
+from mamp.model.encoder import EncoderFunction, device_of
 from mamp.prefetch import prefetched, with_next
 from mamp.settings import Settings, resized
 from mamp.tracker import Frame, MaskTracker
@@ -51,58 +49,38 @@ class Method:
     tracker: type[MaskTracker] = MaskTracker
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of ``python -m mamp evaluate``."""
-    parser.add_argument("root", type=Path, help="folder of DAVIS or YouTube-VOS, or with JPEGImages/ and Annotations/")
-    parser.add_argument("--dataset", choices=DATASETS, default="auto", help="layout of the folder (%(default)s)")
-    parser.add_argument("--split", default="val", help="list in ImageSets/, or folder of YouTube-VOS (%(default)s)")
-    parser.add_argument("--resolution", default="480p", help="folder in JPEGImages/ and Annotations/ (%(default)s)")
-    parser.add_argument("--sequences", help="only these, with commas")
-    parser.add_argument("--frames", type=int, help="only so many frames of each")
-    parser.add_argument("--save", type=Path, help="keep masks, tables and the zip for the server here; resumes from it")
-    others = parser.add_mutually_exclusive_group()
-    others.add_argument("--baseline", action="store_true", help="measure the encoder without weights in the same run")
-    others.add_argument("--score", type=Path, help="track nothing: score the masks in this folder")
-    others.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="score two folders side by side")
-    others.add_argument("--ablate", choices=tuple(ABLATIONS), help="the rows of one of the paper's ablations")
-    settings.add_arguments(parser, short_side=0)
+def evaluate(
+    sequences: list[VosSequence],
+    methods: list[Method],
+    *,
+    frames: int | None = None,
+    split: str = "val",
+    seen: Collection[str] = (),
+) -> EvaluationResults:
+    """Measures every method on every sequence and prints tables; the last line printed is one JSON object.
 
+    Under torchrun each process measures a shard of the sequences, and the first one prints the summary.
 
-def run(args: argparse.Namespace) -> int:
-    """Evaluates, as the command line says; the last line printed is one JSON object."""
-    sequences = find_sequences(args.root, dataset=args.dataset, split=args.split, resolution=args.resolution)
-    if args.sequences:
-        wanted = args.sequences.split(",")
-        sequences = [sequence for sequence in sequences if sequence.name in wanted]
-    if not sequences:
-        raise ValueError(f"there are no sequences with masks in {args.root.name}")
-    contenders = _contenders(args, replace(settings.from_arguments(args), device=str(distributed.join(args.device))))
+    Args:
+        sequences: At least one.
+        methods: At least one.
+        frames: Number of frames to measure of each sequence; all if not given.
+        split: Part of the names of the CSV tables.
+        seen: Categories of YouTube-VOS in its training set.
+
+    Returns:
+        Scores and failures of all processes.
+    """
     rank, world = distributed.rank_and_world()
     if rank == 0:
         _row("sequence", "masks by", "frames", ["J", "F", "J&F"], "frames/s")
-    outcome = _measured(shard_sequences(sequences, world)[rank], contenders, args.frames)
+    outcome = _measured(shard_sequences(sequences, world)[rank], methods, frames)
     for other in _of_all_processes(outcome, world):
         outcome.add(other)
     if rank == 0:
         outcome.sort([sequence.name for sequence in sequences])
-        _summarise(args, sequences, contenders, outcome)
-    distributed.leave()
-    return 1 if outcome.failures else 0
-
-
-def _contenders(args: argparse.Namespace, chosen: Settings) -> list[Method]:
-    if args.score or args.compare:
-        if args.save:
-            raise ValueError("nothing is tracked, so there is nothing to --save")
-        folders = [args.score] if args.score else args.compare
-        return [Method(folder.name, None, folder) for folder in folders]
-    if args.ablate:
-        return [
-            Method(name, replace(chosen, **row.changes), args.save and args.save / name, row.tracker)
-            for name, row in ABLATIONS[args.ablate].items()
-        ]
-    baseline = [Method("patches", replace(chosen, weights=PATCH))] if args.baseline else []
-    return [Method("encoder", chosen, args.save), *baseline]
+        _summarise(sequences, methods, outcome, split, set(seen))
+    return outcome
 
 
 def shard_sequences(sequences: list[VosSequence], world: int) -> list[list[VosSequence]]:
@@ -249,11 +227,10 @@ def _note_settings(contender: Method) -> None:
 
 
 def _summarise(
-    args: argparse.Namespace, sequences: list[VosSequence], contenders: list[Method], outcome: EvaluationResults
+    sequences: list[VosSequence], contenders: list[Method], outcome: EvaluationResults, split: str, seen: set[str]
 ) -> None:
     """Prints means and, of several contenders, the sequences side by side; writes tables and the zip; ends with JSON."""
     listed = any(sequence.listed for sequence in sequences)
-    seen = seen_categories(args.root) if listed else set()
     categories = {
         sequence.name: {label: found.category for label, found in sequence.objects.items()}
         for sequence in sequences
@@ -273,7 +250,7 @@ def _summarise(
             "objects": len(objects)
         }
         if contender.folder and objects:
-            write_tables(contender.folder, args.split, table, by_sequence)
+            write_tables(contender.folder, split, table, by_sequence)
         if contender.folder and contender.settings and not outcome.failures:
             path = write_zip(contender.folder, sequences, "Annotations/" if listed else "")
             print(f"{path.name} in {contender.folder.name} is what the server takes")

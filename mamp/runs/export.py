@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import re
 import zipfile
@@ -13,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
-from tqdm import tqdm
 
 from mamp.masks.mask_io import MaskError, read_mask
 from mamp.masks.overlay import cut_out
@@ -119,21 +117,3 @@ def _png(image: Image) -> bytes:
     buffer = io.BytesIO()
     Pictures.fromarray(image).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of ``python -m mamp export``."""
-    parser.add_argument("results", type=Path, help="folder of a run, --out of segment")
-    parser.add_argument("clip", type=Path, help="the clip of that run")
-    parser.add_argument("--kind", choices=tuple(KINDS), action="append", required=True, help="what to write")
-    parser.add_argument("--object", type=int, action="append", help="cut out this object only; may be given again")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Writes products, as the command line says."""
-    for kind in args.kind:
-        products = export(args.results, args.clip, kind, objects=args.object)
-        for _ in tqdm(products, total=Result(args.results).frames, unit="frame", disable=None):
-            pass
-        print(f"{args.results / KINDS[kind]} written")
-    return 0

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import mamp
-from mamp.__main__ import main
+from mamp.cli.main import main
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.runs.results import Result
 from mamp.video.writer import VideoWriter

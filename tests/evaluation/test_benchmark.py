@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mamp import MaskTracker, PatchEncoder
-from mamp.__main__ import main
+from mamp.cli.main import main
 from mamp.evaluation.benchmark import CHAINS, STAGES
 from mamp.evaluation.reference_implementation import ReferenceImplementation
 from mamp.flow.optical_flow import dis_flow

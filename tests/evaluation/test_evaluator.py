@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from mamp import MaskTracker, read_mask, write_mask
-from mamp.__main__ import main
+from mamp.cli.main import main
 from mamp.evaluation.ablations import ABLATIONS
 from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, statistics
 from mamp.evaluation.evaluator import shard_sequences

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pictures
 
 from mamp import Settings, read_mask, segment_video
-from mamp.__main__ import main
+from mamp.cli.main import main
 from mamp.runs.export import KINDS, export
 from mamp.runs.results import Result
 from tests.conftest import Image, scene, write_clip

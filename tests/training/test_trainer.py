@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.__main__ import main
+from mamp.cli.main import main
 from mamp.model.encoder import Encoder, load_encoder
 from mamp.training.frame_pairs import FramePairs, split_shots, warp_at_random
 from mamp.training.losses import correspondence_loss, reconstruction_loss

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mamp import MaskError, Result, Settings
-from mamp.__main__ import main
+from mamp.cli.main import main
 from tests.conftest import scene, write_clip
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.project import Project, new_project_folder, read_project_file

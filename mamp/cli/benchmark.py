@@ -1,0 +1,31 @@
+"""The subcommand ``benchmark``: time and memory of a frame."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from mamp.cli import options
+from mamp.evaluation.benchmark import COMPARISONS, benchmark
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``python -m mamp benchmark``."""
+    parser.add_argument("--clip", type=Path, help="a clip; one is made up if not given")
+    parser.add_argument("--frames", type=int, default=30, help="frames to measure (%(default)s)")
+    parser.add_argument("--objects", type=int, default=1, help="number of objects (%(default)s)")
+    parser.add_argument(
+        "--against",
+        choices=COMPARISONS,
+        help="also measure the authors' way, on 3 frames, or one object, in turn with what is measured",
+    )
+    options.add_arguments(parser, short_side=480)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures; the last line printed is one JSON object."""
+    settings = options.from_arguments(args)
+    report = benchmark(settings, clip=args.clip, frames=args.frames, objects=args.objects, against=args.against)
+    print(json.dumps(report))
+    return 0

@@ -1,0 +1,39 @@
+"""The parser of ``python -m mamp`` and its exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mamp.cli import benchmark, evaluate, export, segment, train
+from mamp.model.encoder import WeightsError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Returns:
+        The exit code: that of the subcommand; 2, with one line on stderr, for input that the user can correct; 130 after
+        Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(prog="python -m mamp", description="Follow objects through a video.")
+    commands = parser.add_subparsers(required=True, metavar="{segment,export,train,evaluate,benchmark}")
+    for name, module, about in (
+        ("segment", segment, "follow objects through a clip"),
+        ("export", export, "cut-outs with alpha, and masks by object, of a finished run"),
+        ("train", train, "train the encoder on unlabelled clips"),
+        ("evaluate", evaluate, "measure J and F on sequences with masks"),
+        ("benchmark", benchmark, "measure the time and memory of a frame, stage by stage"),
+    ):
+        command = commands.add_parser(name, help=about)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    args = parser.parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, WeightsError) as error:
+        print(f"mamp: {error}", file=sys.stderr)
+        return 2
+    return code

@@ -1,0 +1,61 @@
+"""The subcommand ``segment``: masks of a clip."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mamp.cli import options
+from mamp.runs.results import Result
+from mamp.runs.segment_video import segment_video
+from mamp.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of ``segment``."""
+    parser.add_argument("clip", type=Path, help="a video file, or a folder of frames")
+    parser.add_argument(
+        "--mask",
+        action="append",
+        required=True,
+        metavar="[FRAME=]FILE",
+        help="mask file, of frame 0 if no number is given",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results")
+    parser.add_argument(
+        "--former", type=Path, metavar="DIR", help="results of an earlier run: compute only what other masks touch"
+    )
+    parser.add_argument(
+        "--name", action="append", default=[], metavar="OBJECT=NAME", help="name of an object, as 1=dog"
+    )
+    options.add_arguments(parser, short_side=Settings().short_side)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Follows objects through a clip, as the command line says."""
+    masks: dict[int, str | Path] = {}
+    for text in args.mask:
+        number, equals, file = text.partition("=")
+        if equals and not number.isdigit():
+            raise ValueError(f"--mask takes FILE or FRAME=FILE, not {text}")
+        masks[int(number) if equals else 0] = Path(file if equals else text)
+    names = {}
+    for text in args.name:
+        number, _, name = text.partition("=")
+        if not number.isdigit() or not name:
+            raise ValueError(f"--name takes OBJECT=NAME, not {text}")
+        names[int(number)] = name
+    result: Result | None = None
+    with tqdm(unit="frame", disable=None) as bar:
+        updates = segment_video(
+            args.clip, masks, args.out, options.from_arguments(args), names=names, former=args.former
+        )
+        for update in updates:
+            bar.total = update.frames_total
+            bar.update(update.done - bar.n)
+            result = update.result or result
+    assert result is not None
+    print(f"{args.clip.name}: {result.frames} frames read, {result.frames} masks and {result.overlay} written")
+    return 0
