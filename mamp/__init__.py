@@ -3,7 +3,8 @@
 from mamp.flow.optical_flow import dis_flow, raft_flow
 from mamp.masks.mask_io import OBJECT_COLORS, MaskError, read_mask, write_mask
 from mamp.masks.overlay import OverlayStyle, overlay
-from mamp.model.encoder import PatchEncoder, WeightsError, load_encoder
+from mamp.model.checkpoint import WeightsError, load_encoder
+from mamp.model.patch_encoder import PatchEncoder
 from mamp.runs.progress import Update
 from mamp.runs.results import ObjectFrame, Result
 from mamp.runs.segment_video import segment_video

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
-from mamp.model.encoder import EncoderFunction, load_encoder
+from mamp.model.checkpoint import load_encoder
+from mamp.model.encoder import EncoderFunction
 from mamp.propagation.memory_bank import SHORT_TERM
 from mamp.tracker import MaskTracker
 

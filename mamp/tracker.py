@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.flow.optical_flow import FlowFunction, dis_flow, gather_by_flow
+from mamp.flow.optical_flow import FlowFunction, dis_flow
+from mamp.flow.warp import gather_by_flow
 from mamp.masks.mask_io import merge_input_mask, resize_mask
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
-from mamp.flow.optical_flow import Flow, dis_flow, select_motion
+from mamp.flow.optical_flow import Flow, dis_flow
+from mamp.flow.warp import select_motion
 from mamp.masks.mask_io import resize_mask
 from mamp.prefetch import with_next
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate

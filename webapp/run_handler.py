@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from mamp import MaskError, OverlayStyle, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
-from mamp.model.encoder import PATCH
+from mamp.model.patch_encoder import PATCH
 from mamp.runs.segment_video import OUTPUTS
 from mamp.settings import default_device
 from webapp import spaces

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from mamp import Settings
-from mamp.model.encoder import PATCH
+from mamp.model.patch_encoder import PATCH
 from mamp.propagation.memory_bank import LONG_TERM, SHORT_TERM
 
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None

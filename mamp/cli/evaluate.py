@@ -11,7 +11,7 @@ from mamp.cli import options
 from mamp.evaluation.ablations import ABLATIONS
 from mamp.evaluation.evaluator import Method, evaluate
 from mamp.evaluation.vos_datasets import DATASETS, find_sequences, seen_categories
-from mamp.model.encoder import PATCH
+from mamp.model.patch_encoder import PATCH
 from mamp.settings import Settings
 
 

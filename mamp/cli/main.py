@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from mamp.cli import benchmark, evaluate, export, segment, train
-from mamp.model.encoder import WeightsError
+from mamp.model.checkpoint import WeightsError
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 
 from mamp import distributed
-from mamp.model.encoder import STRIDE, file_sha256, has_bfloat16
+from mamp.model.checkpoint import file_sha256
+from mamp.model.encoder import STRIDE, has_bfloat16
 from mamp.training.trainer import TrainConfig, Trainer
 
 

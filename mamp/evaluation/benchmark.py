@@ -23,7 +23,8 @@ from mamp.evaluation.reference_implementation import ReferenceImplementation
 from mamp.flow.optical_flow import Flow, FlowFunction, dis_flow
 from mamp.masks.mask_io import resize_mask
 from mamp.masks.overlay import overlay
-from mamp.model.encoder import Encoder, EncoderFunction, device_of, has_bfloat16, load_encoder
+from mamp.model.checkpoint import load_encoder
+from mamp.model.encoder import Encoder, EncoderFunction, device_of, has_bfloat16
 from mamp.prefetch import prefetched, with_next
 from mamp.propagation.alignment import pad_to_stride
 from mamp.propagation.memory_bank import MemoryFrame

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.flow.optical_flow import FlowFunction, to_cell_units, warp
+from mamp.flow.optical_flow import FlowFunction
+from mamp.flow.warp import to_cell_units, warp
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of
 from mamp.propagation.alignment import pad_to_stride, to_cells, to_pixels

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mamp.flow.optical_flow import gather_cells, sources
+from mamp.flow.warp import gather_cells, source_indices
 from mamp.propagation.alignment import extents
 from mamp.propagation.local_matching import SMALL_BLOCK, box_sum, logit_adjusted, propagate
 from mamp.propagation.memory_bank import MemoryFrame
@@ -27,14 +27,14 @@ class Reference:
 
     @cached_property
     def sources(self) -> tuple[Tensor, Tensor]:
-        """Which of its cells lie over those of the query, and which come from inside it: (h, w), both; see ``sources``."""
+        """Cell indices of the reference for every query cell, and their validity (h, w), both; see ``source_indices``."""
         if self.motion is None:
             value = self.memory.value
             return torch.arange(value.numel(), device=value.device).view_as(value), torch.ones_like(
                 value, dtype=torch.bool
             )
         # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
-        return sources(self.motion.round())
+        return source_indices(self.motion.round())
 
 
 @dataclass(frozen=True)

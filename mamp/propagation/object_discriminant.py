@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.flow.optical_flow import gather_cells
+from mamp.flow.warp import gather_cells
 from mamp.propagation.local_matching import box_sum
 
 _RIDGE = 0.02  # of the mean variance within a label: directions in which little was seen count less

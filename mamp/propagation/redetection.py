@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.flow.optical_flow import gather_by_flow, gather_cells
+from mamp.flow.warp import gather_by_flow, gather_cells
 from mamp.propagation.local_matching import box_sum
 from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.memory_readout import MemoryReader, Query, Reference

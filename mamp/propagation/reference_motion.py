@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from mamp import prefetch
-from mamp.flow.optical_flow import Flow, FlowFunction, Frame, compose_flow, select_motion, to_cell_units
+from mamp.flow.optical_flow import Flow, FlowFunction, Frame
+from mamp.flow.warp import compose_flow, select_motion, to_cell_units
 from mamp.model.encoder import STRIDE
 from mamp.propagation.alignment import to_pixels
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame

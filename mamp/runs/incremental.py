@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.model.encoder import file_sha256
+from mamp.model.checkpoint import file_sha256
 from mamp.masks.mask_io import objects_in, read_mask
 from mamp.runs.results import Result
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.flow.optical_flow import to_cell_units, warp
+from mamp.flow.warp import to_cell_units, warp
 from mamp.propagation.alignment import to_cells, to_pixels
 from mamp.propagation.local_matching import reconstruct
 

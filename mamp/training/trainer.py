@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mamp import distributed
 from mamp.files import atomic_path
+from mamp.model.checkpoint import save_encoder
 from mamp.model.color import A, B, drop_ab_channel, rgb_to_lab
-from mamp.model.encoder import Encoder, ResidualBlock, save_encoder, to_channels_last
+from mamp.model.encoder import Encoder, ResidualBlock, to_channels_last
 from mamp.training.frame_pairs import FramePairs
 from mamp.training.losses import correspondence_loss, reconstruction_loss
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow.optical_flow import dis_flow, gather_by_flow, raft_flow, to_cell_units, warp
+from mamp.flow.optical_flow import dis_flow, raft_flow
 from mamp.flow.raft import RaftError, build_raft, load_raft
+from mamp.flow.warp import gather_by_flow, to_cell_units, warp
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mamp.model.encoder import Encoder, WeightsError, file_sha256, load_encoder, save_encoder
+from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder
+from mamp.model.encoder import Encoder
 
 
 def test_encoder_has_the_parameters_of_the_paper() -> None:
@@ -70,7 +71,7 @@ def test_weights_come_from_the_hub_and_their_hash_is_checked(tmp_path: Path, mon
         asked.append((repository, filename))
         return str(path)
 
-    monkeypatch.setattr("mamp.model.encoder.hf_hub_download", download)
+    monkeypatch.setattr("mamp.model.checkpoint.hf_hub_download", download)
     load_encoder("somebody/mamp", filename="a.safetensors", sha256=file_sha256(path))
     load_encoder("somebody/mamp:b.safetensors")
     assert asked == [("somebody/mamp", "a.safetensors"), ("somebody/mamp", "b.safetensors")]

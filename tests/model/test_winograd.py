@@ -6,7 +6,7 @@ from torch import nn
 
 from mamp.model import encoder as encoders
 from mamp.model import winograd
-from mamp.model.encoder import load_encoder
+from mamp.model.checkpoint import load_encoder
 from mamp.model.winograd import WinogradConvolution, use_winograd
 
 

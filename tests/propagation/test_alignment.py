@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mamp.model.encoder import STRIDE, Encoder, PatchEncoder
+from mamp.model.encoder import STRIDE, Encoder
+from mamp.model.patch_encoder import PatchEncoder
 from mamp.propagation.alignment import pad_to_stride, to_cells, to_pixels
 
 

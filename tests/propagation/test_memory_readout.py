@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.flow.optical_flow import gather_cells
+from mamp.flow.warp import gather_cells
 from mamp.propagation.local_matching import propagate
 from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.memory_readout import MemoryReader, Reference

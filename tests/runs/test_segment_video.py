@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
-from mamp.model.encoder import PatchEncoder, load_encoder
+from mamp.model.checkpoint import load_encoder
+from mamp.model.patch_encoder import PatchEncoder
 from mamp.runs.segment_video import segment_video
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.runs.progress import Update

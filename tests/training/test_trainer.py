@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from mamp.cli.main import main
-from mamp.model.encoder import Encoder, load_encoder
+from mamp.model.checkpoint import load_encoder
+from mamp.model.encoder import Encoder
 from mamp.training.frame_pairs import FramePairs, split_shots, warp_at_random
 from mamp.training.losses import correspondence_loss, reconstruction_loss
 from mamp.training.trainer import TrainConfig, Trainer, learning_rate

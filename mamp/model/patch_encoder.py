@@ -1,0 +1,38 @@
+"""The untrained baseline encoder: raw patches of Lab pixels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp.model.encoder import STRIDE, unit_length
+
+PATCH = "patch"  # in place of a weights file: the encoder without weights
+
+
+class PatchEncoder:
+    """The honest baseline: 7x7 Lab patches at every fourth pixel, no training and no weights.
+
+    Colour counts more than lightness (2.5 against 0.7), because light changes more from frame to frame.
+
+    Args:
+        side: Side of the patch, odd [pixels].
+        temperature: Of the softmax over cosines [> 0].
+    """
+
+    origin: ClassVar[dict[str, str | None]] = {"weights": PATCH, "weights_sha256": None}
+
+    def __init__(self, side: int = 7, temperature: float = 0.02) -> None:
+        self.side = side
+        self.temperature = temperature
+
+    def __call__(self, lab: Tensor) -> Tensor:
+        """Normalised Lab (B, 3, H, W) -> unit-length patches (B, 3 * side * side, H / 4, W / 4)."""
+        weights = lab.new_tensor((0.7, 2.5, 2.5)).view(1, 3, 1, 1)
+        margin = self.side // 2
+        padded = F.pad(lab * weights, (margin,) * 4, mode="replicate")
+        patches = F.unfold(padded, self.side, stride=STRIDE)  # (B, 3 * side * side, h * w)
+        grid = ((lab.shape[-2] - 1) // STRIDE + 1, (lab.shape[-1] - 1) // STRIDE + 1)
+        return unit_length(patches.view(*patches.shape[:2], *grid), self.temperature)
