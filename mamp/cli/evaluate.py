@@ -9,7 +9,8 @@ from pathlib import Path
 from mamp import distributed
 from mamp.cli import options
 from mamp.evaluation.ablations import ABLATIONS
-from mamp.evaluation.evaluator import Method, evaluate
+from mamp.evaluation.evaluator import evaluate
+from mamp.evaluation.method import Method
 from mamp.evaluation.vos_datasets import DATASETS, find_sequences, seen_categories
 from mamp.model.patch_encoder import PATCH
 from mamp.settings import Settings

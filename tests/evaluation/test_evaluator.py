@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import warnings
 import zipfile
@@ -19,8 +20,8 @@ from mamp import MaskTracker, read_mask, write_mask
 from mamp.cli.main import main
 from mamp.evaluation.ablations import ABLATIONS
 from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, statistics
-from mamp.evaluation.evaluator import shard_sequences
 from mamp.evaluation.score_tables import seen_table
+from mamp.evaluation.sharding import shard_sequences
 from mamp.flow.raft import build_raft
 from tests.conftest import ROOT, TORCHRUN, scene
 
@@ -200,6 +201,20 @@ def test_folders_are_compared_side_by_side(tmp_path: Path, capsys: pytest.Captur
     assert -60 < float(row.split()[-1]) < -20
     summary = json.loads(lines[-1])
     assert summary["exact"]["J&F-Mean"] == 100 > summary["shifted"]["J&F-Mean"]
+
+
+def test_a_method_that_fails_on_a_sequence_keeps_its_other_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_davis(tmp_path, ("one", "two"))
+    for folder in ("complete", "incomplete"):
+        shutil.copytree(tmp_path / "Annotations/480p", tmp_path / folder)
+    (tmp_path / "incomplete/two/00003.png").unlink()
+    folders = [str(tmp_path / "complete"), str(tmp_path / "incomplete")]
+    assert main(["evaluate", str(tmp_path), "--compare", *folders]) == 1
+    summary = summary_of(capsys)
+    assert (summary["complete"]["objects"], summary["incomplete"]["objects"]) == (2, 1)
+    assert list(summary["failures"]) == ["two"]
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
