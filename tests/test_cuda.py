@@ -44,7 +44,7 @@ def test_votes_are_those_of_the_cpu(top_k: int | None, block: int | None) -> Non
     def vote(device: str) -> torch.Tensor:
         query, keys, values, inside = (tensor.to(device) for tensor in tensors)
         return propagate(
-            query, lambda rows: keys[:, :, rows], values, inside=inside, radius=5, top_k=top_k, block=block
+            query, lambda rows: keys[:, :, rows], values, valid=inside, radius=5, top_k=top_k, block=block
         ).cpu()
 
     torch.testing.assert_close(vote("cuda"), vote("cpu"), atol=2e-3, rtol=0)

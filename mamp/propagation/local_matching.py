@@ -1,376 +1,252 @@
-"""Eq. 1 and 2: local similarity, affinity, and the vote of the best matches. Pure tensors.
+"""Eq. 1 and 2: local similarity, affinity, and label propagation from the best matches. Pure tensors.
 
-Nothing here holds all 3,125 similarities of every cell, nor unfolds a mask: the query is cut into tiles, a few tiles at a
-time meet the part of each reference that their windows can reach in one matrix product, and the labels of the best
-matches are fetched by index. Tiles whose windows hold one label only, most of them in most frames, need no product, and
-on a CPU neither do those where what lies nearest is of one label and more alike than all of any other.
+Nothing here holds all 3,125 similarities of every cell, nor unfolds a mask: the query is cut into tiles, one matrix
+product compares a few tiles at a time with the part of each reference that their windows reach, and the labels of the
+best matches are gathered by index. Tiles of one label take a shortcut, see ``tile_shortcut``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from threading import Lock
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.model.encoder import cpu_supports
+from mamp.propagation.tile_shortcut import (
+    INVALID_LABEL,
+    NEIGHBORHOOD,
+    cell_labels,
+    decided_by_neighbors,
+    label_range,
+    uniform_labels,
+)
+from mamp.propagation.tiling import TILE, KeyFunction, TileGrid, padded_keys, square_offsets
+from mamp.propagation.window_topk import best_matches
 
-_TILE = 8  # [cells]; a tile and its windows meet in a product of which 61 % is used at radius 12
 _BLOCK = 24 << 20  # similarities held at a time: about 100 MB, few calls
-SMALL_BLOCK = 1  # one tile at a time: what a device that is short of memory holds
 _BLOCK_ON_CPU = 1 << 20  # 4 MB: blocks that stay in the cache are twice as fast
-_AT_ONCE = 128  # numbers that a network sorts: the best of 625 are found in less than half of the time of all together
-_FEW = 12  # of the best, which PyTorch finds faster than NumPy sorts all
-_ROWS_ON_CPU = 4  # of tiles whose keys are held: a fraction of the memory of all
-_NO_VOTE = -1e4  # similarity of what lies outside the frame
-_MAY_NOT = -1  # label of a cell that may not vote
-_NEAREST = 3  # [cells]: side of the window of what lies nearest
+SMALL_BLOCK = 1  # one tile at a time, for a device that is short of memory
+_TILE_ROWS_ON_CPU = 4  # rows of tiles for which keys are held: a fraction of the memory of all
 
 
 def propagate(
     query: Tensor,
-    keys: Callable[[slice], Iterable[Tensor]],
+    keys: KeyFunction,
     values: Tensor,
     *,
-    inside: Tensor | None = None,
-    asked: Tensor | None = None,
+    valid: Tensor | None = None,
+    query_mask: Tensor | None = None,
     radius: int = 12,
     top_k: int | None = 36,
     block: int | None = None,
 ) -> Tensor:
-    """Carries Values of the references to the query (Eq. 1 and 2).
+    """Propagates the Values of the references to the query (Eq. 1 and 2).
 
     Every cell of the query is compared with the (2 radius + 1)^2 cells around it in every reference; the softmax runs
-    over the ``top_k`` most similar of all of them together. Eq. 1 divides by c; the authors' code, and this, by sqrt(c).
+    over the ``top_k`` most similar of all of them together. Eq. 1 divides by c; the reference implementation, and this,
+    by sqrt(c).
 
     Args:
         query: Features of the query (C, h, w).
-        keys: Gives features of the references as they lie over some rows of the query: N of (C, rows, w), best with
-            channels last in memory. It is asked for all rows, some at a time on a CPU.
-        values: What they carry (N, K, h, w), usually masks one channel a label.
-        inside: Which cells of the references may vote (N, h, w) bool; all if not given.
-        asked: Which cells of the query are asked for (h, w) bool, others may come out wrong; all if not given.
-        radius: Of the window [cells].
-        top_k: How many matches vote; ``None`` for all.
-        block: Similarities held at a time, about; what suits the device, if not given.
+        keys: Function from a slice of rows to the features of the N references there, aligned to the query: (C, rows, w)
+            each, best with channels last in memory. It is called for all rows, on a CPU for a few at a time.
+        values: Values of the references (N, K, h, w), usually masks with one channel per label.
+        valid: Cells of the references that may be matched (N, h, w) bool; all if not given.
+        query_mask: Requested cells of the query (h, w) bool; the scores of others may be wrong. All if not given.
+        radius: Window radius [cells].
+        top_k: Number of matches per cell; ``None`` for all.
+        block: Approximate number of similarities held at a time; chosen for the device if not given.
 
     Returns:
-        Scores (K, h, w): weighted means of the values. Zero where nothing may vote.
+        Scores (K, h, w): weighted means of the values. Zero where no cell may be matched.
 
     Raises:
-        ValueError: The sizes do not fit each other.
+        ValueError: Shapes do not match.
     """
     C, h, w = query.shape
     N, K = values.shape[:2]
     if values.shape[2:] != (h, w):
         raise ValueError(f"query {tuple(query.shape)} and values {tuple(values.shape)} do not fit")
-    side, reach = 2 * radius + 1, _TILE + 2 * radius
-    rows, columns = -(-h // _TILE), -(-w // _TILE)
-    hp, wp = rows * _TILE + 2 * radius, columns * _TILE + 2 * radius
-    ys, xs = slice(radius, radius + h), slice(radius, radius + w)
-
-    if inside is None:
-        inside = torch.ones_like(values[:, 0], dtype=torch.bool)
-    tiles = query.new_zeros(C + 1, rows * _TILE, columns * _TILE)
-    tiles[:C, :h, :w] = query * C**-0.5
-    tiles[C] = 1.0
-    tiles = tiles.unfold(1, _TILE, _TILE).unfold(2, _TILE, _TILE)
-    tiles = tiles.permute(1, 2, 0, 3, 4).reshape(rows, columns, C + 1, _TILE * _TILE)
-    table = values.new_zeros(N, hp, wp, K)  # one row a cell, outside is zero
-    table[:, ys, xs] = values.permute(0, 2, 3, 1)
-    in_window = (torch.arange(N, device=query.device)[:, None] * (hp * wp) + _places(side, wp, query.device)).flatten()
-    in_tile = _places(_TILE, wp, query.device)
-
-    of_cells = values.new_full((N, hp, wp), _MAY_NOT)
-    of_cells[:, ys, xs] = _labels(values, inside)
-    lowest, highest = _range_within(of_cells, reach)
-    wanted = inside.new_zeros(rows * _TILE, columns * _TILE)
-    wanted[:h, :w] = True if asked is None else asked
-    wanted = wanted.unfold(0, _TILE, _TILE).unfold(1, _TILE, _TILE).flatten(2)  # (rows, columns, _TILE * _TILE)
-    needs_vote = ((lowest < highest) | (highest == K)) & wanted.any(dim=2)
-    numbers = torch.arange(K, device=query.device)
-    said = (highest[..., None] == numbers).to(values.dtype)  # where nothing may vote, nothing
-    answers = said[:, :, None, None].repeat(1, 1, _TILE, _TILE, 1)  # (rows, columns, _TILE, _TILE, K)
+    if valid is None:
+        valid = torch.ones_like(values[:, 0], dtype=torch.bool)
+    if query_mask is None:
+        query_mask = valid.new_ones(h, w)
     on_cpu = query.device.type == "cpu"
-    held = block or (_BLOCK_ON_CPU if on_cpu else _BLOCK)
-    at_once = max(1, min(rows * columns, held // (N * _TILE * _TILE * reach * reach)))
-    own = None
-    # Where more than half of what lies nearest had to be as good as that, few tiles would pass.
-    if on_cpu and top_k is not None and 2 * top_k <= N * _NEAREST**2 and side >= _NEAREST:
-        lowest, own = _range_within(of_cells[:, radius : hp - radius, radius : wp - radius], _TILE)
-        own = torch.where(needs_vote & (lowest == own) & (own < K), own, _MAY_NOT)
-    # Fresh memory for each would cost as much as the product; whose rows are cells of the references, as BLAS likes it.
-    near = query.new_empty(at_once, N, reach, reach, C + 1)
-    product = query.new_empty(at_once, N * reach * reach, _TILE * _TILE)
-    for top, padded in _padded(keys, query, inside, radius, min(rows, _ROWS_ON_CPU) if on_cpu else rows):
-        windows = padded.unfold(1, reach, _TILE).unfold(2, reach, _TILE)[:, : rows - top]
-        windows = windows.permute(1, 2, 0, 4, 5, 3)  # (rows, columns, N, reach, reach, C + 1), a view
-        if top_k and own is not None:
-            here = slice(top, top + len(windows))
-            over = of_cells[:, top * _TILE :]
-            with _onednn_asked(query.device):
-                told = _told_by_nearest(padded, over, own[here], tiles[here], wanted[here], radius=radius, top_k=top_k)
-            needs_vote[here] &= ~told
-            answers[here][told] = (own[here][told, None] == numbers).to(values.dtype)[:, None, None]
-        needed = needs_vote[top : top + len(windows)].nonzero()  # rows and columns (M, 2)
-        for first in range(0, len(needed), at_once):
-            some = needed[first : first + at_once]
-            at = (some[:, 0] + top, some[:, 1])
-            count = len(some)
-            torch.stack([windows[row, column] for row, column in some.tolist()], out=near[:count])
-            with _onednn_asked(query.device):
-                torch.bmm(near[:count].flatten(1, 3), tiles[at], out=product[:count])
-            similarity, chosen = _matches(product[:count], N, side, top_k)
-            corners = (at[0] * wp + at[1]) * _TILE
-            origins = (corners[:, None] + in_tile).reshape(-1, 1)
-            affinity = similarity.softmax(dim=1)
-            scores = F.embedding_bag(
-                origins + in_window[chosen], table.view(-1, K), per_sample_weights=affinity, mode="sum"
-            )
-            answers[at] = scores.view(-1, _TILE, _TILE, K)
-    answers = answers.permute(4, 0, 2, 1, 3).reshape(K, rows * _TILE, columns * _TILE)[:, :h, :w]
-    heard = box_sum(inside.any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
-    return answers * heard
+    grid = TileGrid(h, w, radius)
+    tiles = grid.split(torch.cat((query * C**-0.5, query.new_ones(1, h, w))))
+    tile_mask = grid.split(query_mask[None])[:, :, 0]
+
+    labels = grid.pad(cell_labels(values, valid), INVALID_LABEL)
+    lowest, highest = label_range(labels, grid.reach)
+    needs_matching = ((lowest < highest) | (highest == K)) & tile_mask.any(dim=2)
+    scores = _one_hot(highest, K)[:, :, None, None].repeat(1, 1, TILE, TILE, 1)  # zeros where nothing is valid
+    # If more than half of the neighborhoods had to be that similar, few tiles would pass.
+    shortcut = on_cpu and top_k is not None and 2 * top_k <= N * NEIGHBORHOOD**2 and grid.side >= NEIGHBORHOOD
+    if shortcut:
+        uniform = torch.where(needs_matching, uniform_labels(labels, grid, K), INVALID_LABEL)
+
+    matcher = _BlockMatcher(grid, values, C + 1, top_k, block or (_BLOCK_ON_CPU if on_cpu else _BLOCK))
+    rows_at_once = min(grid.rows, _TILE_ROWS_ON_CPU) if on_cpu else grid.rows
+    for top, padded in padded_keys(keys, query, valid, radius, rows_at_once):
+        rows = slice(top, min(top + rows_at_once, grid.rows))
+        if shortcut and top_k:
+            with _onednn_matmul(query.device):
+                decided = decided_by_neighbors(
+                    padded,
+                    labels[:, top * TILE :],
+                    uniform[rows],
+                    tiles[rows],
+                    tile_mask[rows],
+                    radius=radius,
+                    top_k=top_k,
+                )
+            needs_matching[rows] &= ~decided
+            scores[rows][decided] = _one_hot(uniform[rows][decided], K)[:, None, None]
+        needed = needs_matching[rows].nonzero()  # row, counted from top, and column (M, 2)
+        for first in range(0, len(needed), matcher.tiles_per_block):
+            at = needed[first : first + matcher.tiles_per_block]
+            row, column = at[:, 0] + top, at[:, 1]
+            scores[row, column] = matcher(padded, tiles[row, column], at, top)
+    has_match = box_sum(valid.any(dim=0, keepdim=True).to(values.dtype), radius) > 0.5
+    return grid.merge(scores) * has_match
 
 
-def _padded(
-    keys: Callable[[slice], Iterable[Tensor]], query: Tensor, inside: Tensor, radius: int, at_once: int
-) -> Iterator[tuple[int, Tensor]]:
-    """Keys with a margin, for some rows of tiles at a time: of all of them the memory would be several times as large.
+class _BlockMatcher:
+    """Matches blocks of tiles with the references and gathers the values of the best matches.
 
     Args:
-        keys: As for ``propagate``.
-        query: Features (C, h, w).
-        inside: Which cells may vote (N, h, w) bool.
-        radius: Of the window [cells]; the margin.
-        at_once: Rows of tiles.
-
-    Yields:
-        The first row of tiles, and what ``at_once`` of them reach, as far as there are so many (N, rows, columns, C + 1),
-        in the same memory each time. One more channel carries "may not vote" through the product: 1 in the query, 0 or a
-        large negative in the key.
+        grid: Tiles of the query.
+        values: Values of the references (N, K, h, w).
+        channels: Channels of the padded keys.
+        top_k: As for ``propagate``.
+        block: Approximate number of similarities held at a time.
     """
-    (C, h, w), margin = query.shape, 2 * radius
-    down, across = -(-h // _TILE), -(-w // _TILE)
-    columns = slice(radius, radius + w)
-    padded = query.new_zeros(len(inside), at_once * _TILE + margin, across * _TILE + margin, C + 1)
-    laid = 0  # of its rows
-    for top in range(0, down, at_once):
-        if top and margin:
-            padded[:, :margin] = padded[:, -margin:].clone()
-            laid = margin
-        count = min(at_once, down - top) * _TILE + margin
-        above = top * _TILE - radius  # the row of the query that the first of these lies over
-        rows = slice(min(max(laid + above, 0), h), min(count + above, h))
-        into = slice(rows.start - above, rows.stop - above)
-        padded[:, laid:, :, C] = _NO_VOTE
-        if rows.start < rows.stop:
-            padded[:, into, columns, C] = torch.where(inside[:, rows], 0.0, _NO_VOTE)
-            for place, key in zip(padded, keys(rows), strict=True):
-                if key.shape != (C, rows.stop - rows.start, w):
-                    raise ValueError(f"query {(C, h, w)} and key {tuple(key.shape)} for rows {rows} do not fit")
-                place[into, columns, :C] = key.permute(1, 2, 0)
-        yield top, padded
+
+    def __init__(self, grid: TileGrid, values: Tensor, channels: int, top_k: int | None, block: int) -> None:
+        N = len(values)
+        self._grid, self._top_k = grid, top_k
+        padded = grid.pad(values, 0).permute(0, 2, 3, 1)
+        self._values = padded.flatten(0, 2)  # one row per cell
+        width, device = grid.padded_width, values.device
+        starts = torch.arange(N, device=device)[:, None] * padded[0, ..., 0].numel()
+        self._window_offsets = (starts + square_offsets(grid.side, width, device)).flatten()
+        self._cell_offsets = square_offsets(TILE, width, device)
+        similarities = N * TILE * TILE * grid.reach**2
+        self.tiles_per_block = max(1, min(grid.rows * grid.columns, block // similarities))
+        # Fresh memory for each block would cost as much as the product. Its rows are cells of the references: BLAS is
+        # faster that way.
+        self._keys = values.new_empty(self.tiles_per_block, N, grid.reach, grid.reach, channels)
+        self._product = values.new_empty(self.tiles_per_block, N * grid.reach**2, TILE * TILE)
+
+    def __call__(self, padded: Tensor, tiles: Tensor, at: Tensor, top: int) -> Tensor:
+        """Scores of M tiles (M, TILE, TILE, K).
+
+        Args:
+            padded: Keys from tile row ``top`` on (N, height, width, C + 1), see ``padded_keys``.
+            tiles: Features of the tiles (M, C + 1, TILE * TILE).
+            at: Row, counted from ``top``, and column of each tile (M, 2).
+            top: First row of tiles of the keys.
+        """
+        M, N, reach = len(tiles), len(padded), self._grid.reach
+        windows = padded.unfold(1, reach, TILE).unfold(2, reach, TILE)
+        windows = windows.permute(1, 2, 0, 4, 5, 3)  # (rows, columns, N, reach, reach, C + 1), a view
+        torch.stack([windows[row, column] for row, column in at.tolist()], out=self._keys[:M])
+        with _onednn_matmul(padded.device):
+            torch.bmm(self._keys[:M].flatten(1, 3), tiles, out=self._product[:M])
+        similarity, matches = best_matches(self._product[:M], N, self._grid.side, self._top_k)
+        corners = ((at[:, 0] + top) * self._grid.padded_width + at[:, 1]) * TILE
+        origins = (corners[:, None] + self._cell_offsets).reshape(-1, 1)
+        scores = F.embedding_bag(
+            origins + self._window_offsets[matches],
+            self._values,
+            per_sample_weights=similarity.softmax(dim=1),
+            mode="sum",
+        )
+        return scores.view(M, TILE, TILE, -1)
 
 
-def logit_adjusted(scores: Tensor, values: Tensor, *, inside: Tensor, radius: int, strength: float) -> Tensor:
-    """Takes away the head start of labels of which more cells could vote: logit adjustment (Menon et al., ICLR 2021).
+def _one_hot(labels: Tensor, num_labels: int) -> Tensor:
+    """Float labels (...) as (..., K), zeros for those outside [0, K)."""
+    return (labels[..., None] == torch.arange(num_labels, device=labels.device)).to(labels.dtype)
 
-    Of many cells that are none of the query's some resemble it by chance. So in the vote of the best, what is small or thin
-    loses to what surrounds it, and again at every frame. Here a label's score is divided by the number of its cells in
-    the windows to the power of ``strength``, and the sum of the scores kept.
+
+_matmul_lock = Lock()
+_matmul_users = 0
+_matmul_precision = "highest"
+
+
+@contextmanager
+def _onednn_matmul(device: torch.device) -> Iterator[None]:
+    """Uses oneDNN for a CPU's matrix product, where it takes half the time of PyTorch's own and stays in single precision.
+
+    PyTorch uses it only where bfloat16 would be allowed. With AMX oneDNN would really compute in bfloat16, and is no
+    faster. The permission is global to the process, so threads share it: the last one takes it back.
+    """
+    global _matmul_users, _matmul_precision
+    if device.type != "cpu" or not cpu_supports("avx512_bf16") or cpu_supports("amx_bf16"):
+        yield
+        return
+    with _matmul_lock:
+        if not _matmul_users:
+            _matmul_precision = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("medium")
+        _matmul_users += 1
+    try:
+        yield
+    finally:
+        with _matmul_lock:
+            _matmul_users -= 1
+            if not _matmul_users:
+                torch.set_float32_matmul_precision(_matmul_precision)
+
+
+def logit_adjusted(scores: Tensor, values: Tensor, *, valid: Tensor, radius: int, strength: float) -> Tensor:
+    """Removes the advantage of labels with more reference cells: logit adjustment (Menon et al., ICLR 2021).
+
+    Among many cells of another label some resemble the query's by chance. So with top-k matching, small and thin objects
+    lose to their surroundings, and again at every frame. Here a label's score is divided by the number of its cells in
+    the windows to the power of ``strength``, and the sum of the scores is kept.
 
     Args:
-        scores: As ``propagate`` gives them (K, h, w).
-        values: Which cells of the references are whose (N, K, h, w): 0 or 1.
-        inside: Which of them could vote (N, h, w) bool.
-        radius: Of the window [cells].
-        strength: The exponent [>= 0]; 0 changes nothing.
+        scores: Scores from ``propagate`` (K, h, w).
+        values: Masks of the references (N, K, h, w): 0 or 1.
+        valid: Cells of the references that may be matched (N, h, w) bool.
+        radius: Window radius [cells].
+        strength: Exponent [>= 0]; 0 changes nothing.
 
     Returns:
         Scores (K, h, w).
     """
     if not strength:
         return scores
-    cells = box_sum((values * inside[:, None]).sum(dim=0), radius)  # (K, h, w)
-    fair = scores * (cells + 1).pow(-strength)
-    return fair * (scores.sum(dim=0) / fair.sum(dim=0).clamp(min=torch.finfo(fair.dtype).tiny))
+    cells = box_sum((values * valid[:, None]).sum(dim=0), radius)  # (K, h, w)
+    adjusted = scores * (cells + 1).pow(-strength)
+    return adjusted * (scores.sum(dim=0) / adjusted.sum(dim=0).clamp(min=torch.finfo(adjusted.dtype).tiny))
 
 
 def box_sum(numbers: Tensor, radius: int) -> Tensor:
-    """Of each cell's number and those within the radius [cells] around it (N, h, w); exact for counts."""
+    """Sums over the square of a radius [cells] around each cell (N, h, w); exact for counts."""
     side = 2 * radius + 1
-    down = F.pad(numbers, (radius + 1, radius, radius + 1, radius)).cumsum(dim=1)
-    both = (down[:, side:] - down[:, :-side]).cumsum(dim=2)
+    rows = F.pad(numbers, (radius + 1, radius, radius + 1, radius)).cumsum(dim=1)
+    both = (rows[:, side:] - rows[:, :-side]).cumsum(dim=2)
     return both[:, :, side:] - both[:, :, :-side]
 
 
-def _labels(values: Tensor, inside: Tensor) -> Tensor:
-    """Of which label each cell is (N, h, w): its number, K where it is of several, ``_MAY_NOT`` where it may not vote.
-
-    Args:
-        values: What the references carry (N, K, h, w).
-        inside: Which cells may vote (N, h, w) bool.
-    """
-    most, number = values.max(dim=1)
-    whole = (most == 1) & (values.square().sum(dim=1) == 1)
-    return torch.where(inside, torch.where(whole, number, values.shape[1]), _MAY_NOT).to(values.dtype)
-
-
-def _range_within(labels: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """The lowest and the highest label of those that each tile reaches (rows, columns), of cells that may vote.
-
-    Args:
-        labels: Those of cells, as ``_labels`` gives them, with a margin (N, height, width).
-        reach: Of a tile [cells].
-    """
-
-    def highest(numbers: Tensor) -> Tensor:
-        most = torch.where(labels == _MAY_NOT, -torch.inf, numbers).amax(dim=0, keepdim=True)
-        return F.max_pool2d(F.max_pool2d(most, (reach, 1), (_TILE, 1)), (1, reach), (1, _TILE))[0]
-
-    return -highest(-labels), highest(labels)
-
-
-def _told_by_nearest(
-    padded: Tensor,
-    labels: Tensor,
-    own: Tensor,
-    tiles: Tensor,
-    wanted: Tensor,
-    *,
-    radius: int,
-    top_k: int,
-) -> Tensor:
-    """Which tiles need no product, for what lies nearest tells that the best matches of their cells are of one label.
-
-    The k-th best match is at least as good as the k-th best of those that lie nearest. Where no cell of another label is
-    as good, as far as the tile reaches, none is among the best.
-
-    Args:
-        padded: Keys that some rows of tiles reach, as ``_padded`` gives them (N, H, W, C + 1).
-        labels: Those of these cells, as ``_labels`` gives them (N, H or more, W).
-        own: The label of all that lies over a tile; ``_MAY_NOT`` for tiles that are not looked at (rows, columns).
-        tiles: Features (rows, columns, C + 1, _TILE * _TILE).
-        wanted: Which of their cells are asked for (rows, columns, _TILE * _TILE) bool.
-        radius: Of the window [cells].
-        top_k: How many matches vote.
-
-    Returns:
-        (rows, columns) bool.
-    """
-    N, H, W, channels = padded.shape
-    asked = (own != _MAY_NOT).nonzero()
-    told = torch.zeros_like(own, dtype=torch.bool)
-    at_once = max(1, _BLOCK_ON_CPU // (N * (_TILE + _NEAREST - 1) ** 2 * _TILE**2))
-    beside = (radius - _NEAREST // 2, radius + _TILE + _NEAREST // 2)
-    for first in range(0, len(asked), at_once):
-        some = asked[first : first + at_once]
-        at = (some[:, 0], some[:, 1])
-        keys, best = [], []
-        for (y, x), label, tile in zip((some * _TILE).tolist(), own[at].tolist(), tiles[at], strict=True):
-            keys.append(padded[:, y + beside[0] : y + beside[1], x + beside[0] : x + beside[1]])
-            reached = labels[:, y : y + _TILE + 2 * radius, x : x + _TILE + 2 * radius]
-            n, down, across = ((reached != label) & (reached != _MAY_NOT)).nonzero(as_tuple=True)
-            others = padded.view(-1, channels)[(n * H + down + y) * W + across + x]
-            best.append((others @ tile).amax(dim=0))
-        likeness = torch.bmm(torch.stack(keys).flatten(1, 3), tiles[at])
-        nearest = _windows(likeness.view(len(some), N, -1, _TILE * _TILE), _NEAREST)
-        least = nearest.topk(top_k, dim=1, sorted=False).values.amin(dim=1).view(len(some), -1)
-        told[at] = ((least > torch.stack(best)) | ~wanted[at]).all(dim=1)
-    return told
-
-
-@contextmanager
-def _onednn_asked(device: torch.device) -> Iterator[None]:
-    """Lets oneDNN do a CPU's product, where it takes half the time of PyTorch's own and stays in single precision.
-
-    PyTorch asks it only where bfloat16 would be allowed. With AMX oneDNN takes that permission, and is no quicker.
-    """
-    before = torch.get_float32_matmul_precision()
-    if device.type == "cpu" and cpu_supports("avx512_bf16") and not cpu_supports("amx_bf16"):
-        torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _matches(product: Tensor, N: int, side: int, top_k: int | None) -> tuple[Tensor, Tensor]:
-    """The best matches of the cells of T tiles, from their products (T, N * reach * reach, cells).
-
-    Returns:
-        Similarity (Q, top_k), and which cell of the N windows each match is (Q, top_k) [0, N * side * side).
-    """
-    reach = _TILE + side - 1
-    product = product.view(len(product), N, reach * reach, -1)
-    if top_k is None or top_k >= side * side:
-        everywhere = _windows(product, side)
-        chosen = _largest(everywhere, min(top_k or N * side * side, N * side * side))
-        return everywhere.gather(1, chosen), chosen
-    # The best k of all lie at the k places of the window whose best reference is best.
-    places = _largest(_windows(product.amax(dim=1, keepdim=True), side), top_k)  # (Q, top_k)
-    at = _places(side, reach, product.device)[places].view(len(product), 1, -1, top_k)
-    at += _places(_TILE, reach, product.device)[:, None]
-    at = at.transpose(2, 3).expand(-1, N, -1, -1)
-    candidates = product.gather(2, at).flatten(1, 2).transpose(1, 2).reshape(-1, N * top_k)
-    best = _largest(candidates, top_k)
-    return candidates.gather(1, best), best // top_k * (side * side) + places.gather(1, best % top_k)
-
-
-def _windows(product: Tensor, side: int) -> Tensor:
-    """The windows of the cells of tiles (Q, N * side * side), cut from what these reach (T, N, reach * reach, cells)."""
-    reach = _TILE + side - 1
-    tiles = product.permute(0, 3, 1, 2).contiguous().view(-1, _TILE, _TILE, product.shape[1], reach, reach)
-    # Cell (y, x) of a tile sees the window that starts at (y, x) of what the tile reaches: a diagonal view.
-    t, y, x, n, dy, dx = tiles.stride()
-    window = tiles.as_strided((*tiles.shape[:4], side, side), (t, y + dy, x + dx, n, dy, dx))
-    return window.reshape(product.shape[0] * product.shape[3], -1)
-
-
-@cache
-def _places(side: int, width: int, device: torch.device) -> Tensor:
-    """Where the cells of a square lie in rows of ``width`` cells, from its first cell (side * side)."""
-    step = torch.arange(side, device=device)
-    return (step[:, None] * width + step).flatten()
-
-
-def _largest(numbers: Tensor, k: int) -> Tensor:
-    """Which the k largest of each row (Q, M) are (Q, k), in no order."""
-    if k == numbers.shape[1]:
-        return torch.arange(k, device=numbers.device).expand(numbers.shape)
-    if k <= _FEW or numbers.device.type != "cpu" or numbers.dtype != torch.float32:
-        return numbers.topk(k, dim=1, sorted=False).indices
-    # NumPy sorts few numbers faster than PyTorch finds many of them, but not with their indices. So the index goes into
-    # the last bits of the number: those that differ by less than 2^-11 of themselves (at M = 3,125) count as equal.
-    M = numbers.shape[1]
-    bits = (1 << (M - 1).bit_length()) - 1
-    packed = numbers.contiguous().view(torch.int32).bitwise_and(~bits).bitwise_or_(torch.arange(M, dtype=torch.int32))
-    rows = packed.numpy().view(np.float32)
-    if M > 2 * _AT_ONCE:
-        parts = [rows[:, first : first + _AT_ONCE] for first in range(0, M, _AT_ONCE)]
-        for part in parts:
-            part.sort(axis=1)
-        rows = np.concatenate([part[:, -k:] for part in parts], axis=1)
-    rows.sort(axis=1)
-    return torch.from_numpy(rows[:, -k:].view(np.int32) & bits).long()
-
-
 def reconstruct(query: Tensor, reference: Tensor, target: Tensor, *, radius: int) -> Tensor:
-    """Rebuilds the query's target from the reference's (Eq. 1 and 2), dense and differentiable: for training.
+    """Reconstructs the query's target from the reference's (Eq. 1 and 2), dense and differentiable: for training.
 
     Args:
         query: Features (B, C, h, w).
         reference: Features of one reference each (B, C, h, w).
-        target: What the reference carries (B, K, h, w).
-        radius: Of the window [cells].
+        target: Target channel of the references (B, K, h, w).
+        radius: Window radius [cells].
 
     Returns:
-        The query's target as the reference's cells explain it (B, K, h, w).
+        Target of the queries, as affinity-weighted means (B, K, h, w).
     """
     B, C, h, w = query.shape
     y, x = torch.arange(h, device=query.device), torch.arange(w, device=query.device)

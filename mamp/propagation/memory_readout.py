@@ -132,15 +132,15 @@ class MemoryReader:
                 key[near],
                 keys,
                 values,
-                inside=inside,
-                asked=reached,
+                valid=inside,
+                query_mask=reached,
                 radius=self._radius,
                 top_k=self._top_k,
                 block=block,
             )
 
         found = self._spare_memory(vote)
-        fair = logit_adjusted(found, values, inside=inside, radius=self._radius, strength=self._logit_adjustment)
+        fair = logit_adjusted(found, values, valid=inside, radius=self._radius, strength=self._logit_adjustment)
         scores[near] = fair * reached
         scores[0] += 1 - scores.sum(dim=0)
         return scores

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.propagation.local_matching import _told_by_nearest, logit_adjusted, propagate, reconstruct
+from mamp.propagation.local_matching import logit_adjusted, propagate, reconstruct
+from mamp.propagation.tile_shortcut import decided_by_neighbors
 
 
 def rows_of(keys: Tensor) -> Callable[[slice], Tensor]:
@@ -26,7 +27,7 @@ def by_definition(
     values: Tensor,
     radius: int,
     top_k: int | None,
-    inside: Tensor | None = None,
+    valid: Tensor | None = None,
 ) -> Tensor:
     """Eq. 1 and 2, cell by cell."""
     C, h, w = query.shape
@@ -38,8 +39,8 @@ def by_definition(
             similarity = torch.einsum("c,nchw->nhw", query[:, y, x], keys[window]) / C**0.5
             similarity = similarity.flatten()
             carried = values[window].transpose(0, 1).flatten(1)
-            if inside is not None:
-                may = inside[:, window[2], window[3]].flatten()
+            if valid is not None:
+                may = valid[:, window[2], window[3]].flatten()
                 similarity, carried = similarity[may], carried[:, may]
             best, index = similarity.topk(min(top_k or len(similarity), len(similarity)))
             scores[:, y, x] = carried[:, index] @ best.softmax(dim=0)
@@ -52,9 +53,9 @@ def by_definition(
 def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, w: int) -> None:
     torch.manual_seed(h)
     query, keys, values = torch.randn(5, h, w), torch.randn(3, 5, h, w), torch.rand(3, 4, h, w)
-    inside = torch.rand(3, h, w) > 0.3 if muted else None
-    expected = by_definition(query, keys, values, 3, top_k, inside)
-    found = propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=top_k)
+    valid = torch.rand(3, h, w) > 0.3 if muted else None
+    expected = by_definition(query, keys, values, 3, top_k, valid)
+    found = propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=top_k)
     torch.testing.assert_close(found, expected)
 
 
@@ -73,15 +74,15 @@ def test_nothing_is_compared_where_all_that_may_vote_say_the_same(muted: bool) -
     query, keys = torch.randn(5, 30, 44), torch.randn(3, 5, 30, 44)
     values = labelled(torch.zeros(3, 30, 44))
     values[1, :, 20:24, 3:8] = torch.tensor([0.25, 1.0])[:, None, None]
-    inside = None
+    valid = None
     if muted:
-        inside = torch.rand(3, 30, 44) > 0.2
-        inside[:, :, 34:] = False  # nothing may vote on the last columns
+        valid = torch.rand(3, 30, 44) > 0.2
+        valid[:, :, 34:] = False  # nothing may vote on the last columns
         values[:, :, :, 36:] = 0.5
-    expected = by_definition(query, keys, values, 3, 9, inside)
-    torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=9), expected)
+    expected = by_definition(query, keys, values, 3, 9, valid)
+    torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=9), expected)
     query[:, :16], keys[:, :, :13] = torch.nan, torch.nan  # far from what says something else
-    torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=3, top_k=9), expected)
+    torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=9), expected)
 
 
 def of_two_looks() -> tuple[Tensor, Tensor, Tensor]:
@@ -97,32 +98,32 @@ def of_two_looks() -> tuple[Tensor, Tensor, Tensor]:
 def test_what_lies_nearest_may_tell(monkeypatch: pytest.MonkeyPatch, muted: bool) -> None:
     query, keys, values = of_two_looks()
     query[:, 4:12, 20:36] = query[:, 14:22, 26:42]  # here background looks like the object, in part
-    inside = torch.rand(3, 40, 48) > 0.1 if muted else None
+    valid = torch.rand(3, 40, 48) > 0.1 if muted else None
     told = []
 
     def spied(*arguments: Any, **settings: Any) -> Tensor:
-        told.append(_told_by_nearest(*arguments, **settings))
+        told.append(decided_by_neighbors(*arguments, **settings))
         return told[-1]
 
-    monkeypatch.setattr("mamp.propagation.local_matching._told_by_nearest", spied)
-    expected = by_definition(query, keys, values, 9, 9, inside)
-    torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=9, top_k=9), expected)
+    monkeypatch.setattr("mamp.propagation.local_matching.decided_by_neighbors", spied)
+    expected = by_definition(query, keys, values, 9, 9, valid)
+    torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=9, top_k=9), expected)
     assert int(torch.cat(told).sum()) >= 5
 
 
 def test_what_is_told_by_what_lies_nearest_needs_no_more() -> None:
     query, keys, values = of_two_looks()
-    asked = torch.zeros(40, 48, dtype=torch.bool)
-    asked[9:15, 16:24] = True
+    query_mask = torch.zeros(40, 48, dtype=torch.bool)
+    query_mask[9:15, 16:24] = True
     query[:, [8, 15], 16:24] = keys[0, :, 20, 32, None, None]  # what is not asked for looks like the object
     far = values[:, 0] == 1
     far[:, 7:17, 15:25] = False
     keys = keys.masked_fill(far[:, None], torch.nan)
-    scores = propagate(query, rows_of(keys), values, asked=asked, radius=9, top_k=9)
-    assert (scores[0, asked] == 1).all() and (scores[1, asked] == 0).all()
+    scores = propagate(query, rows_of(keys), values, query_mask=query_mask, radius=9, top_k=9)
+    assert (scores[0, query_mask] == 1).all() and (scores[1, query_mask] == 0).all()
     query[:, 12, 20] = keys[0, :, 20, 32]
-    scores = propagate(query, rows_of(keys), values, asked=asked, radius=9, top_k=9)
-    assert scores[:, asked].isnan().any()
+    scores = propagate(query, rows_of(keys), values, query_mask=query_mask, radius=9, top_k=9)
+    assert scores[:, query_mask].isnan().any()
 
 
 @pytest.mark.parametrize("radius", [0, 2, 5, 9])
@@ -132,32 +133,32 @@ def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(
 ) -> None:
     torch.manual_seed(0)
     query, keys, values = torch.randn(8, h, 40), torch.randn(2, 8, h, 40), torch.rand(2, 2, h, 40)
-    inside = torch.rand(2, h, 40) > 0.2
-    monkeypatch.setattr("mamp.propagation.local_matching._ROWS_ON_CPU", 9)
-    whole = propagate(query, rows_of(keys), values, inside=inside, radius=radius)
+    valid = torch.rand(2, h, 40) > 0.2
+    monkeypatch.setattr("mamp.propagation.local_matching._TILE_ROWS_ON_CPU", 9)
+    whole = propagate(query, rows_of(keys), values, valid=valid, radius=radius)
     monkeypatch.setattr("mamp.propagation.local_matching._BLOCK_ON_CPU", 1)
     for rows in (1, 2):
-        monkeypatch.setattr("mamp.propagation.local_matching._ROWS_ON_CPU", rows)
-        torch.testing.assert_close(propagate(query, rows_of(keys), values, inside=inside, radius=radius), whole)
+        monkeypatch.setattr("mamp.propagation.local_matching._TILE_ROWS_ON_CPU", rows)
+        torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=radius), whole)
 
 
 def test_only_what_is_asked_for_is_compared() -> None:
     torch.manual_seed(0)
     query, keys, values = torch.randn(8, 30, 40), torch.randn(2, 8, 30, 40), torch.rand(2, 2, 30, 40)
     whole = propagate(query, rows_of(keys), values, radius=3)
-    asked = torch.zeros(30, 40, dtype=torch.bool)
-    asked[25:29, 20:31] = True
+    query_mask = torch.zeros(30, 40, dtype=torch.bool)
+    query_mask[25:29, 20:31] = True
     query[:, :20] = torch.nan
     torch.testing.assert_close(
-        propagate(query, rows_of(keys), values, asked=asked, radius=3)[:, asked], whole[:, asked]
+        propagate(query, rows_of(keys), values, query_mask=query_mask, radius=3)[:, query_mask], whole[:, query_mask]
     )
 
 
 def test_nothing_is_voted_where_no_reference_may_vote() -> None:
     query, keys, values = torch.randn(4, 9, 9), torch.randn(2, 4, 9, 9), torch.ones(2, 3, 9, 9)
-    inside = torch.zeros(2, 9, 9, dtype=torch.bool)
-    inside[:, :2, :2] = True
-    scores = propagate(query, rows_of(keys), values, inside=inside, radius=1, top_k=9)
+    valid = torch.zeros(2, 9, 9, dtype=torch.bool)
+    valid[:, :2, :2] = True
+    scores = propagate(query, rows_of(keys), values, valid=valid, radius=1, top_k=9)
     assert torch.allclose(scores[:, :3, :3], torch.ones(3, 3, 3))
     assert not scores[:, 3:].any() and not scores[:, :, 3:].any()
 
@@ -182,13 +183,13 @@ def test_adjustment_divides_by_how_many_cells_of_a_label_could_vote() -> None:
     torch.manual_seed(0)
     scores, labels = torch.rand(3, 9, 11), torch.randint(3, (2, 9, 11))
     values = torch.stack([(labels == label).float() for label in range(3)], dim=1)
-    inside = torch.rand(2, 9, 11) > 0.2
+    valid = torch.rand(2, 9, 11) > 0.2
     scores[:, 0, 0] = 0
-    found = logit_adjusted(scores, values, inside=inside, radius=2, strength=0.3)
+    found = logit_adjusted(scores, values, valid=valid, radius=2, strength=0.3)
     for y, x in ((0, 0), (4, 5), (8, 10), (1, 9)):
         window = (slice(None), slice(None), slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3))
-        cells = (values * inside[:, None])[window].sum(dim=(0, 2, 3))
+        cells = (values * valid[:, None])[window].sum(dim=(0, 2, 3))
         fair = scores[:, y, x] / (cells + 1) ** 0.3
         expected = fair / fair.sum().clamp(min=1e-30) * scores[:, y, x].sum()
         torch.testing.assert_close(found[:, y, x], expected)
-    assert logit_adjusted(scores, values, inside=inside, radius=2, strength=0) is scores
+    assert logit_adjusted(scores, values, valid=valid, radius=2, strength=0) is scores

@@ -40,7 +40,7 @@ def test_the_surroundings_of_objects_say_what_the_whole_frame_would(rows: tuple[
     place, inside = map(torch.stack, zip(*(reference.sources for reference in asked), strict=True))
     keys = torch.stack([gather_cells(reference.memory.key, at) for reference, at in zip(asked, place, strict=True)])
     values = torch.stack([gather_cells(shown, at) for at in place])
-    whole = propagate(query, lambda rows: keys[:, :, rows], values, inside=inside, radius=4, top_k=9)
+    whole = propagate(query, lambda rows: keys[:, :, rows], values, valid=inside, radius=4, top_k=9)
     assert 0 < (scores[1] > 0.05).sum() < 0.3 * scores[1].numel()
     torch.testing.assert_close(scores[1], whole[1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(scores.sum(dim=0), torch.ones(41, 59), rtol=1e-4, atol=1e-5)

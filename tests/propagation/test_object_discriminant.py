@@ -177,6 +177,6 @@ def test_adjustment_gives_the_thin_what_is_near_to_it() -> None:
     values[:, 1, :, 12], values[:, 0] = 1, 1
     values[:, 0, :, 12] = 0
     scores = torch.full((2, SIDE, SIDE), 0.5)
-    fair = logit_adjusted(scores, values, inside=inside, radius=5, strength=0.2)
+    fair = logit_adjusted(scores, values, valid=inside, radius=5, strength=0.2)
     assert (fair[1, :, 12] > 0.55).all() and torch.allclose(fair.sum(dim=0), scores.sum(dim=0))
-    assert logit_adjusted(scores, values, inside=inside, radius=5, strength=0) is scores
+    assert logit_adjusted(scores, values, valid=inside, radius=5, strength=0) is scores
