@@ -36,7 +36,6 @@ class Settings:
     short_term: tuple[int, ...] = SHORT_TERM
     weights: str | None = None  # None for the shipped ones, "patch" for none at all
     raft_weights: str = RAFT_WEIGHTS
-    raft_iterations: int | None = None  # None for the paper's: 2, and 5 for a reference far away
 
     def encoder(self) -> EncoderFunction:
         """Loads the encoder onto the device."""
@@ -54,7 +53,7 @@ class Settings:
             return None
         if self.flow == "dis":
             return dis_flow
-        return raft_flow(self.raft_weights, iterations=self.raft_iterations, device=_resolved(self.device))
+        return raft_flow(self.raft_weights, device=_resolved(self.device))
 
     def tracker(self, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
         """A tracker at its first frame."""

@@ -91,7 +91,6 @@ def _settings(document: Mapping[str, Any]) -> Settings:
     )
     if flow not in FLOWS or motion not in MOTIONS or edges not in UPSAMPLINGS:
         raise ValueError(f"there is no flow {flow}, {motion}, or no edges {edges}")
-    iterations = document.get("raft_iterations")  # older files have none
     return Settings(
         short_side=int(document["short_side"]),
         flow=flow,
@@ -106,7 +105,6 @@ def _settings(document: Mapping[str, Any]) -> Settings:
         short_term=tuple(int(age) for age in document["short_term"]),
         weights=None if weights is None else str(weights),
         raft_weights=str(document["raft_weights"]),
-        raft_iterations=None if iterations is None else int(iterations),
     )
 
 

@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser, *, short_side: int) -> None:
         help="small objects count more by this; 0: as in the paper (%(default)s)",
     )
     parser.add_argument("--raft-weights", default=usual.raft_weights, help="file or Hub id (%(default)s)")
-    parser.add_argument("--raft-iterations", type=int, metavar="N", help="refinement steps (default: the paper's)")
     parser.add_argument(
         "--top-k", type=count_or_all, default=usual.top_k, metavar="N|all", help="matches that vote (%(default)s)"
     )

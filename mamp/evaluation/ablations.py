@@ -44,10 +44,10 @@ class Row:
 ABLATIONS: dict[str, dict[str, Row]] = {
     "memory": {"long": Row({"short_term": ()}), "short": Row({"long_term": ()}), "both": Row()},  # Table 4
     "motion": {"off": Row({"flow": "none"}), "on": Row()},  # Table 5, M
-    "flow": {
+    "flow": {  # ours
         "none": Row({"flow": "none"}),
         "dis": Row({"flow": "dis"}),
-        **{f"raft-{steps}": Row({"flow": "raft", "raft_iterations": steps}) for steps in (2, 5, 12)},  # ours
+        "raft": Row({"flow": "raft"}),
     },
     "alignment": {
         "off": Row({"upsampling": "bilinear"}, UnalignedTracker),

@@ -2,7 +2,6 @@
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,16 +117,18 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
             load_raft(tmp_path / name)
 
 
-def test_iterations_of_raft_are_a_setting(tmp_path: Path) -> None:
-    torch.save(build_raft(small=True).state_dict(), tmp_path / "raft.pth")
+def test_raft_takes_more_iterations_for_a_distant_reference(tmp_path: Path) -> None:
+    weights = tmp_path / "raft.pth"
+    torch.save(build_raft(small=True).state_dict(), weights)
     frames = shifted()
-    settings = Settings(flow="raft", raft_weights=str(tmp_path / "raft.pth"), raft_iterations=3, device="cpu")
-    flow = settings.flow_function()
+    flow = Settings(flow="raft", raft_weights=str(weights), device="cpu").flow_function()
     assert flow is not None
-    np.testing.assert_array_equal(flow(*frames), raft_flow(tmp_path / "raft.pth", iterations=3)(*frames))
-    assert not np.array_equal(flow(*frames), raft_flow(tmp_path / "raft.pth", iterations=2)(*frames))
+    for frame_gap, iterations in ((1, 2), (15, 2), (16, 5)):
+        expected = raft_flow(weights, iterations=iterations)(*frames)
+        np.testing.assert_array_equal(flow(*frames, age=frame_gap), expected)
+    assert not np.array_equal(flow(*frames), expected)
     with pytest.raises(ValueError, match="at least once"):
-        replace(settings, raft_iterations=0).flow_function()
+        raft_flow(weights, iterations=0)
 
 
 @pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are not here")
