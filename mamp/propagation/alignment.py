@@ -1,7 +1,7 @@
-"""Size-aware alignment (Sec. 3.3): how pixels and the cells of the encoder lie over each other.
+"""Size-aware alignment (Sec. 3.3) between pixels and cells, the locations of the encoder's stride-4 feature map.
 
-Cell ``i`` of the encoder is centred on pixel ``STRIDE * i``: its kernels, strides and paddings are all symmetric. Both
-directions hold to that, so a mask that goes down and up again stays where it was.
+Cell ``i`` is centered on pixel ``STRIDE * i``, because the encoder's kernels, strides and paddings are all symmetric.
+Downsampling and upsampling both keep to that, so masks do not drift.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from torch import Tensor
 from mamp.model.encoder import STRIDE
 
 Box = tuple[slice, slice]  # rows and columns
-EVERYWHERE: Box = (slice(None), slice(None))
+FULL_BOX: Box = (slice(None), slice(None))
+Span = tuple[int, int]  # first and last index
 
 
 def pad_to_stride(image: Tensor) -> Tensor:
-    """Pads (..., H, W) at the right and bottom, by its edge, to a multiple of the stride.
+    """Pads (..., H, W) at the right and bottom to a multiple of the stride, by replicating the edge.
 
-    The paper pads with zeros; repeating the edge keeps false contours out of the features.
+    The paper pads with zeros, which puts false contours into the features.
     """
     height, width = image.shape[-2:]
     pad = (0, -width % STRIDE, 0, -height % STRIDE)
@@ -31,7 +32,7 @@ def pad_to_stride(image: Tensor) -> Tensor:
 
 
 def to_cells(image: Tensor) -> Tensor:
-    """Takes the pixel on which each cell is centred: (..., H, W) -> (..., ceil(H / 4), ceil(W / 4))."""
+    """Samples the pixel at the center of each cell: (..., H, W) -> (..., ceil(H / 4), ceil(W / 4))."""
     return image[..., ::STRIDE, ::STRIDE]
 
 
@@ -39,45 +40,45 @@ def to_pixels(
     cells: Tensor,
     size: tuple[int, int],
     processed: tuple[int, int] | None = None,
-    box: Box = EVERYWHERE,
-    given: Box = EVERYWHERE,
+    pixel_box: Box = FULL_BOX,
+    cell_box: Box = FULL_BOX,
 ) -> Tensor:
-    """Interpolates scores linearly so that cell ``i`` lands on pixel ``4 i`` again.
+    """Upsamples scores bilinearly so that cell ``i`` lands on pixel ``4 i``.
 
     ``interpolate(mode="bilinear")`` would put it on ``4 i + 1.5``, and masks would drift by that much at each frame.
 
     Args:
         cells: Scores (K, h, w) float.
-        size: The (H, W) wanted [pixels].
-        processed: The (H, W) of the frame that the cells were computed from [pixels]; ``size`` if not given. Where the
-            two differ, pixel centres are mapped as every image resize maps them.
-        box: Which rows and columns of the wanted pixels are asked for.
-        given: Which rows and columns of all cells these are; pixels beyond them are as the nearest one.
+        size: Output (H, W) [pixels].
+        processed: (H, W) of the frame from which the cells were computed [pixels]; ``size`` if not given. If the two
+            differ, pixel centers are mapped as in any image resize.
+        pixel_box: Rows and columns of the output to compute.
+        cell_box: Rows and columns of the feature map that ``cells`` covers; pixels beyond it repeat its border.
 
     Returns:
-        Scores (K, H, W), or of the box.
+        Scores (K, H, W), or those of the pixel box.
     """
     processed = processed or size
-    low, high, weight = _axis(cells.shape[-1], given[1], size[1], processed[1], box[1], cells.device)
+    low, high, weight = _axis(cells.shape[-1], cell_box[1], size[1], processed[1], pixel_box[1], cells.device)
     wide = torch.lerp(cells[..., low], cells[..., high], weight.to(cells.dtype))
-    low, high, weight = _axis(cells.shape[-2], given[0], size[0], processed[0], box[0], cells.device)
+    low, high, weight = _axis(cells.shape[-2], cell_box[0], size[0], processed[0], pixel_box[0], cells.device)
     return torch.lerp(wide[..., low, :], wide[..., high, :], weight.to(cells.dtype)[:, None])
 
 
 def _axis(
-    cells: int, given: slice, wanted: int, processed: int, within: slice, device: torch.device
+    cells: int, cell_range: slice, size: int, processed: int, pixel_range: slice, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The two cells that each of the wanted pixels within a range lies between, and the weight of the second."""
-    pixel = (torch.arange(wanted, device=device, dtype=torch.float32)[within] + 0.5) * (processed / wanted) - 0.5
-    position = (pixel / STRIDE - (given.start or 0)).clamp(0, cells - 1)
+    """For each pixel of a range the two cells to interpolate between, and the weight of the second."""
+    pixel = (torch.arange(size, device=device, dtype=torch.float32)[pixel_range] + 0.5) * (processed / size) - 0.5
+    position = (pixel / STRIDE - (cell_range.start or 0)).clamp(0, cells - 1)
     low = position.long()
     return low, (low + 1).clamp(max=cells - 1), position - low
 
 
-def extents(cells: Tensor) -> list[tuple[tuple[int, int], tuple[int, int]] | None]:
-    """First and last row, then column, of those cells (K, h, w) bool that are true, by K; ``None`` where none is."""
-    found: list[tuple[tuple[int, int], tuple[int, int]] | None] = []
+def extents(cells: Tensor) -> list[tuple[Span, Span] | None]:
+    """First and last row, then column, of the true cells of each of K masks (K, h, w) bool; ``None`` for empty ones."""
+    result: list[tuple[Span, Span] | None] = []
     for rows, columns in zip(cells.any(dim=2).cpu(), cells.any(dim=1).cpu(), strict=True):
-        spans = [seen.nonzero()[:, 0].tolist() for seen in (rows, columns)]
-        found.append(((spans[0][0], spans[0][-1]), (spans[1][0], spans[1][-1])) if spans[0] else None)
-    return found
+        y, x = (line.nonzero()[:, 0].tolist() for line in (rows, columns))
+        result.append(((y[0], y[-1]), (x[0], x[-1])) if y else None)
+    return result

@@ -1,8 +1,8 @@
-"""What else than its feature a cell may be told apart by: the colours on it and around it, and motion of its own.
+"""Auxiliary features of a cell: its color and the colors around it, and motion independent of the camera.
 
-Features were taught to find the same place again; whether a place is red or green, they may forget. A clip's object is
-often the only thing of its colour, and more often still the only thing that moves. Background that it hid until now
-resembles nothing in memory; but it stands still.
+The encoder is trained to match locations, so its features may ignore color. Yet an object is often the only thing of its
+color in a clip, and more often still the only thing that moves. Newly uncovered background resembles nothing in memory,
+but it stands still.
 """
 
 from __future__ import annotations
@@ -13,87 +13,89 @@ from torch import Tensor
 
 from mamp.model.encoder import STRIDE
 
-_AROUND = (1, 2, 4, 8)  # radii of the surroundings [cells]
-_USUAL = (2.5, 8.0, 8.0)  # one over how far lightness and colour usually are from grey
-_EVERY = 3  # [cells]: the camera's motion has few numbers, so few cells will do
-_ROUNDS = 8  # of weighing cells by how well the camera's motion explains them
-_FEWEST = 30  # cells of background that the camera's motion is found by; where there are fewer, by all
-_SLOW = 0.125  # [cells]: half a pixel, by which flow errs where nothing moves
-_RIM = 2  # [cells]: as far as flow carries the motion of an object beyond its edge
+_CONTEXT_RADII = (1, 2, 4, 8)  # [cells]
+_COLOR_SCALE = (2.5, 8.0, 8.0)  # inverse of the usual deviation of L, a and b from gray
+_CAMERA_STEP = 3  # [cells]; sampling for the camera motion, which has only six parameters
+_CAMERA_ITERATIONS = 8  # of reweighted least squares
+_MIN_BACKGROUND_CELLS = 30  # to fit the camera motion to; with fewer, all cells are used
+_FLOW_ERROR = 0.125  # [cells]: half a pixel, the error of the flow where nothing moves
+_EROSION_RADIUS = 2  # [cells]; distance to which the flow spreads an object's motion beyond its edge
 
 
 def color_features(lab: Tensor) -> Tensor:
-    """The mean colour of each cell and of its surroundings.
+    """The mean color of each cell and of its surroundings.
 
     Args:
-        lab: Normalised Lab (3, H, W); H and W multiples of 4.
+        lab: Normalized Lab (3, H, W); H and W multiples of 4.
 
     Returns:
-        (21, h, w): the colour of the cell, those within 1, 2, 4 and 8 cells, and the six products of the first with
-        itself; each about as large as 1 in usual frames.
+        (21, h, w): the color of the cell, the mean colors within 1, 2, 4 and 8 cells, and the six products of the
+        first's channels; each of the order of 1 in usual frames.
     """
-    margin = STRIDE // 2  # cell i is centred on pixel 4 i
+    margin = STRIDE // 2  # cell i is centered on pixel 4 i
     padded = F.pad(lab[None], (margin, margin, margin, margin), mode="replicate")
-    colour = F.avg_pool2d(padded, 2 * margin + 1, STRIDE)
-    means = [_mean_around(colour, radius) for radius in _AROUND]
-    scaled = torch.cat([colour, *means])[:, :3] * colour.new_tensor(_USUAL)[:, None, None]
-    own = scaled[0]
-    products = torch.stack([own[a] * own[b] for a in range(3) for b in range(a, 3)])
+    color = F.avg_pool2d(padded, 2 * margin + 1, STRIDE)
+    means = [_box_mean(color, radius) for radius in _CONTEXT_RADII]
+    scaled = torch.cat([color, *means])[:, :3] * color.new_tensor(_COLOR_SCALE)[:, None, None]
+    center = scaled[0]
+    products = torch.stack([center[a] * center[b] for a in range(3) for b in range(a, 3)])
     return torch.cat((scaled.flatten(0, 1), products))
 
 
-def _mean_around(cells: Tensor, radius: int) -> Tensor:
-    """Means over the cells within a radius (N, C, h, w): over columns, then over rows, a fraction of the sums."""
+def _box_mean(cells: Tensor, radius: int) -> Tensor:
+    """Means over the cells within a radius (N, C, h, w); separable, for far fewer additions."""
     side = 2 * radius + 1
     columns = F.avg_pool2d(cells, (side, 1), 1, (radius, 0), count_include_pad=False)
     return F.avg_pool2d(columns, (1, side), 1, (0, radius), count_include_pad=False)
 
 
 def independent_motion(flow: Tensor, objects: Tensor) -> Tensor:
-    """How much each cell moves beside the camera's motion, which is an affine one, fitted to the background.
+    """Motion of each cell relative to the camera's, an affine motion that is fitted to the background.
 
     Args:
-        flow: Displacement of a frame to the one before (2, h, w) [cells], x then y.
-        objects: Where objects are supposed (h, w) bool.
+        flow: Displacement from a frame to the previous one (2, h, w) [cells], x then y.
+        objects: Estimated object cells (h, w) bool.
 
     Returns:
-        (1, h, w) in [0, 3): 0 where a cell, or one within 2 cells, goes with the camera.
+        (1, h, w) in [0, 3): 0 where a cell, or one within 2 cells, moves with the camera.
     """
     h, w = flow.shape[-2:]
-    axes = [torch.linspace(-1, 1, side, dtype=torch.float64) for side in (h, w)]
+    axes = [torch.linspace(-1, 1, size, dtype=torch.float64) for size in (h, w)]
     y, x = torch.meshgrid(*axes, indexing="ij")
-    places = torch.stack((torch.ones_like(x), x, y))  # (3, h, w)
-    near = F.max_pool2d(objects.to(flow.dtype)[None], 5, 1, 2)[0] > 0
-    camera, spread = _motion_of_camera(
-        places[:, ::_EVERY, ::_EVERY].flatten(1),
-        flow[:, ::_EVERY, ::_EVERY].flatten(1).cpu(),
-        ~near[::_EVERY, ::_EVERY].flatten().cpu(),
+    positions = torch.stack((torch.ones_like(x), x, y))  # (3, h, w)
+    side = 2 * _EROSION_RADIUS + 1
+    near_object = F.max_pool2d(objects.to(flow.dtype)[None], side, 1, _EROSION_RADIUS)[0] > 0
+    camera, spread = _camera_motion(
+        positions[:, ::_CAMERA_STEP, ::_CAMERA_STEP].flatten(1),
+        flow[:, ::_CAMERA_STEP, ::_CAMERA_STEP].flatten(1).cpu(),
+        ~near_object[::_CAMERA_STEP, ::_CAMERA_STEP].flatten().cpu(),
     )
-    of_camera = (camera @ places.flatten(1)).view(2, h, w)
-    own = (flow - of_camera.to(flow.device)).norm(dim=0, keepdim=True).to(flow.dtype)
-    own = 3 * own / (spread + _SLOW)
-    return -3 * F.max_pool2d(-own / (1 + own), 2 * _RIM + 1, 1, _RIM)
+    camera_flow = (camera @ positions.flatten(1)).view(2, h, w)
+    speed = (flow - camera_flow.to(flow.device)).norm(dim=0, keepdim=True).to(flow.dtype)
+    speed = 3 * speed / (spread + _FLOW_ERROR)
+    return -3 * F.max_pool2d(-speed / (1 + speed), side, 1, _EROSION_RADIUS)
 
 
-def _motion_of_camera(places: Tensor, flow: Tensor, background: Tensor) -> tuple[Tensor, float]:
-    """Fits the camera's motion to the background, on the CPU: many small steps, which a GPU is slower at.
+def _camera_motion(positions: Tensor, flow: Tensor, background: Tensor) -> tuple[Tensor, float]:
+    """Fits the camera motion to the background, on the CPU: a GPU is slower at many small steps.
 
     Args:
-        places: 1, x and y of cells (3, n) float64.
+        positions: 1, x and y of n cells (3, n) float64.
         flow: Displacement of these cells (2, n) [cells].
-        background: Which of them are background (n,) bool.
+        background: Mask of background cells (n,) bool.
 
     Returns:
-        The affine motion (2, 3), and how far cells are from it in the median [cells].
+        The affine motion (2, 3), and the median distance of the cells from it [cells].
     """
-    if background.sum() < _FEWEST:
+    if background.sum() < _MIN_BACKGROUND_CELLS:
         background = torch.ones_like(background)
-    at, moved = places[:, background], flow[:, background].double()
-    weight = torch.ones_like(at[0])
-    for _ in range(_ROUNDS):
-        weighed = at * weight
-        camera = torch.linalg.solve(weighed @ at.T + 1e-6 * torch.eye(3).to(at), weighed @ moved.T)  # (3, 2)
-        missed = (moved - camera.T @ at).norm(dim=0)
-        spread = missed.median()
-        weight = (1 + (missed / (1.5 * spread + _SLOW / 5)) ** 2) ** -2
+    positions, flow = positions[:, background], flow[:, background].double()
+    weight = torch.ones_like(positions[0])
+    for _ in range(_CAMERA_ITERATIONS):
+        weighted = positions * weight
+        normal = weighted @ positions.T + 1e-6 * torch.eye(3).to(positions)
+        camera = torch.linalg.solve(normal, weighted @ flow.T)  # (3, 2)
+        residual = (flow - camera.T @ positions).norm(dim=0)
+        spread = residual.median()
+        weight = (1 + (residual / (1.5 * spread + _FLOW_ERROR / 5)) ** 2) ** -2
     return camera.T, float(spread)

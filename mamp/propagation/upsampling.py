@@ -1,4 +1,4 @@
-"""From the scores of cells to the labels of pixels, along the edges that the image has."""
+"""Upsampling of scores from cells to pixels: bilinear, or guided by the edges of the image."""
 
 from __future__ import annotations
 
@@ -11,133 +11,134 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.model.encoder import STRIDE
-from mamp.propagation.alignment import EVERYWHERE, Box, extents, to_pixels
+from mamp.propagation.alignment import FULL_BOX, Box, extents, to_pixels
 
-_RADIUS = 1  # [cells]; with 2, small objects take on the colours around them
-_SMOOTH = 1e-4  # squared contrast [of 0 to 1] below which colour says nothing: about 2.5 grey levels of 255
-_REACH = 2 * _RADIUS + 1  # [cells]: as far as a score can be felt, once it is fitted, averaged and interpolated
+_GUIDE_RADIUS = 1  # [cells]; with 2, small objects blend into the colors around them
+_REGULARIZATION = 1e-4  # squared contrast [of 0 to 1] below which color is ignored: about 2.5 gray levels of 255
+_SUPPORT = 2 * _GUIDE_RADIUS + 1  # [cells]; distance to which a score has an effect after fit, mean and interpolation
 
 
 class ScoreUpsampler(Protocol):
-    """How scores change between cells: what is fitted to them is interpolated, and asked at each pixel."""
+    """A model of scores between cells: its coefficients are fitted at cells, interpolated, and evaluated at pixels."""
 
-    processed: tuple[int, int]  # (H, W) of the frame that the cells were computed from [pixels]
-    size: tuple[int, int]  # (H, W) wanted [pixels]
+    processed: tuple[int, int]  # (H, W) of the frame from which the cells were computed [pixels]
+    size: tuple[int, int]  # output (H, W) [pixels]
 
-    def fitted(self, scores: Tensor, cells: Box = EVERYWHERE) -> Tensor:
-        """What explains scores (K, h, w) around each cell of a box (K, F, rows, columns); linear, and 1 explains 1.
+    def fit(self, scores: Tensor, cell_box: Box = FULL_BOX) -> Tensor:
+        """Fits coefficients to scores (K, h, w) around each cell of a box: (K, F, rows, columns).
 
-        In and beyond the cells at the sides of the box that are not at those of the frame, all scores must be 0.
+        The fit is linear, and a score of 1 everywhere is reproduced. Scores must be 0 in and beyond those border cells
+        of the box that are not at the border of the frame.
         """
 
-    def to_pixels(self, fitted: Tensor, cells: Box = EVERYWHERE, box: Box = EVERYWHERE) -> Tensor:
-        """What it says of the pixels of a box of the wanted ones (K, rows, columns); ``cells`` as for ``fitted``."""
+    def evaluate(self, coefficients: Tensor, cell_box: Box = FULL_BOX, pixel_box: Box = FULL_BOX) -> Tensor:
+        """Scores at the pixels of a box (K, rows, columns); ``cell_box`` as for ``fit``."""
 
 
 class BilinearUpsampler:
-    """Scores interpolated linearly, as in the paper.
+    """Bilinear interpolation, as in the paper.
 
     Args:
-        processed: The (H, W) of the frame that the cells were computed from [pixels].
-        size: The (H, W) wanted [pixels].
+        processed: (H, W) of the frame from which the cells were computed [pixels].
+        size: Output (H, W) [pixels].
     """
 
     def __init__(self, processed: tuple[int, int], size: tuple[int, int]) -> None:
         self.processed, self.size = processed, size
 
-    def fitted(self, scores: Tensor, cells: Box = EVERYWHERE) -> Tensor:
-        """The scores (K, 1, rows, columns)."""
-        return scores[(slice(None), None, *cells)]
+    def fit(self, scores: Tensor, cell_box: Box = FULL_BOX) -> Tensor:
+        """The scores themselves (K, 1, rows, columns)."""
+        return scores[(slice(None), None, *cell_box)]
 
-    def to_pixels(self, fitted: Tensor, cells: Box = EVERYWHERE, box: Box = EVERYWHERE) -> Tensor:
-        """As ``Edges`` says."""
-        return to_pixels(fitted[:, 0], self.size, self.processed, box, cells)
+    def evaluate(self, coefficients: Tensor, cell_box: Box = FULL_BOX, pixel_box: Box = FULL_BOX) -> Tensor:
+        """Scores at pixels, see ``ScoreUpsampler``."""
+        return to_pixels(coefficients[:, 0], self.size, self.processed, pixel_box, cell_box)
 
 
 class GuidedUpsampler:
-    """Lays scores over a frame so that they change where its colours do: a guided filter (He et al., TPAMI 2013).
+    """Upsampling along the color edges of the frame: a guided filter (He et al., TPAMI 2013).
 
-    The paper interpolates scores linearly, which rounds off what is finer than a cell, again at each frame. Here the scores
-    around a cell are explained by a linear function of colour, which is interpolated instead, and asked at each pixel.
+    The paper's bilinear interpolation rounds off details finer than a cell, again at each frame. Here a linear function
+    of color is fitted to the scores around each cell; its coefficients are interpolated and applied to each pixel's color.
 
     Args:
         frame: RGB (3, H, W) float [0, 1].
-        size: The (H, W) wanted [pixels]; the frame's if not given.
+        size: Output (H, W) [pixels]; the frame's if not given.
     """
 
     def __init__(self, frame: Tensor, size: tuple[int, int] | None = None) -> None:
         self.processed = (frame.shape[-2], frame.shape[-1])
         self.size = size or self.processed
-        around = F.pad(frame[None], (1, 1, 1, 1), mode="replicate")
-        self._colour = F.avg_pool2d(around, 3, STRIDE)[0]  # (3, h, w)
-        self._mean = _around(self._colour)
-        products = (self._colour[:, None] * self._colour).flatten(0, 1)
+        padded = F.pad(frame[None], (1, 1, 1, 1), mode="replicate")
+        self._color = F.avg_pool2d(padded, 3, STRIDE)[0]  # (3, h, w)
+        self._mean = _box_mean(self._color)
+        products = (self._color[:, None] * self._color).flatten(0, 1)
         covariance = (
-            _around(products).view(3, 3, *self._mean.shape[1:]) - self._mean[:, None] * self._mean
+            _box_mean(products).view(3, 3, *self._mean.shape[1:]) - self._mean[:, None] * self._mean
         )  # (3, 3, h, w)
-        unit = _SMOOTH * torch.eye(3, device=frame.device)
-        self._precision = torch.linalg.inv(covariance.permute(2, 3, 0, 1) + unit).permute(2, 3, 0, 1)
+        ridge = _REGULARIZATION * torch.eye(3, device=frame.device)
+        self._precision = torch.linalg.inv(covariance.permute(2, 3, 0, 1) + ridge).permute(2, 3, 0, 1)
         self._frame = frame
         if self.size != self.processed:
             self._frame = F.interpolate(frame[None], self.size, mode="bilinear", align_corners=False)[0]
 
-    def fitted(self, scores: Tensor, cells: Box = EVERYWHERE) -> Tensor:
-        """Of each label the linear function of colour: three slopes and an offset (K, 4, rows, columns)."""
-        colours, means, precision, scores = (
-            every[(..., *cells)] for every in (self._colour, self._mean, self._precision, scores)
+    def fit(self, scores: Tensor, cell_box: Box = FULL_BOX) -> Tensor:
+        """Coefficients of each label: three slopes and an offset (K, 4, rows, columns)."""
+        color, mean_color, precision, scores = (
+            cells[(..., *cell_box)] for cells in (self._color, self._mean, self._precision, scores)
         )
-        mean = _around(scores)
-        shared = torch.stack([_around(scores * colour) for colour in colours]) - means[:, None] * mean
-        slope = torch.einsum("cdhw,dkhw->kchw", precision, shared)
-        offset = mean[:, None] - (slope * means).sum(dim=1, keepdim=True)
-        every = torch.cat((slope, offset), dim=1)
-        return _around(every.flatten(0, 1)).view_as(every)
+        mean = _box_mean(scores)
+        covariance = torch.stack([_box_mean(scores * channel) for channel in color]) - mean_color[:, None] * mean
+        slope = torch.einsum("cdhw,dkhw->kchw", precision, covariance)
+        offset = mean[:, None] - (slope * mean_color).sum(dim=1, keepdim=True)
+        coefficients = torch.cat((slope, offset), dim=1)
+        return _box_mean(coefficients.flatten(0, 1)).view_as(coefficients)
 
-    def to_pixels(self, fitted: Tensor, cells: Box = EVERYWHERE, box: Box = EVERYWHERE) -> Tensor:
-        """As ``Edges`` says."""
-        *slopes, pixels = to_pixels(fitted, self.size, self.processed, box, cells).unbind(dim=1)
-        for slope, colour in zip(slopes, self._frame[:, box[0], box[1]], strict=True):
-            pixels = pixels.addcmul_(slope, colour)
+    def evaluate(self, coefficients: Tensor, cell_box: Box = FULL_BOX, pixel_box: Box = FULL_BOX) -> Tensor:
+        """Scores at pixels, see ``ScoreUpsampler``."""
+        *slopes, pixels = to_pixels(coefficients, self.size, self.processed, pixel_box, cell_box).unbind(dim=1)
+        for slope, channel in zip(slopes, self._frame[:, pixel_box[0], pixel_box[1]], strict=True):
+            pixels = pixels.addcmul_(slope, channel)
         return pixels
 
 
-def argmax_labels(scores: Tensor, labels: Sequence[int], edges: ScoreUpsampler) -> Tensor:
+def argmax_labels(scores: Tensor, labels: Sequence[int], upsampler: ScoreUpsampler) -> Tensor:
     """The label with the highest score at every pixel.
 
-    An object is read out only where its scores can be felt; background is what all objects leave of 1.
+    Each object is upsampled only in the box where its scores have an effect; the background is 1 minus all objects.
 
     Args:
-        scores: Of the cells (K, h, w); they sum to 1, and the first is that of background.
-        labels: K of them [0, 255].
-        edges: What lies between cells.
+        scores: Scores of the cells (K, h, w); they sum to 1, background first.
+        labels: K labels [0, 255].
+        upsampler: Upsampling method.
 
     Returns:
         (H, W) uint8.
     """
-    answer = torch.zeros(edges.size, dtype=torch.uint8, device=scores.device)
-    if len(labels) == 1:  # recalled frames may hold no object
+    answer = torch.zeros(upsampler.size, dtype=torch.uint8, device=scores.device)
+    if len(labels) == 1:  # restored frames may hold no object
         return answer
-    left, best = scores.new_ones(edges.size), scores.new_zeros(edges.size)
-    for index, cells in _boxes(scores[1:]).items():
-        box = _pixels(cells, edges)
-        score = edges.to_pixels(edges.fitted(scores[index + 1, None], cells), cells, box)[0]
-        left[box] -= score
-        answer[box] = torch.where(score > best[box], labels[index + 1], answer[box])
-        best[box] = torch.maximum(score, best[box])
-    return torch.where(best > left, answer, 0)
+    background, best = scores.new_ones(upsampler.size), scores.new_zeros(upsampler.size)
+    for index, cell_box in _support_boxes(scores[1:]).items():
+        pixel_box = _pixel_box(cell_box, upsampler)
+        score = upsampler.evaluate(upsampler.fit(scores[index + 1, None], cell_box), cell_box, pixel_box)[0]
+        background[pixel_box] -= score
+        answer[pixel_box] = torch.where(score > best[pixel_box], labels[index + 1], answer[pixel_box])
+        best[pixel_box] = torch.maximum(score, best[pixel_box])
+    return torch.where(best > background, answer, 0)
 
 
 def label_margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
-    """How far ahead of the second label each object is, mean over its cells.
+    """Mean margin between the best and the second score, over the cells that an object wins.
 
     Args:
-        scores: Of the cells (K, h, w), the first those of background.
-        labels: K of them.
+        scores: Scores of the cells (K, h, w), background first.
+        labels: K labels.
 
     Returns:
-        By label, without background [0, 1]; 0 where nothing of it was found.
+        Margin of each label but the background [0, 1]; 0 for labels that win no cell.
     """
-    if len(labels) == 1:  # recalled frames may hold no object
+    if len(labels) == 1:  # restored frames may hold no object
         return {}
     best, index = scores.topk(2, dim=0)
     winner, margin = index[0].flatten(), (best[0] - best[1]).flatten()
@@ -146,29 +147,29 @@ def label_margins(scores: Tensor, labels: Sequence[int]) -> dict[int, float]:
     return {label: mean for label, mean in zip(labels, means.tolist(), strict=True) if label}
 
 
-def _boxes(scores: Tensor) -> dict[int, Box]:
-    """Which of the scores (K, h, w) are not 0 everywhere, and the box of cells that each can be felt in."""
+def _support_boxes(scores: Tensor) -> dict[int, Box]:
+    """Boxes of cells in which each of the scores (K, h, w) has an effect, by index; without those that are all 0."""
     boxes = {}
     for index, extent in enumerate(extents(scores != 0)):
         if extent:
             (top, bottom), (left, right) = extent
-            rows = slice(max(0, top - _REACH), bottom + _REACH + 1)
-            boxes[index] = (rows, slice(max(0, left - _REACH), right + _REACH + 1))
+            rows = slice(max(0, top - _SUPPORT), bottom + _SUPPORT + 1)
+            boxes[index] = (rows, slice(max(0, left - _SUPPORT), right + _SUPPORT + 1))
     return boxes
 
 
-def _pixels(cells: Box, edges: ScoreUpsampler) -> Box:
-    """The wanted pixels from the first cells of a box to its last."""
+def _pixel_box(cell_box: Box, upsampler: ScoreUpsampler) -> Box:
+    """The output pixels from the first cell of a box to its last."""
     rows, columns = (
         slice(
-            max(0, math.floor((side.start * STRIDE + 0.5) * wanted / processed - 0.5)),
-            min(wanted, math.ceil(((side.stop - 1) * STRIDE + 0.5) * wanted / processed - 0.5) + 1),
+            max(0, math.floor((cells.start * STRIDE + 0.5) * size / processed - 0.5)),
+            min(size, math.ceil(((cells.stop - 1) * STRIDE + 0.5) * size / processed - 0.5) + 1),
         )
-        for side, wanted, processed in zip(cells, edges.size, edges.processed, strict=True)
+        for cells, size, processed in zip(cell_box, upsampler.size, upsampler.processed, strict=True)
     )
     return rows, columns
 
 
-def _around(cells: Tensor) -> Tensor:
+def _box_mean(cells: Tensor) -> Tensor:
     """Means over the cells within the radius (K, h, w)."""
-    return F.avg_pool2d(cells[None], 2 * _RADIUS + 1, 1, _RADIUS, count_include_pad=False)[0]
+    return F.avg_pool2d(cells[None], 2 * _GUIDE_RADIUS + 1, 1, _GUIDE_RADIUS, count_include_pad=False)[0]

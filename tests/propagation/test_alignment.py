@@ -1,4 +1,4 @@
-"""Cells and pixels lie over each other exactly."""
+"""Cells and pixels are aligned exactly."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def disk(height: int, width: int, y: float, x: float, radius: float) -> torch.Te
     return ((rows - y) ** 2 + (columns - x) ** 2 < radius**2).float()
 
 
-def centre(mask: torch.Tensor) -> torch.Tensor:
+def center(mask: torch.Tensor) -> torch.Tensor:
     return torch.nonzero(mask).float().mean(dim=0)
 
 
@@ -21,16 +21,16 @@ def test_sixty_round_trips_of_a_disk_drift_less_than_a_quarter_pixel() -> None:
     mask = first = disk(101, 130, 48.0, 64.0, 21.0)
     for _ in range(60):
         mask = to_pixels(torch.stack((to_cells(1 - mask), to_cells(mask))), (101, 130)).argmax(dim=0).float()
-    assert (centre(mask) - centre(first)).abs().max() < 0.25
+    assert (center(mask) - center(first)).abs().max() < 0.25
     assert abs(mask.sum() / first.sum() - 1) < 0.1
 
 
-def test_cell_lands_on_the_pixel_it_came_from() -> None:
+def test_a_cell_is_upsampled_to_the_pixel_it_was_sampled_from() -> None:
     cells = torch.rand(2, 6, 7)
     assert torch.allclose(to_cells(to_pixels(cells, (24, 28))), cells, atol=1e-6)
 
 
-def test_scores_at_double_size_describe_the_same_picture() -> None:
+def test_scores_at_double_size_average_to_those_at_single_size() -> None:
     ramp = torch.arange(20.0).expand(1, 20, 20)
     large = to_pixels(ramp, (160, 160), processed=(80, 80))
     small = to_pixels(ramp, (80, 80))
@@ -40,7 +40,7 @@ def test_scores_at_double_size_describe_the_same_picture() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (4, 8), (5, 7), (479, 853)])
-def test_padding_reaches_the_stride_and_repeats_the_edge(height: int, width: int) -> None:
+def test_padding_reaches_a_multiple_of_the_stride_and_replicates_the_edge(height: int, width: int) -> None:
     image = torch.rand(3, height, width)
     padded = pad_to_stride(image)
     assert padded.shape[-2] % STRIDE == 0 and padded.shape[-1] % STRIDE == 0
