@@ -13,8 +13,6 @@ from mamp.masks.overlay import color_of
 from mamp.runs.results import Result
 from webapp.review import chart, frames_to_review
 
-CSS = (Path(__file__).parent / "style.css").read_text()
-
 
 def say(words: str, *, bad: bool = False, share: float | None = None) -> str:
     """A line of status, with a bar where something is going on.

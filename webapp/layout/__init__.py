@@ -1,0 +1,1 @@
+"""The page's sections and the wiring of their events."""

@@ -1,0 +1,49 @@
+"""Section 1 of the page: the clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from webapp.clips import EXAMPLES
+from webapp.session import MAX_FRAMES, MAX_UPLOAD
+
+
+@dataclass(frozen=True)
+class ClipSection:
+    """Components of the section.
+
+    Attributes:
+        examples: Buttons by the name of the example.
+    """
+
+    clip: gr.Video
+    trim_panel: gr.Accordion
+    first_frame: gr.Number
+    last_frame: gr.Number
+    trim: gr.Button
+    examples: dict[str, gr.Button]
+    project_file: gr.File
+
+
+def clip_section() -> ClipSection:
+    """Builds the section."""
+    gr.Markdown(
+        f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames, 8K and {MAX_UPLOAD.upper()}; any common video format."
+    )
+    clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
+    with gr.Accordion("Only a part of the clip", open=False, visible=False) as trim_panel:
+        with gr.Row():
+            first_frame = gr.Number(0, label="First frame", precision=0, minimum=0, min_width=80)
+            last_frame = gr.Number(0, label="Last frame", precision=0, minimum=0, min_width=80)
+        trim = gr.Button("Take this part", variant="primary", size="sm")
+    gr.Markdown("Or look at a finished one:")
+    names = sorted(path.stem for path in EXAMPLES.glob("*.mp4"))
+    with gr.Row():
+        examples = {name: gr.Button(name.capitalize(), size="sm", min_width=80) for name in names}
+    with gr.Accordion("Go on with a project file", open=False):
+        project_file = gr.File(
+            label="Project file (after its clip)", file_types=[".zip"], height=110, elem_id="project-file"
+        )
+    return ClipSection(clip, trim_panel, first_frame, last_frame, trim, examples, project_file)

@@ -1,0 +1,83 @@
+"""Section 2 of the page: painting objects on a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from webapp.html import legend
+from webapp.javascript import FRAME_AND_NAME_EVENTS
+from webapp.mask_editing import HEX
+
+# The frame sets the size; where one of its sides is below the canvas's, gradio 6.31 lays layers off center.
+SMALL_CANVAS = (16, 9)
+
+
+@dataclass(frozen=True)
+class PaintSection:
+    """Components of the section.
+
+    Attributes:
+        frame: Number of the frame in the editor.
+        placeholder: Stands in the editor's place until there is a clip.
+        masks: The frames that have a mask, and the objects' names.
+        box_corners: Left, top, right and bottom of the box [pixels].
+    """
+
+    frame: gr.Slider
+    placeholder: gr.HTML
+    editor: gr.ImageEditor
+    masks: gr.HTML
+    mask_file: gr.File
+    box_object: gr.Number
+    box_corners: list[gr.Number]
+    segment_box: gr.Button
+
+
+def paint_section() -> PaintSection:
+    """Builds the section."""
+    gr.Markdown("## 2 · Paint what to follow")
+    frame = gr.Slider(
+        0,
+        1,
+        value=0,
+        step=1,
+        label="Frame to paint on",
+        info="The first is usual; later ones add or correct objects; earlier ones are found backwards.",
+        interactive=False,
+        buttons=[],
+    )
+    gr.HTML(legend())
+    placeholder = gr.HTML('<div class="empty-frame">The clip\'s first frame comes here, to paint on.</div>')
+    editor = gr.ImageEditor(
+        label="Frame",
+        type="numpy",
+        format="png",
+        height=420,
+        layers=False,
+        transforms=(),
+        sources=(),
+        canvas_size=SMALL_CANVAS,
+        placeholder="The frame comes here",
+        visible="hidden",
+        brush=gr.Brush(colors=list(HEX), default_color=HEX[0], default_size=14, color_mode="fixed"),
+        eraser=gr.Eraser(default_size=18),
+        interactive=True,
+    )
+    masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
+    with gr.Accordion("Without drawing: a mask file, or a box", open=False):
+        mask_file = gr.File(
+            label="Mask file of this frame (PNG: palette, black and white, or colours)",
+            file_types=["image"],
+            height=110,
+            elem_id="mask-file",
+        )
+        with gr.Row():
+            box_object = gr.Number(1, label="Object", precision=0, minimum=1, maximum=255, min_width=80)
+            box_corners = [
+                gr.Number(0, label=name, precision=0, minimum=0, min_width=80)
+                for name in ("Left", "Top", "Right", "Bottom")
+            ]
+        segment_box = gr.Button("Find the object in this box (pixels of the clip)", size="sm")
+    return PaintSection(frame, placeholder, editor, masks, mask_file, box_object, box_corners, segment_box)

@@ -1,0 +1,89 @@
+"""Section 4 of the page: the results of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from webapp.javascript import FRAME_AND_NAME_EVENTS
+from webapp.results_view import PRODUCTS
+
+
+@dataclass(frozen=True)
+class ReviewSection:
+    """Components of the section.
+
+    Attributes:
+        group: The whole section, hidden until there is a result.
+        frame: Number of the frame in ``comparison``.
+        comparison: A frame without and with its masks.
+        flags: Frames to review, and the chart.
+        snippets: The run as Python, as a command line and as a client of the page.
+    """
+
+    group: gr.Column
+    video: gr.Video
+    comparison: gr.ImageSlider
+    frame: gr.Slider
+    correct: gr.Button
+    flags: gr.HTML
+    files: gr.Files
+    export_format: gr.Dropdown
+    prepare: gr.Button
+    exported: gr.File
+    snippets: list[gr.Textbox]
+
+    @property
+    def results(self) -> list[Any]:
+        """The components that ``webapp.results_view.results`` updates, in its order."""
+        return [
+            self.group,
+            self.video,
+            self.files,
+            self.frame,
+            self.comparison,
+            self.flags,
+            *self.snippets,
+            self.exported,
+        ]
+
+
+def review_section() -> ReviewSection:
+    """Builds the section."""
+    with gr.Column(visible=False) as group:
+        gr.Markdown("## 4 · Look, correct, take away")
+        with gr.Row():
+            with gr.Column(min_width=300):
+                video = gr.Video(label="Result", interactive=False, height=320)
+            with gr.Column(min_width=300):
+                comparison = gr.ImageSlider(
+                    label="Frame | frame with masks", interactive=False, max_height=300, buttons=["fullscreen"]
+                )
+                frame = gr.Slider(
+                    0, 1, value=0, step=1, label="Frame", info="Arrow keys step.", interactive=False, buttons=[]
+                )
+                correct = gr.Button("Correct this frame", size="sm")
+        flags = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
+        with gr.Tab("Files"):
+            files = gr.Files(
+                label="Overlay, masks (PNG, run lengths), areas (CSV), receipt, project file",
+                interactive=False,
+                height=330,
+            )
+            with gr.Row():
+                export_format = gr.Dropdown(
+                    list(PRODUCTS), value=next(iter(PRODUCTS)), label="Also", info="Written on request.", scale=3
+                )
+                prepare = gr.Button("Prepare", size="sm", scale=1)
+            exported = gr.File(label="Product", interactive=False, height=90, visible=False, elem_id="product")
+        with gr.Tab("This run as code"):
+            gr.Markdown("With the clip and `project.zip` (under *Files*) beside it:")
+            snippets = [  # not gr.Code: its colors have too little contrast
+                gr.Textbox(label=label, lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
+                for label in ("Python", "Command line", "Client of this page")
+            ]
+    return ReviewSection(
+        group, video, comparison, frame, correct, flags, files, export_format, prepare, exported, snippets
+    )
