@@ -53,7 +53,7 @@ def segment(
             settings = allowed(
                 Settings(short_side=int(short_side), flow=flow, top_k=int(top_k) or None, radius=int(radius))
             )
-        if not project.given:
+        if not project.input_masks:
             raise MaskError("The mask names no object: every pixel is background.")
         for _ in follow(session, settings, OverlayStyle()):
             pass

@@ -10,7 +10,7 @@ from mamp.settings import Settings
 
 
 def _mask_file(index: int) -> str:
-    return f"project/given/{index:06d}.png"
+    return f"project/input_masks/{index:06d}.png"
 
 
 def _changed(settings: Settings) -> dict[str, object]:

@@ -130,7 +130,7 @@ def take_project_file(session: Session, painted: Any, path: str | None) -> tuple
 
 def listing(session: Session) -> str:
     """The masks given."""
-    return given_masks(project_of(session).given, project_of(session).names) if session else ""
+    return given_masks(project_of(session).input_masks, project_of(session).names) if session else ""
 
 
 def colors_for(mask: Any) -> list[tuple[int, int, int]]:

@@ -73,7 +73,8 @@ def read_project_file(path: str | Path) -> ProjectFile:
             if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
                 raise MaskError(f"{path.name} is too large for a project file.")
             document = json.loads(archive.read("project.json"))
-            masks = {int(number): archive.read(f"given/{int(number):06d}.png") for number in document["masks_given"]}
+            folder, key = ("given", "masks_given") if "masks_given" in document else ("input_masks", "input_masks")
+            masks = {int(number): archive.read(f"{folder}/{int(number):06d}.png") for number in document[key]}
         settings = _settings(document["settings"])
         names = {int(label): str(name) for label, name in document["names"].items()}
         clip, fingerprint = str(document["clip"]), str(document["clip_sha256"])
@@ -84,18 +85,25 @@ def read_project_file(path: str | Path) -> ProjectFile:
         raise MaskError(f"{path.name} is no project file of this program.") from error
 
 
+# Version 0.1 had other names for some settings and their values.
+_OLD_NAMES = {"edges": "upsampling", "discriminant": "discriminant_weight", "adjustment": "logit_adjustment"}
+_OLD_UPSAMPLINGS = {"image": "guided", "votes": "bilinear"}
+
+
 def _settings(document: Mapping[str, Any]) -> Settings:
     """Settings from JSON, each of its type; raises what reading raises where they are not."""
-    flow, motion, edges, top_k, weights = (
+    document = {_OLD_NAMES.get(name, name): value for name, value in document.items()}
+    flow, motion, upsampling, top_k, weights = (
         document[name] for name in ("flow", "motion", "upsampling", "top_k", "weights")
     )
-    if flow not in FLOWS or motion not in MOTIONS or edges not in UPSAMPLINGS:
-        raise ValueError(f"there is no flow {flow}, {motion}, or no edges {edges}")
+    upsampling = _OLD_UPSAMPLINGS.get(upsampling, upsampling)
+    if flow not in FLOWS or motion not in MOTIONS or upsampling not in UPSAMPLINGS:
+        raise ValueError(f"there is no flow {flow}, motion {motion} or upsampling {upsampling}")
     return Settings(
         short_side=int(document["short_side"]),
         flow=flow,
         motion=motion,
-        upsampling=edges,
+        upsampling=upsampling,
         discriminant_weight=float(document.get("discriminant_weight", 0)),  # older files have none
         logit_adjustment=float(document.get("logit_adjustment", 0)),
         device=str(document["device"]),
@@ -118,13 +126,13 @@ class Project:
 
     def __init__(self, folder: str | Path, clip: str | Path) -> None:
         self.folder, self.clip = Path(folder), Path(clip)
-        self._given = self.folder / "given"
-        self._given.mkdir(parents=True, exist_ok=True)
+        self._input_masks = self.folder / "input_masks"
+        self._input_masks.mkdir(parents=True, exist_ok=True)
 
     @property
-    def given(self) -> dict[int, Path]:
-        """The given masks by frame number."""
-        return numbered(self._given)
+    def input_masks(self) -> dict[int, Path]:
+        """The input masks by frame number."""
+        return numbered(self._input_masks)
 
     @property
     def names(self) -> dict[int, str]:
@@ -165,14 +173,14 @@ class Project:
         document = {
             "clip": self.clip.name,
             "clip_sha256": clip_sha256(self.clip),
-            "masks_given": list(self.given),
+            "input_masks": list(self.input_masks),
             "settings": asdict(settings),
             "names": self.names,
         }
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("project.json", json.dumps(document, indent=2) + "\n")
-            for mask in self.given.values():
-                archive.write(mask, f"given/{mask.name}")
+            for mask in self.input_masks.values():
+                archive.write(mask, f"input_masks/{mask.name}")
         return path
 
     def load(self, file: ProjectFile) -> None:
@@ -191,15 +199,15 @@ class Project:
                 path.write_bytes(png)
                 if not 0 <= index < total or not read_mask(path, size).any():
                     raise MaskError(f"The project file's mask of frame {index} does not fit the clip.")
-            for old in self.given.values():
+            for old in self.input_masks.values():
                 old.unlink()
             for new in numbered(Path(folder)).values():
-                write_mask(self._given / new.name, read_mask(new, size))
+                write_mask(self._input_masks / new.name, read_mask(new, size))
         self.rename(dict.fromkeys(self.names, "") | file.names)
 
     def give(self, index: int, mask: Image) -> None:
         """Gives a mask (H, W) uint8 for a frame; an empty one takes back what was given."""
-        path = self._given / f"{index:06d}.png"
+        path = self._input_masks / f"{index:06d}.png"
         if mask.any():
             write_mask(path, mask)
         else:
@@ -207,8 +215,8 @@ class Project:
 
     def mask(self, index: int, reader: VideoReader | None = None) -> Image | None:
         """The mask of a frame (H, W) uint8: the given one, else that of the last run, else ``None``."""
-        if index in self.given:
-            return read_mask(self.given[index])
+        if index in self.input_masks:
+            return read_mask(self.input_masks[index])
         if self.result is None:
             return None
         path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"

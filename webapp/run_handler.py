@@ -74,7 +74,7 @@ def forecast(session: Session, *chosen: Any) -> str:
     return f'<div class="legend">{words}</div>'
 
 
-def follow(session: Session, settings: Settings, look: OverlayStyle) -> Iterator[Update]:
+def follow(session: Session, settings: Settings, overlay_style: OverlayStyle) -> Iterator[Update]:
     """Follows the given masks through the clip, going on from the last run; what is done is kept, however it ends.
 
     On ZeroGPU the masks are made part by part, and the video of all of them without the GPU.
@@ -83,14 +83,14 @@ def follow(session: Session, settings: Settings, look: OverlayStyle) -> Iterator
         gr.Error: In words for the visitor.
     """
     if not ON_LOAN:
-        yield from work(session, settings, look)
+        yield from work(session, settings, overlay_style)
         return
     project = project_of(session)
     refused: gr.Error | None = None
     before = -1
     while refused is None and not project.stop_note.exists():
         try:
-            for update in work_on_gpu(session, settings, look, ("masks",), frames_at_once(session, settings)):
+            for update in work_on_gpu(session, settings, overlay_style, ("masks",), frames_at_once(session, settings)):
                 if update.result is None:
                     yield update
         except gr.Error as error:  # such as a quota that is used up
@@ -100,7 +100,7 @@ def follow(session: Session, settings: Settings, look: OverlayStyle) -> Iterator
             break
         before = done
     if project.result is not None:
-        yield from work(session, settings, look, ("video",))
+        yield from work(session, settings, overlay_style, ("video",))
     if refused is not None:
         raise refused
 
@@ -108,26 +108,25 @@ def follow(session: Session, settings: Settings, look: OverlayStyle) -> Iterator
 def work(
     session: Session,
     settings: Settings,
-    look: OverlayStyle,
-    make: Collection[str] = OUTPUTS,
+    overlay_style: OverlayStyle,
+    kinds: Collection[str] = OUTPUTS,
     frames: int | None = None,
 ) -> Iterator[Update]:
     """One run, of no more than so many new ``frames``."""
     project = project_of(session)
-    out, former = project.new_results(), project.result
-    given = project.given
+    out, previous = project.new_results(), project.result
     tracked = itertools.count(1)
     updates = segment_video(
         session["clip"],
-        given,
+        project.input_masks,
         out,
         settings,
         names=project.names,
-        former=former.folder if former else None,
-        look=look,
+        previous=previous.folder if previous else None,
+        overlay_style=overlay_style,
         should_stop=lambda: project.stop_note.exists() or (frames is not None and next(tracked) >= frames),
         encoder=encoders[settings.weights],
-        make=make,
+        outputs=kinds,
     )
     try:
         for update in updates:
@@ -157,7 +156,7 @@ def run(
         yield outputs(session, words=say("Choose a clip first.", bad=True))
         return
     keep_strokes(session, painted)
-    if not project_of(session).given:
+    if not project_of(session).input_masks:
         yield outputs(session, words=say("Paint at least one object on the frame first.", bad=True))
         return
     project_of(session).stop_note.unlink(missing_ok=True)
@@ -166,7 +165,7 @@ def run(
     try:
         for update in follow(session, settings, look_of(opacity, parts)):
             if update.result:
-                taken = update.result.receipt["masks_taken_over"]
+                taken = update.result.receipt["masks_reused"]
                 how = "Stopped; what was done is kept" if update.result.stopped else "Done"
                 words = f"{how}: {update.result.frames} of {update.frames_total} frames, {update.fps:.1f} a second"
                 words += f"; {taken} taken over from the last run." if taken else "."

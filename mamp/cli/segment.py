@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(
-        "--former", type=Path, metavar="DIR", help="results of an earlier run: compute only what other masks touch"
+        "--previous",
+        type=Path,
+        metavar="DIR",
+        help="results of a previous run: compute only frames affected by other masks",
     )
     parser.add_argument(
         "--name", action="append", default=[], metavar="OBJECT=NAME", help="name of an object, as 1=dog"
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     result: Result | None = None
     with tqdm(unit="frame", disable=None) as bar:
         updates = segment_video(
-            args.clip, masks, args.out, options.from_arguments(args), names=names, former=args.former
+            args.clip, masks, args.out, options.from_arguments(args), names=names, previous=args.previous
         )
         for update in updates:
             bar.total = update.frames_total

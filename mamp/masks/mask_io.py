@@ -68,7 +68,7 @@ def read_mask(path: str | Path, size: tuple[int, int] | None = None) -> Mask:
     return open_mask(path, size).mask
 
 
-def given_masks(sources: Mapping[int, Mask | str | Path], size: tuple[int, int], frames: int) -> dict[int, Mask]:
+def read_input_masks(sources: Mapping[int, Mask | str | Path], size: tuple[int, int], frames: int) -> dict[int, Mask]:
     """The masks that a run starts from, as label maps.
 
     Args:

@@ -35,32 +35,32 @@ class OverlayStyle:
     numbers: bool = True
 
 
-def overlay(frame: Image, mask: Image, look: OverlayStyle | None = None) -> Image:
+def overlay(frame: Image, mask: Image, style: OverlayStyle | None = None) -> Image:
     """Lays objects over a frame.
 
     Args:
         frame: RGB (H, W, 3) uint8.
         mask: Label map (H, W) uint8.
-        look: How; fill, contour and numbers if not given.
+        style: How; fill, contour and numbers if not given.
 
     Returns:
         RGB (H, W, 3) uint8.
     """
-    look = look or OverlayStyle()
+    style = style or OverlayStyle()
     table = np.zeros((256, 3), np.float32)
     labels = [label for label in np.bincount(mask.ravel()).nonzero()[0].tolist() if label]
     for label in labels:
         table[label] = color_of(label)
     picture = frame.copy()
     inside = mask > 0
-    picture[inside] = ((1 - look.opacity) * frame[inside] + look.opacity * table[mask[inside]]).astype(np.uint8)
+    picture[inside] = ((1 - style.opacity) * frame[inside] + style.opacity * table[mask[inside]]).astype(np.uint8)
     scale = max(1.0, min(frame.shape[:2]) / 480)
     for label in labels:
         shape, corner = _cropped(mask == label)
-        if look.contour:
+        if style.contour:
             outlines, _ = cv2.findContours(shape, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=corner)
             cv2.drawContours(picture, outlines, -1, color_of(label), max(1, round(2 * scale)))
-        if look.numbers:
+        if style.numbers:
             _draw_number(picture, shape, corner, label, scale)
     return picture
 

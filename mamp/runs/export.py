@@ -15,8 +15,8 @@ from PIL import Image as Pictures
 
 from mamp.masks.mask_io import MaskError, read_mask
 from mamp.masks.overlay import cut_out
-from mamp.runs.results import Result
 from mamp.runs.incremental import clip_sha256
+from mamp.runs.results import Result
 from mamp.video.reader import Frame, VideoReader
 from mamp.video.writer import VideoWriter
 

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.model.checkpoint import file_sha256
 from mamp.masks.mask_io import objects_in, read_mask
+from mamp.model.checkpoint import file_sha256
 from mamp.runs.results import Result
 
 Mask = NDArray[np.uint8]
 
 
 def reusable_frames(
-    former: Result, names: Mapping[int, str], given: Mapping[int, Mask], receipt: Mapping[str, Any]
+    previous: Result, names: Mapping[int, str], given: Mapping[int, Mask], receipt: Mapping[str, Any]
 ) -> set[int]:
     """The frames whose masks a new run can take over from an earlier one.
 
     Args:
-        former: The earlier run.
+        previous: The earlier run.
         names: Of the clip's masks, by frame number, as ``VideoReader.name``.
         given: The masks (H, W) uint8 given for the new run, by frame number.
         receipt: What the new run's receipt says of clip, size, settings and weights.
@@ -31,10 +31,10 @@ def reusable_frames(
     Returns:
         Frame numbers; none where clip, settings or weights are others.
     """
-    if any(former.receipt.get(key) != value for key, value in receipt.items()):
+    if any(previous.receipt.get(key) != value for key, value in receipt.items()):
         return set()
-    known = {index for index, name in names.items() if (former.masks_dir / f"{name}.png").exists()}
-    before = {index: read_mask(path) for index, path in former.given.items()}
+    known = {index for index, name in names.items() if (previous.masks_dir / f"{name}.png").exists()}
+    before = {index: read_mask(path) for index, path in previous.input_masks.items()}
     return known - frames_to_redo(before, given, len(names))
 
 

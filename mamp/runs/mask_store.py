@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.mask_io import describe_rle, encode_rle, read_mask, unpack_rle, write_mask
-from mamp.runs.results import Result, ObjectFrame
+from mamp.runs.results import ObjectFrame, Result
 from mamp.video.reader import VideoReader
 
 Mask = NDArray[np.uint8]
@@ -63,13 +63,13 @@ class MaskStore(Collection[int]):
         self._note(index, confidence)
         self._result.write_object_frames(self._object_frames_on(index), more=True)
 
-    def take_over(self, former: Result, frames: Collection[int]) -> None:
+    def reuse_frames(self, previous: Result, frames: Collection[int]) -> None:
         """Copies the masks of some frames of an earlier run, and what it says of them."""
         for index in sorted(frames):
-            source = former.masks_dir / self._path(index).name
+            source = previous.masks_dir / self._path(index).name
             self._objects[index] = encode_rle(read_mask(source))
             shutil.copyfile(source, self._path(index))
-        for sighting in former.object_frames:
+        for sighting in previous.object_frames:
             if sighting.frame in frames:
                 self._note(sighting.frame, {sighting.object: sighting.confidence})
 

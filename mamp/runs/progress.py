@@ -36,15 +36,15 @@ class Progress:
     Args:
         done: The frames that have a mask; it grows as the run goes on.
         total: Frames of the clip.
-        look: How the objects are laid over the frames of the preview.
+        overlay_style: How the objects are laid over the frames of the preview.
 
     Attributes:
         tracked: Frames that were tracked.
         rendered: Frames that are in the video.
     """
 
-    def __init__(self, done: Sized, total: int, look: OverlayStyle | None) -> None:
-        self._done, self._total, self._look = done, total, look
+    def __init__(self, done: Sized, total: int, overlay_style: OverlayStyle | None) -> None:
+        self._done, self._total, self._overlay_style = done, total, overlay_style
         self.tracked = self.rendered = 0
         self._began = time.monotonic()
         self._shown = 0.0
@@ -60,7 +60,7 @@ class Progress:
         now = time.monotonic()
         shown = None
         if now - self._shown >= _PREVIEW_SECONDS:
-            shown, self._shown = image if mask is None else overlay(image, mask, self._look), now
+            shown, self._shown = image if mask is None else overlay(image, mask, self._overlay_style), now
         self._last = replace(self._at(index), preview=shown)
         return self._last
 

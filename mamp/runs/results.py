@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mamp.masks.mask_io import MaskError, describe_rle, unpack_rle
 from mamp.files import atomic_path, write_atomically
+from mamp.masks.mask_io import MaskError, describe_rle, unpack_rle
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Result:
         return self.folder / "receipt.json"
 
     @property
-    def given_dir(self) -> Path:
-        """The masks that were given, by frame number."""
-        return self.folder / "given"
+    def input_masks_dir(self) -> Path:
+        """The input masks, by frame number."""
+        return self.folder / "input_masks"
 
     @property
     def files(self) -> list[Path]:
@@ -122,9 +122,9 @@ class Result:
             ]
 
     @property
-    def given(self) -> dict[int, Path]:
-        """The masks that were given, by frame number."""
-        return numbered(self.given_dir)
+    def input_masks(self) -> dict[int, Path]:
+        """The input masks, by frame number."""
+        return numbered(self.input_masks_dir)
 
     def clear(self) -> None:
         """Takes away what a former run has left, and never anything else.
@@ -133,13 +133,15 @@ class Result:
             MaskError: There are masks that no run has written.
         """
         self.masks_dir.mkdir(parents=True, exist_ok=True)
-        self.given_dir.mkdir(exist_ok=True)
-        old = [path for folder in (self.masks_dir, self.given_dir) for path in folder.glob("*.png")]
+        self.input_masks_dir.mkdir(exist_ok=True)
+        old = [path for folder in (self.masks_dir, self.input_masks_dir) for path in folder.glob("*.png")]
         if old and not self.receipt_json.exists():
             raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
         if self.receipt_json.exists():
             halves = [
-                path for folder in (self.folder, self.masks_dir, self.given_dir) for path in folder.glob(".*.part")
+                path
+                for folder in (self.folder, self.masks_dir, self.input_masks_dir)
+                for path in folder.glob(".*.part")
             ]
             old += self.files + halves
         for path in old:
@@ -164,7 +166,10 @@ class Result:
 
     def write_zip(self, masks: Iterable[Path]) -> None:
         """Writes ``masks.zip``."""
-        with atomic_path(self.masks_zip) as partial, zipfile.ZipFile(partial, "w") as file:  # PNGs are compressed already
+        with (
+            atomic_path(self.masks_zip) as partial,
+            zipfile.ZipFile(partial, "w") as file,
+        ):  # PNGs are compressed already
             for path in masks:
                 file.write(path, f"masks/{path.name}")
 

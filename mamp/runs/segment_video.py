@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.prefetch import prefetched, with_next
-from mamp.timing import StageTimer
-from mamp.model.encoder import EncoderFunction, device_of
-from mamp.masks.mask_io import MaskError, merge_input_mask, given_masks, objects_in, resize_mask, write_mask
-from mamp.runs.progress import Progress, Update
-from mamp.runs.mask_store import MaskStore
-from mamp.masks.overlay import OverlayStyle, overlay
 from mamp.files import as_resource_error
-from mamp.runs.results import Result
+from mamp.masks.mask_io import MaskError, merge_input_mask, objects_in, read_input_masks, resize_mask, write_mask
+from mamp.masks.overlay import OverlayStyle, overlay
+from mamp.model.encoder import EncoderFunction, device_of
+from mamp.prefetch import prefetched, with_next
 from mamp.runs.incremental import clip_sha256, reusable_frames
+from mamp.runs.mask_store import MaskStore
+from mamp.runs.progress import Progress, Update
+from mamp.runs.results import Result
 from mamp.settings import Settings, resized
+from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
 from mamp.video.reader import Frame, VideoReader
 from mamp.video.writer import VideoWriter
@@ -40,11 +40,11 @@ def segment_video(
     settings: Settings | None = None,
     *,
     names: Mapping[int, str] | None = None,
-    former: str | Path | None = None,
-    look: OverlayStyle | None = None,
+    previous: str | Path | None = None,
+    overlay_style: OverlayStyle | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     encoder: EncoderFunction | None = None,
-    make: Collection[str] = OUTPUTS,
+    outputs: Collection[str] = OUTPUTS,
 ) -> Generator[Update, None, None]:
     """Follows objects through a clip; streams, so memory does not grow with its length.
 
@@ -57,13 +57,13 @@ def segment_video(
         out_dir: Gets what ``Result`` names.
         settings: The paper's if not given.
         names: Of the objects, by label, for the files.
-        former: Folder of an earlier run of this clip with these settings, stopped or whole: only frames that it lacks, or
+        previous: Folder of an earlier run of this clip with these settings, stopped or whole: only frames that it lacks, or
             that other masks touch, are computed anew.
-        look: How the objects are laid over the frames.
+        overlay_style: How the objects are laid over the frames.
         should_stop: Asked at every frame.
         encoder: Used instead of loading one.
-        make: "masks", "video" or both. A GPU that is lent for seconds makes masks, part by part, each from the ``former``
-            one; then the video of all of them needs none.
+        outputs: "masks", "video" or both. With a short GPU allocation, run "masks" part by part, each resuming from the
+            ``previous`` one, then "video" for all of them without a GPU.
 
     Yields:
         An update after each frame; the last one carries the result.
@@ -71,11 +71,11 @@ def segment_video(
     Raises:
         VideoError: The clip cannot be read.
         MaskError: A mask cannot be read, does not fit the clip, names no object, or is for no frame of it; or there is
-            no earlier run in ``former``.
+            no earlier run in ``previous``.
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()
-    earlier = None if former is None else Result(Path(former))
+    earlier = None if previous is None else Result(Path(previous))
     if earlier is not None:
         if earlier.folder.resolve() == Path(out_dir).resolve():
             raise MaskError("An earlier run must be in another folder than the new one.")
@@ -84,7 +84,7 @@ def segment_video(
     with clock.stage("read"):
         reader = VideoReader(clip)
         size = (reader.info.height, reader.info.width)
-        given = given_masks(masks, size, reader.count())
+        given = read_input_masks(masks, size, reader.count())
         fingerprint = clip_sha256(reader.path)
     with clock.stage("load"):
         loaded = encoder or settings.encoder()
@@ -95,9 +95,20 @@ def segment_video(
         "settings": json.loads(json.dumps(asdict(settings))),
         **getattr(loaded, "origin", {"weights": "given by the caller", "weights_sha256": None}),
     }
-    run = _Run(reader, given, Result(Path(out_dir)), settings, clock, loaded, receipt, dict(names or {}), look, make)
+    run = _Run(
+        reader,
+        given,
+        Result(Path(out_dir)),
+        settings,
+        clock,
+        loaded,
+        receipt,
+        dict(names or {}),
+        overlay_style,
+        outputs,
+    )
     if earlier is not None:
-        run.take_over(earlier)
+        run.reuse_frames(earlier)
     yield from run.updates(should_stop)
 
 
@@ -114,40 +125,46 @@ class _Run:
         encoder: EncoderFunction,
         receipt: dict[str, Any],
         names: dict[int, str],
-        look: OverlayStyle | None,
-        make: Collection[str],
+        overlay_style: OverlayStyle | None,
+        outputs: Collection[str],
     ) -> None:
         self.reader, self.given, self.result, self.settings, self.clock = reader, given, result, settings, clock
-        self.encoder, self.receipt, self.names, self.look, self.make = encoder, receipt, names, look, make
+        self.encoder, self.receipt, self.names, self.overlay_style, self.outputs = (
+            encoder,
+            receipt,
+            names,
+            overlay_style,
+            outputs,
+        )
         self.device, self.flow = device_of(encoder), settings.flow_function()
         self.size = (reader.info.height, reader.info.width)
         self.processed = settings.processing_size(self.size)
         self.first, self.total = min(given), reader.count()
         self.record = MaskStore(result, reader)
-        self.taken_over = 0
-        self.progress = Progress(self.record, self.total, look)
+        self.frames_reused = 0
+        self.progress = Progress(self.record, self.total, overlay_style)
         self.stopped = self.short_of_memory = False
         self.sound: str | None = None
         self.error: str | None = None
         self.preview: Image | None = None
         self.result.clear()
         for index, mask in given.items():
-            write_mask(result.given_dir / f"{index:06d}.png", mask)
+            write_mask(result.input_masks_dir / f"{index:06d}.png", mask)
 
-    def take_over(self, former: Result) -> None:
+    def reuse_frames(self, previous: Result) -> None:
         """Takes over the masks of an earlier run that still stand."""
         names = {index: self.reader.name(index) for index in range(self.total)}
-        still_stand = reusable_frames(former, names, self.given, self.receipt)
+        still_stand = reusable_frames(previous, names, self.given, self.receipt)
         with self.clock.stage("write"):
-            self.record.take_over(former, still_stand)
-        self.taken_over = len(still_stand)
+            self.record.reuse_frames(previous, still_stand)
+        self.frames_reused = len(still_stand)
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Works through the clip; see ``segment_video``."""
         # Of a run that is killed this is what is left, beside its masks: enough for the next one to go on.
         self.record.write_object_frames()
         self._write_receipt("killed")
-        self.stopped = "masks" not in self.make and len(self.record) < self.total
+        self.stopped = "masks" not in self.outputs and len(self.record) < self.total
         try:
             if not self.stopped:
                 yield from self._backwards(should_stop)
@@ -161,7 +178,7 @@ class _Run:
         finally:
             # A run that is closed or fails on its way backwards has masks, but no video yet.
             self.stopped = self.stopped or len(self.record) < self.total
-            if self.progress.rendered < len(self.record) and "video" in self.make:
+            if self.progress.rendered < len(self.record) and "video" in self.outputs:
                 self.stopped = True
                 with suppress(ValueError, OSError):
                     for _ in self._forwards(lambda: True):
@@ -193,7 +210,7 @@ class _Run:
         ending = False
         with ExitStack() as opened:
             video: VideoWriter | None = None
-            if "video" in self.make:
+            if "video" in self.outputs:
                 video = opened.enter_context(VideoWriter(self.result.overlay, self.reader, self.size))
             frames = opened.enter_context(prefetched(self._shrunk_frames(self.reader, self.record), self.device))
             found = self._masked(frames, lambda: ending or should_stop())
@@ -216,7 +233,7 @@ class _Run:
         self, frames: Iterable[tuple[Frame, Image | None]], should_stop: Callable[[], bool]
     ) -> Generator[tuple[Frame, Image], None, None]:
         """The frames with their masks: those there are, and those that are tracked until the run is stopped."""
-        missing_only = "video" not in self.make
+        missing_only = "video" not in self.outputs
         tracker: MaskTracker | None = None
         for (frame, small), after in with_next(frames):
             if frame.index in self.record:
@@ -237,7 +254,7 @@ class _Run:
 
     def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
         with self.clock.stage("render"):
-            self.preview = overlay(frame.image, mask, self.look)
+            self.preview = overlay(frame.image, mask, self.overlay_style)
         with self.clock.stage("write"):
             video.write(self.preview, frame.time, frame.duration)
         self.progress.rendered += 1
@@ -321,7 +338,7 @@ class _Run:
             "frames_in_clip": self.total,
             "frames_decoded": len(self.record),
             "masks_written": len(self.record),
-            "masks_taken_over": self.taken_over,
+            "masks_reused": self.frames_reused,
             "frames_in_video": in_video,
             "fps": str(info.fps),
             "time_base": str(info.time_base),
@@ -329,7 +346,7 @@ class _Run:
             "codec": info.codec,
             "pixel_format": info.pixel_format,
             "audio": self.sound,
-            "masks_given": sorted(self.given),
+            "input_masks": sorted(self.given),
             "objects": sorted({label for mask in self.given.values() for label in objects_in(mask)}),
             "names": self.names,
             "seconds": {**self.clock.seconds, "in_all": round(self.progress.seconds, 3)},

@@ -49,7 +49,7 @@ def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixtur
     assert segment(clip, "@clip.mp4", "--mask", "@first.png", "--mask", "2=@first.png") == 0
     assert "4 frames" in capsys.readouterr().out
     found = {path.name for path in (clip.parent / "out").iterdir()}
-    assert found == {"overlay.mp4", "masks", "masks.zip", "masks.json", "objects.csv", "given", "receipt.json"}
+    assert found == {"overlay.mp4", "masks", "masks.zip", "masks.json", "objects.csv", "input_masks", "receipt.json"}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixtur
         (["@clip.mp4", "--mask", "@gone.png"], "gone.png"),
         (["@clip.mp4", "--mask", "x=@first.png"], "--mask takes"),
         (["@clip.mp4", "--mask", "@first.png", "--name", "dog"], "--name takes"),
-        (["@clip.mp4", "--mask", "@first.png", "--former", "@nowhere"], "no results of a run in nowhere"),
+        (["@clip.mp4", "--mask", "@first.png", "--previous", "@nowhere"], "no results of a run in nowhere"),
     ],
 )
 def test_bad_input_ends_with_one_sentence_and_code_2(
@@ -109,9 +109,9 @@ def test_a_killed_run_goes_on_to_the_same_masks(clip: Path) -> None:
     receipt = json.loads((out / "receipt.json").read_text())
     done = list((out / "masks").glob("*.png"))
     assert receipt["end"] == "killed" and not (out / "overlay.mp4").exists() and 4 <= len(done) < 200
-    assert main([*words, "--out", str(again), "--former", str(out)]) == 0
+    assert main([*words, "--out", str(again), "--previous", str(out)]) == 0
     assert main([*words, "--out", str(unbroken)]) == 0
-    assert json.loads((again / "receipt.json").read_text())["masks_taken_over"] >= 4
+    assert json.loads((again / "receipt.json").read_text())["masks_reused"] >= 4
     for path in (unbroken / "masks").iterdir():
         assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
     rows = [Result(folder).object_frames for folder in (again, unbroken)]
@@ -144,7 +144,7 @@ def test_a_full_disk_is_told_and_what_was_done_goes_on_elsewhere(clip: Path) -> 
     for name in ("masks.zip", "masks.json", "overlay.mp4"):
         assert not (kept / name).exists() or (kept / name).stat().st_size > 1000, "whole or not there"
     again, unbroken = clip.parent / "again", clip.parent / "unbroken"
-    assert main([*words, "--out", str(again), "--former", str(kept)]) == 0
+    assert main([*words, "--out", str(again), "--previous", str(kept)]) == 0
     assert main([*words, "--out", str(unbroken)]) == 0
     for path in (unbroken / "masks").iterdir():
         assert path.read_bytes() == (again / "masks" / path.name).read_bytes()

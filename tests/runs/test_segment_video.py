@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
 
+from mamp.files import ResourceError
+from mamp.masks.mask_io import read_mask, write_mask
 from mamp.model.checkpoint import load_encoder
 from mamp.model.patch_encoder import PatchEncoder
-from mamp.runs.segment_video import segment_video
-from mamp.masks.mask_io import read_mask, write_mask
 from mamp.runs.progress import Update
-from mamp.files import ResourceError
 from mamp.runs.results import Result
+from mamp.runs.segment_video import segment_video
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video.reader import VideoReader
@@ -99,7 +99,7 @@ def test_the_receipt_is_true(clip: Path) -> None:
     assert counts == [LENGTH] * 4
     assert document["end"] == "complete" and document["error"] is None
     assert (document["size"], document["rotation"], document["audio"]) == ([96, 64], 0, None)
-    assert (document["masks_given"], document["objects"]) == ([2], [1])
+    assert (document["input_masks"], document["objects"]) == ([2], [1])
     assert document["settings"]["radius"] == 3
     assert document["seconds"]["track"] > 0
 
@@ -209,9 +209,9 @@ def test_areas_and_run_lengths_are_those_of_the_masks(clip: Path) -> None:
 
 def again(clip: Path, given: dict[int, NDArray[np.uint8]], **options: Any) -> tuple[list[int], dict[str, Any]]:
     """Runs once more, from what the last run has left; says on which frames the encoder was asked."""
-    former, out = clip.parent / "former", clip.parent / "out"
-    shutil.rmtree(former, ignore_errors=True)
-    out.rename(former)
+    previous, out = clip.parent / "previous", clip.parent / "out"
+    shutil.rmtree(previous, ignore_errors=True)
+    out.rename(previous)
     patch, asked = load_encoder("patch"), []
     shades = {int(frame.image.astype(int).sum()): frame.index for frame in VideoReader(clip)}
     real = MaskTracker.step
@@ -222,7 +222,7 @@ def again(clip: Path, given: dict[int, NDArray[np.uint8]], **options: Any) -> tu
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(MaskTracker, "step", step)
-        list(segment_video(clip, given, out, FAST, encoder=patch, former=former, **options))
+        list(segment_video(clip, given, out, FAST, encoder=patch, previous=previous, **options))
     return sorted(asked), receipt(clip)
 
 
@@ -230,7 +230,7 @@ def test_a_correction_computes_only_from_its_frame_to_the_next_given_mask(clip: 
     list(start(clip))
     corrected = np.roll(square(4), 3, axis=1)
     asked, document = again(clip, {0: square(0), 4: corrected})
-    assert asked == [4, 5, 6, 7] and document["masks_taken_over"] == 4
+    assert asked == [4, 5, 6, 7] and document["masks_reused"] == 4
     assert np.array_equal(read_mask(clip.parent / "out/masks/00004.png"), corrected)
     assert again(clip, {0: square(0), 2: square(2), 4: corrected})[0] == [2, 3]
     assert again(clip, {0: square(0), 4: corrected})[0] == [2, 3]
@@ -267,8 +267,8 @@ def test_a_run_in_parts_gives_the_masks_of_an_unbroken_one(clip: Path, at: int, 
             clip.parent / f"part-{part}",
             settings,
             encoder=load_encoder("patch"),
-            former=folder,
-            make=("masks",),
+            previous=folder,
+            outputs=("masks",),
             should_stop=lambda asked=asked: next(asked) >= 2,  # type: ignore[misc]
         )
         result = list(run)[-1].result
@@ -279,7 +279,7 @@ def test_a_run_in_parts_gives_the_masks_of_an_unbroken_one(clip: Path, at: int, 
     assert part > 1
     assert {path.name: path.read_bytes() for path in (folder / "masks").iterdir()} == unbroken
     video = segment_video(
-        clip, {at: square(at)}, clip.parent / "video", settings, former=folder, make=("video",), encoder=Idle()
+        clip, {at: square(at)}, clip.parent / "video", settings, previous=folder, outputs=("video",), encoder=Idle()
     )
     done = list(video)[-1].result
     assert done is not None and not done.stopped and VideoReader(done.overlay).count() == LENGTH
@@ -296,9 +296,9 @@ def test_nothing_is_taken_over_from_other_settings_or_another_clip(clip: Path) -
     list(start(clip, settings=Settings(short_side=0, flow="none", radius=4)))
     assert again(clip, {0: square(0)})[0] == list(range(1, LENGTH))
     with pytest.raises(ValueError, match="another folder"):
-        list(start(clip, former=clip.parent / "out"))
+        list(start(clip, previous=clip.parent / "out"))
     with pytest.raises(ValueError, match="no results of a run in nowhere"):
-        list(start(clip, former=clip.parent / "nowhere"))
+        list(start(clip, previous=clip.parent / "nowhere"))
     assert names(clip) == [f"{t:05d}" for t in range(LENGTH)], "what is there is left alone"
 
 

@@ -176,23 +176,23 @@ def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:
 def test_a_result_is_corrected_on_its_frame(session: dict[str, Any]) -> None:
     list(start(session, editor(session, scene(0)[1])))
     session = painting.go_to(session, editor(session, scene(0)[1]), 8)[0]
-    assert list(visits.project_of(session).given) == [0]
+    assert list(visits.project_of(session).input_masks) == [0]
     found = visits.project_of(session).mask(8)
     layer = painting.lay_strokes(session)["layers"][0]
     assert np.array_equal(strokes_to_mask(layer, painting.colors_for(None)), found)
 
     session = painting.go_to(session, editor(session, found), 9)[0]
-    assert list(visits.project_of(session).given) == [0], "a mask that was only looked at is not given"
+    assert list(visits.project_of(session).input_masks) == [0], "a mask that was only looked at is not given"
     session = painting.go_to(session, editor(session), 8)[0]
     session = painting.go_to(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
-    assert list(visits.project_of(session).given) == [0, 8]
+    assert list(visits.project_of(session).input_masks) == [0, 8]
 
 
 def test_strokes_of_another_frame_are_not_taken(session: dict[str, Any]) -> None:
     late = editor(session, scene(0)[1])
     session["at"] = 7  # the editor still shows frame 0
     painting.keep_strokes(session, late)
-    assert not visits.project_of(session).given
+    assert not visits.project_of(session).input_masks
 
 
 def test_a_mask_file_is_taken_and_explained(session: dict[str, Any], tmp_path: Path) -> None:
@@ -219,9 +219,13 @@ def test_a_box_adds_an_object(session: dict[str, Any]) -> None:
 
 def test_the_bin_takes_a_mask_back(session: dict[str, Any]) -> None:
     session = painting.go_to(session, editor(session, scene(0)[1]), 0)[0]
-    assert list(visits.project_of(session).given) == [0]
+    assert list(visits.project_of(session).input_masks) == [0]
     shown, listing = painting.clear_frame(session)
-    assert Path(shown["background"]).exists() and not visits.project_of(session).given and "Masks given" not in listing
+    assert (
+        Path(shown["background"]).exists()
+        and not visits.project_of(session).input_masks
+        and "Masks given" not in listing
+    )
 
 
 def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +351,7 @@ def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
     project = Project(tmp_path / "p", clip)
     project.give(3, scene(3)[1])
     again = endpoint.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
-    assert Result(Path(again[0]).parent).receipt["masks_given"] == [3]
+    assert Result(Path(again[0]).parent).receipt["input_masks"] == [3]
     for wrong, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
         with pytest.raises(gr.Error, match=message):
             endpoint.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def test_a_project_file_brings_everything_back(project: Project, clip: Path, tmp
     other.give(3, scene(3)[1])
     other.rename({5: "gone"})
     other.load(found)
-    assert list(other.given) == [0, 7] and other.names == NAMES
+    assert list(other.input_masks) == [0, 7] and other.names == NAMES
     mask = other.mask(7)
     assert mask is not None and np.array_equal(mask, scene(7)[1] * 3)
 
@@ -63,11 +63,33 @@ def rewrite(path: Path, **changes: object) -> Path:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"masks_given": [5]}, {"settings": {}}, {"settings": {"radius": "x"}}, {"names": [1]}, {"masks_given": ["../x"]}],
+    [{"input_masks": [5]}, {"settings": {}}, {"settings": {"radius": "x"}}, {"names": [1]}, {"input_masks": ["../x"]}],
 )
 def test_a_file_that_is_no_project_is_refused_in_words(project: Project, changes: dict[str, object]) -> None:
     with pytest.raises(MaskError, match=r"project\.zip is no project file"):
         read_project_file(rewrite(project.save(SETTINGS), **changes))
+
+
+def test_a_project_file_of_version_0_1_is_read(project: Project, tmp_path: Path) -> None:
+    with zipfile.ZipFile(project.save(SETTINGS)) as archive:
+        document = json.loads(archive.read("project.json"))
+        pngs = {number: archive.read(f"input_masks/{number:06d}.png") for number in document["input_masks"]}
+    settings = document["settings"]
+    for old, new in (
+        ("edges", "upsampling"),
+        ("discriminant", "discriminant_weight"),
+        ("adjustment", "logit_adjustment"),
+    ):
+        settings[old] = settings.pop(new)
+    settings["edges"] = "image"
+    document["masks_given"] = document.pop("input_masks")
+    path = tmp_path / "old.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("project.json", json.dumps(document))
+        for number, png in pngs.items():
+            archive.writestr(f"given/{number:06d}.png", png)
+    found = read_project_file(path)
+    assert found.settings == SETTINGS and found.masks == pngs
 
 
 def test_a_file_of_before_the_votes_were_fitted_is_run_as_it_was(project: Project) -> None:
@@ -97,7 +119,7 @@ def test_a_mask_beyond_the_clip_leaves_the_project_as_it_was(project: Project, t
     found = read_project_file(rewrite(project.save(SETTINGS), clip_sha256=fingerprint(short)))
     with pytest.raises(MaskError, match="frame 7 does not fit"):
         other.load(found)
-    assert list(other.given) == [1]
+    assert list(other.input_masks) == [1]
 
 
 def fingerprint(clip: Path) -> str:
@@ -112,9 +134,9 @@ def test_the_python_and_the_command_of_a_run_do_the_same(
     monkeypatch.chdir(tmp_path)
     with zipfile.ZipFile(project.save(SETTINGS)) as archive:
         archive.extractall(tmp_path / "project")
-    exec(as_python("clip.mp4", project.given, SETTINGS, NAMES), {})
+    exec(as_python("clip.mp4", project.input_masks, SETTINGS, NAMES), {})
     first = Result(tmp_path / "out").receipt
-    line = as_command("clip.mp4", project.given, SETTINGS, NAMES).splitlines()[1]
+    line = as_command("clip.mp4", project.input_masks, SETTINGS, NAMES).splitlines()[1]
     words = subprocess.run(
         ["bash", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {line}"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
