@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowFunction, dis_flow, raft_flow
+from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowEstimator, FlowFunction, dis_flow, raft_flow
 from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import EncoderFunction
 from mamp.propagation.memory_bank import SHORT_TERM
@@ -41,7 +41,7 @@ class Settings:
         """Loads the encoder onto the device."""
         return load_encoder(self.weights, device=_resolved(self.device))
 
-    def flow_function(self) -> FlowFunction | None:
+    def flow_function(self) -> FlowEstimator | None:
         """The optical flow, or ``None`` for matching without motion.
 
         Raises:

@@ -43,9 +43,8 @@ class MaskTracker:
         top_k: Number of matches that vote; ``None`` for all.
         long_term: Numbers of the frames that stay in the memory.
         short_term: Ages of the other frames in the memory, in frames.
-        flow: (query, reference) -> displacement [pixels], as ``dis_flow``; one that also takes ``age`` is told how many
-            frames lie between the two, one that takes ``quick`` where it is but a second opinion, and one that takes
-            ``start`` is asked for a third, from the motion that was followed. ``None`` matches without motion.
+        flow: (query, reference) -> displacement [pixels], a plain function of two frames, or a ``FlowEstimator`` as
+            ``dis_flow``, which is also passed an initial flow and the frame gap. ``None`` matches without motion.
         motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references; to
             those beyond the short term it also takes one at once, and goes by the best. "direct" takes a flow to
             each reference, as the paper does.
@@ -117,7 +116,7 @@ class MaskTracker:
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
         if self._motion is not None:
-            self._motion.forget()
+            self._motion.reset()
         self._t = 0
         self.confidence: dict[int, float] = {}
 
@@ -155,7 +154,7 @@ class MaskTracker:
         wanted = output_size or processed
         self._update_motion(frame)
         if next_frame is not None and self._motion is not None:
-            self._motion.look_ahead(self._t, frame, next_frame, self._bank)
+            self._motion.prefetch(self._t, frame, next_frame, self._bank)
         key, colours = self._encode(frame)
         if self._t == 0:
             assert mask is not None
@@ -259,17 +258,17 @@ class MaskTracker:
         """Follows the motion of the frame that comes back to the frames in memory."""
         if self._motion is None:
             return
-        self._motion.follow(self._t, frame, self._bank)
+        self._motion.update(self._t, frame, self._bank)
         first = self._bank.all().get(0)
         if self.chained and self.discriminant_weight and self._t == 1 and first is not None:
-            came = self._motion.of_first(frame, first)
+            came = self._motion.first_frame_motion(frame, first)
             cues = torch.cat((first.cues[:-1], independent_motion(came, first.value > 0)))
             self._bank.replace(0, self._with_statistics(replace(first, cues=cues)))
 
     @property
     def _flow_to_previous(self) -> Tensor | None:
         """Displacement of the newest frame to the one before it (2, h, w) [cells], where that is followed."""
-        return None if self._motion is None else self._motion.came
+        return None if self._motion is None else self._motion.flow_to_previous
 
     @property
     def _previous_memory(self) -> MemoryFrame | None:
@@ -362,7 +361,7 @@ class MaskTracker:
         for number, memory in references.items():
             motion = None
             if self._motion is not None:
-                motion = self._motion.to(self._t, frame, query, abs(t - number), memory)
+                motion = self._motion.motion_to(self._t, frame, query, abs(t - number), memory)
             # Masks soon after the given one are mostly right.
             asked.append(Reference(memory, motion, trusted=memory.given or number <= early))
         return asked

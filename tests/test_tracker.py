@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mamp import MaskTracker, PatchEncoder, load_encoder
-from mamp.flow.optical_flow import Flow, dis_flow
+from mamp.flow.optical_flow import DisFlow, Flow, dis_flow
 from mamp.flow.warp import select_motion
 from mamp.masks.mask_io import resize_mask
 from mamp.prefetch import with_next
@@ -234,19 +234,28 @@ def test_beyond_the_short_term_the_best_motion_counts_cell_by_cell() -> None:
     assert len(taken) == 11 + 6 + 1
 
 
-def test_a_flow_that_can_be_quick_gives_a_second_opinion_and_a_third_from_the_followed_motion() -> None:
-    asked: list[tuple[bool, float | None]] = []
+def test_a_flow_estimator_gives_a_fast_flow_and_one_from_the_composed_motion_beyond_the_short_term() -> None:
+    calls: list[tuple[bool, float | None, int]] = []
 
-    def slide(query: Image, reference: Image, *, quick: bool = False, start: Flow | None = None) -> Flow:
-        asked.append((quick, None if start is None else float(np.median(start[0]))))
-        flow = np.zeros((2, *query.shape[:2]), np.float32)
-        flow[0] = -4
-        return flow
+    class ConstantFlow(DisFlow):
+        def __call__(
+            self,
+            query: Image,
+            reference: Image,
+            *,
+            fast: bool = False,
+            initial_flow: Flow | None = None,
+            frame_gap: int = 1,
+        ) -> Flow:
+            calls.append((fast, None if initial_flow is None else float(np.median(initial_flow[0])), frame_gap))
+            flow = np.zeros((2, *query.shape[:2]), np.float32)
+            flow[0] = -4
+            return flow
 
     frame, mask = scene(0)
-    list(MaskTracker(PatchEncoder(), flow=slide, radius=2, long_term=(0,)).track([frame] * 8, {0: mask}))
-    near, far = (False, None), (True, None)
-    assert asked == [near] * 6 + [far, (True, -24)] + [near, far, (True, -28)]
+    list(MaskTracker(PatchEncoder(), flow=ConstantFlow(), radius=2, long_term=(0,)).track([frame] * 8, {0: mask}))
+    near = (False, None, 1)
+    assert calls == [near] * 6 + [(True, None, 6), (True, -24, 6)] + [near, (True, None, 7), (True, -28, 7)]
 
 
 @pytest.mark.parametrize(
@@ -256,24 +265,34 @@ def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: True)
-    asked: list[tuple[bool, tuple[bytes, bytes, bool, bytes]]] = []
+    calls: list[tuple[bool, tuple[bytes, bytes, bool, bytes]]] = []
 
-    def counted(query: Image, reference: Image, *, quick: bool = False, start: Flow | None = None) -> Flow:
-        here = threading.current_thread() is threading.main_thread()
-        asked.append((here, (query.tobytes(), reference.tobytes(), quick, b"" if start is None else start.tobytes())))
-        return dis_flow(query, reference, quick=quick, start=start)
+    class RecordedFlow(DisFlow):
+        def __call__(
+            self,
+            query: Image,
+            reference: Image,
+            *,
+            fast: bool = False,
+            initial_flow: Flow | None = None,
+            frame_gap: int = 1,
+        ) -> Flow:
+            in_main_thread = threading.current_thread() is threading.main_thread()
+            initial = b"" if initial_flow is None else initial_flow.tobytes()
+            calls.append((in_main_thread, (query.tobytes(), reference.tobytes(), fast, initial)))
+            return super().__call__(query, reference, fast=fast, initial_flow=initial_flow, frame_gap=frame_gap)
 
     given = {0: scene(0)[1], 5: scene(5)[1]}
     frames = [scene(t)[0] for t in range(9)]
-    settings = {"flow": counted} | settings
+    settings = {"flow": RecordedFlow()} | settings
     alone, told = (MaskTracker(PatchEncoder(), radius=4, top_k=9, **settings) for _ in range(2))
     expected = [alone.step(frame, given.get(t)) for t, frame in enumerate(frames)]
-    before = sorted(pair for _, pair in asked)
-    asked.clear()
+    before = sorted(pair for _, pair in calls)
+    calls.clear()
     found = [told.step(frame, given.get(t), next_frame=after) for t, (frame, after) in enumerate(with_next(frames))]
     np.testing.assert_array_equal(found, expected)
-    assert sorted(pair for _, pair in asked) == before, "each flow once, and none for nothing"
-    forwards = [here for here, (query, *_) in asked if query != frames[0].tobytes()]
+    assert sorted(pair for _, pair in calls) == before, "each flow once, and none for nothing"
+    forwards = [here for here, (query, *_) in calls if query != frames[0].tobytes()]
     if settings["flow"] is not None and "short_term" not in settings:
         assert sum(forwards) < len(forwards) / 2, "few in the main thread"
 

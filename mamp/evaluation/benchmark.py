@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mamp import settings
 from mamp.evaluation.reference_implementation import ReferenceImplementation
-from mamp.flow.optical_flow import Flow, FlowFunction, dis_flow
+from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, dis_flow
 from mamp.masks.mask_io import resize_mask
 from mamp.masks.overlay import overlay
 from mamp.model.checkpoint import load_encoder
@@ -53,7 +52,7 @@ _WAITING = "waiting"  # of the network for the flow
 
 
 class TimedFlowPrefetcher(FlowPrefetcher):
-    """FlowPrefetcher that count the seconds that are waited for them."""
+    """A FlowPrefetcher that counts the seconds waited for its flows."""
 
     def __init__(self, flow: FlowFunction, clock: StageTimer) -> None:
         super().__init__(flow)
@@ -174,7 +173,8 @@ def _measure(
 
     def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
         nonlocal began
-        tracker = TimedTracker(encoder, _timed(chosen.flow_function(), clock), clock, **chosen.tracker_kwargs())
+        flow = chosen.flow_function()
+        tracker = TimedTracker(encoder, flow and TimedFlow(flow, clock), clock, **chosen.tracker_kwargs())
         given: Frame | None = resize_mask(mask, size)
         for (frame, small), after in with_next(frames):
             if frame.index == warm:
@@ -198,17 +198,16 @@ def _measure(
     return frames, time.monotonic() - began
 
 
-def _timed(flow: FlowFunction | None, clock: StageTimer) -> FlowFunction | None:
-    """A flow that counts its seconds."""
-    if flow is None:
-        return None
+class TimedFlow:
+    """A flow estimator that counts its seconds on a clock."""
 
-    @wraps(flow)
-    def timed(*given: Any, **named: Any) -> Flow:
-        with clock.stage("flow"):
-            return flow(*given, **named)
+    def __init__(self, flow: FlowEstimator, clock: StageTimer) -> None:
+        self.accepts_initial_flow = flow.accepts_initial_flow
+        self._flow, self._clock = flow, clock
 
-    return timed
+    def __call__(self, *frames: Frame, **keywords: Any) -> Flow:
+        with self._clock.stage("flow"):
+            return self._flow(*frames, **keywords)
 
 
 def _report(clock: StageTimer, frames: int, seconds: float, size: tuple[int, int]) -> dict[str, Any]:

@@ -1,157 +1,194 @@
-"""The motion of a frame to those in memory (Sec. 3.2): followed from frame to frame, taken at once, or the best of both."""
+"""Motion from the newest frame to those in memory (Sec. 3.2): composed over frames, estimated directly, or the better one.
+
+"chained" motion composes the flow of each frame to the previous one; "direct" motion is one flow per reference.
+"""
 
 from __future__ import annotations
 
-import inspect
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mamp import prefetch
-from mamp.flow.optical_flow import Flow, FlowFunction, Frame
+from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, Frame
 from mamp.flow.warp import compose_flow, select_motion, to_cell_units
 from mamp.model.encoder import STRIDE
 from mamp.propagation.alignment import to_pixels
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
 
-_THREADS = 4  # the flow to the frame before takes as long as four quick ones
+_THREADS = 4  # the flow to the previous frame takes as long as four fast ones
 
 
 class ReferenceMotion:
-    """How the newest frame came from those in memory.
+    """Displacements of the newest frame to the frames in memory.
 
     Args:
         flow: See ``MaskTracker``.
-        chained: Follow the flow of each frame to the one before it; else take a flow to each reference.
-        recent: Up to this age motion that is followed is trusted [frames]; beyond it other flows are asked as well.
-        device: Where motion is kept.
+        chained: Compose the flow of each frame to the previous one; else estimate a flow to each reference.
+        recent: Largest age at which composed motion is used alone [frames]; beyond it other estimates compete with it.
+        device: Device of the displacements.
 
     Attributes:
-        flows: What is asked for flow.
-        came: Displacement of the newest frame to the one before it (2, h, w) [cells], where that is followed.
+        flows: Runs the flow function.
+        flow_to_previous: Displacement of the newest frame to the previous one (2, h, w) [cells]; only if ``chained``.
     """
 
     def __init__(self, flow: FlowFunction, *, chained: bool, recent: int, device: torch.device) -> None:
         self.flows = FlowPrefetcher(flow)
         self._chained, self._recent, self._device = chained, recent, device
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """The next frame is a first one."""
-        self.came: Tensor | None = None
+    def reset(self) -> None:
+        """Starts a new clip."""
+        self.flow_to_previous: Tensor | None = None
         self._previous_frame: Frame | None = None
-        self.flows.forget()
+        self.flows.clear()
 
-    def follow(self, t: int, frame: Frame, bank: MemoryBank) -> None:
-        """Follows the motion of frame ``t`` back to the frames in memory, where it is followed."""
+    def update(self, t: int, frame: Frame, bank: MemoryBank) -> None:
+        """Extends the composed motion of every frame in memory to frame ``t``; does nothing unless ``chained``."""
         if not self._chained:
             return
         if self._previous_frame is not None:
-            self.came = self._flow_to(t, frame, 1, self._previous_frame)
+            self.flow_to_previous = self._flow_to(t, frame, 1, self._previous_frame)
             for number, memory in bank.all().items():
-                bank.move(number, self.came if memory.motion is None else compose_flow(self.came, memory.motion))
+                motion = self.flow_to_previous
+                bank.move(number, motion if memory.motion is None else compose_flow(motion, memory.motion))
         self._previous_frame = frame
 
-    def of_first(self, frame: Frame, memory: MemoryFrame) -> Tensor:
-        """Of the first frame, which came from nowhere: the motion it goes on with to ``frame``, reversed (2, h, w)."""
+    def first_frame_motion(self, frame: Frame, memory: MemoryFrame) -> Tensor:
+        """Motion of the first frame, which has no previous one: its flow to ``frame``, the second, negated (2, h, w)."""
         return -self._flow_to(1, memory.image, 1, frame)
 
-    def look_ahead(self, t: int, frame: Frame, coming: Frame, bank: MemoryBank) -> None:
-        """Starts on the flows that frame ``t`` and the one after it will ask for, where the device leaves the CPU to it."""
+    def prefetch(self, t: int, frame: Frame, next_frame: Frame, bank: MemoryBank) -> None:
+        """Starts the flows that frames ``t`` and ``t`` + 1 will need, if the device leaves the CPU idle."""
         if not prefetch.should_prefetch(self._device):
             return
-        if self.flows.takes_start:
+        if self.flows.accepts_initial_flow:
             for number, memory in bank.references(t).items():
                 if memory.motion is not None and not self._is_recent(t - number):
-                    self.flows.look_ahead(t, frame, t - number, memory.image, quick=True, start=memory.motion)
+                    self.flows.submit(t, frame, t - number, memory.image, fast=True, initial_motion=memory.motion)
         images = {t + 1 - number: memory.image for number, memory in bank.references(t + 1).items()}
         if self._chained:
             images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
         if self._chained or 1 in bank.short_term:
             images[1] = frame
         for distance, image in images.items():
-            self.flows.look_ahead(t + 1, coming, distance, image, quick=self._chained and distance > 1)
+            self.flows.submit(t + 1, next_frame, distance, image, fast=self._chained and distance > 1)
 
-    def to(self, t: int, frame: Frame, query: Tensor, distance: int, memory: MemoryFrame) -> Tensor:
-        """Displacement of frame ``t`` to a reference: followed, taken at once, or the best of them.
+    def motion_to(self, t: int, frame: Frame, query: Tensor, distance: int, memory: MemoryFrame) -> Tensor:
+        """Displacement of frame ``t`` to a reference: composed, direct, or for each cell the best of several estimates.
 
         Args:
             t: Number of the newest frame.
             frame: RGB (H, W, 3) uint8.
-            query: Features of it (C, h, w).
-            distance: Between the two [frames].
+            query: Its features (C, h, w).
+            distance: Distance to the reference [frames].
             memory: The reference.
 
         Returns:
-            (2, h, w) [cells].
+            Displacement (2, h, w) [cells].
         """
         if memory.motion is None:
             return self._flow_to(t, frame, distance, memory.image)
         if self._is_recent(distance):
             return memory.motion
-        motions = [memory.motion, self._flow_to(t, frame, distance, memory.image, quick=True)]
-        if self.flows.takes_start:
-            motions.append(self._flow_to(t, frame, distance, memory.image, quick=True, start=memory.motion))
+        motions = [memory.motion, self._flow_to(t, frame, distance, memory.image, fast=True)]
+        if self.flows.accepts_initial_flow:
+            motions.append(self._flow_to(t, frame, distance, memory.image, fast=True, initial_motion=memory.motion))
         return select_motion(query, memory.key.float(), *motions)
 
     def _is_recent(self, distance: int) -> bool:
         return distance <= self._recent
 
-    def _flow_to(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> Tensor:
-        """Displacement of a frame to another one (2, h, w) [cells]; for ``about`` see ``FlowPrefetcher.take``."""
-        flow = self.flows.take(t, frame, distance, reference, **about)
+    def _flow_to(
+        self,
+        t: int,
+        frame: Frame,
+        distance: int,
+        reference: Frame,
+        *,
+        fast: bool = False,
+        initial_motion: Tensor | None = None,
+    ) -> Tensor:
+        """Displacement of a frame to a reference (2, h, w) [cells]; for the arguments see ``FlowPrefetcher.take``."""
+        flow = self.flows.take(t, frame, distance, reference, fast=fast, initial_motion=initial_motion)
         return to_cell_units(torch.from_numpy(flow)).to(self._device)
 
 
 class FlowPrefetcher:
-    """The flows of a function, looked for in other threads before they are needed, where it is told of them.
+    """Runs a flow function, and in other threads for the pairs submitted in advance.
 
     Args:
-        flow: Of (query, reference), as ``dis_flow``; of what else is known about the two it is told what it takes.
+        flow: A ``FlowEstimator``, or a plain function of (query, reference), called without keywords.
     """
 
     def __init__(self, flow: FlowFunction) -> None:
         self._flow = flow
-        self._takes = frozenset(inspect.signature(flow).parameters)
-        self._threads = ThreadPoolExecutor(_THREADS)  # they start with the first look ahead
-        self.forget()
+        self._estimator = flow if isinstance(flow, FlowEstimator) else None
+        self._executor = ThreadPoolExecutor(_THREADS)  # its threads start with the first submission
+        self.clear()
 
     @property
-    def takes_start(self) -> bool:
-        """Whether it can be asked to start from a flow."""
-        return "start" in self._takes
+    def accepts_initial_flow(self) -> bool:
+        """Whether the flow function makes use of an initial flow."""
+        return self._estimator is not None and self._estimator.accepts_initial_flow
 
-    def forget(self) -> None:
-        """Lets go of what was looked for."""
-        # By frame number; then by distance, and whether it starts from a motion.
-        self._ahead: dict[int, tuple[Frame, dict[tuple[int, bool], Future[Flow]]]] = {}
+    def clear(self) -> None:
+        """Drops all submitted pairs."""
+        # By frame number; then by distance, and whether there is an initial motion.
+        self._submitted: dict[int, tuple[Frame, dict[tuple[int, bool], Future[Flow]]]] = {}
 
-    def look_ahead(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> None:
-        """Starts on what ``take`` will be asked in the same words; lets go of what is older than the frame before."""
-        self._ahead = {number: found for number, found in self._ahead.items() if number >= t - 1}
-        if t not in self._ahead or self._ahead[t][0] is not frame:
-            self._ahead[t] = (frame, {})
-        found = self._threads.submit(self._ask, frame, distance, reference, **about)
-        self._ahead[t][1][distance, "start" in about] = found
+    def submit(
+        self,
+        t: int,
+        frame: Frame,
+        distance: int,
+        reference: Frame,
+        *,
+        fast: bool = False,
+        initial_motion: Tensor | None = None,
+    ) -> None:
+        """Starts a flow for a later ``take`` with the same arguments; drops those of frames before ``t`` - 1."""
+        self._submitted = {number: flows for number, flows in self._submitted.items() if number >= t - 1}
+        if t not in self._submitted or self._submitted[t][0] is not frame:
+            self._submitted[t] = (frame, {})
+        future = self._executor.submit(self._estimate, frame, distance, reference, fast, initial_motion)
+        self._submitted[t][1][distance, initial_motion is not None] = future
 
-    def take(self, t: int, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
-        """The flow of a frame to a reference, found ahead or looked for now.
+    def take(
+        self,
+        t: int,
+        frame: Frame,
+        distance: int,
+        reference: Frame,
+        *,
+        fast: bool = False,
+        initial_motion: Tensor | None = None,
+    ) -> Flow:
+        """The flow of a frame to a reference, submitted before or computed now.
 
         Args:
             t: Number of the frame.
             frame: RGB (H, W, 3) uint8.
-            distance: Between the two [frames].
+            distance: Distance between the two [frames].
             reference: RGB (H, W, 3) uint8.
-            about: ``quick`` and ``start`` as for ``dis_flow``, but ``start`` is that of cells (2, h, w) [cells].
-        """
-        looked_at, flows = self._ahead.get(t, (None, {}))
-        found = flows.pop((distance, "start" in about), None) if frame is looked_at else None
-        return found.result() if found else self._ask(frame, distance, reference, **about)
+            fast: See ``FlowEstimator``.
+            initial_motion: The initial flow of ``FlowEstimator``, but of cells (2, h, w) [cells].
 
-    def _ask(self, frame: Frame, distance: int, reference: Frame, **about: Any) -> Flow:
-        about["age"] = distance
-        if "start" in about:
-            about["start"] = STRIDE * to_pixels(about["start"].cpu(), frame.shape[:2]).numpy()
-        return self._flow(frame, reference, **{name: about[name] for name in self._takes.intersection(about)})
+        Returns:
+            Flow (2, H, W) float32 [pixels].
+        """
+        submitted_frame, flows = self._submitted.get(t, (None, {}))
+        future = flows.pop((distance, initial_motion is not None), None) if frame is submitted_frame else None
+        return future.result() if future else self._estimate(frame, distance, reference, fast, initial_motion)
+
+    def _estimate(
+        self, frame: Frame, distance: int, reference: Frame, fast: bool, initial_motion: Tensor | None
+    ) -> Flow:
+        if self._estimator is None:
+            return self._flow(frame, reference)
+        initial_flow: Flow | None = None
+        if initial_motion is not None:
+            initial_flow = STRIDE * to_pixels(initial_motion.cpu(), frame.shape[:2]).numpy()
+        return self._estimator(frame, reference, fast=fast, initial_flow=initial_flow, frame_gap=distance)
