@@ -165,7 +165,7 @@ class MaskTracker:
             scores = self._match(frame, key.float(), cues)
             # Over a cut what is found may be another's.
             self.confidence = {
-                n: sure * (1 - self._search.cut) for n, sure in label_margins(scores, self._labels).items()
+                n: sure * (1 - self._search.shot_change) for n, sure in label_margins(scores, self._labels).items()
             }
             answer = self._decide(scores, frame, wanted)
             if mask is not None:
@@ -349,7 +349,7 @@ class MaskTracker:
         query = self._vote.query(key, cues, asked, self._labels)
         scores = self._vote(query)
         return (
-            self._search(scores, query, before=self._previous_memory, came=self._flow_to_previous)
+            self._search(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
             if self.discriminant_weight
             else scores
         )
@@ -363,7 +363,7 @@ class MaskTracker:
             if self._motion is not None:
                 motion = self._motion.motion_to(self._t, frame, query, abs(t - number), memory)
             # Masks soon after the given one are mostly right.
-            asked.append(Reference(memory, motion, trusted=memory.given or number <= early))
+            asked.append(Reference(memory, motion, reliable=memory.given or number <= early))
         return asked
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:

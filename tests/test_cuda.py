@@ -58,8 +58,8 @@ def test_sides_are_those_of_the_cpu() -> None:
 
     def sides(device: str) -> torch.Tensor:
         at = [tensor.to(device) for tensor in (key, cues, value)]
-        told = class_statistics(*at, radius=6)
-        return Discriminants([told], [0, 1, 2], strength=0.2).sides(*at[:2]).cpu()
+        statistics = class_statistics(*at, radius=6)
+        return Discriminants([statistics], [0, 1, 2], strength=0.2).scores(*at[:2]).cpu()
 
     torch.testing.assert_close(sides("cuda"), sides("cpu"), atol=1e-3, rtol=1e-3)
 

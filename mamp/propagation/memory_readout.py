@@ -1,4 +1,4 @@
-"""What the memory says of a frame: references are laid over it and fitted to the objects, then their best matches vote."""
+"""Memory read-out: warp the references to the query, then top-k label propagation."""
 
 from __future__ import annotations
 
@@ -14,54 +14,53 @@ from mamp.flow.warp import gather_cells, source_indices
 from mamp.propagation.alignment import extents
 from mamp.propagation.local_matching import SMALL_BLOCK, box_sum, logit_adjusted, propagate
 from mamp.propagation.memory_bank import MemoryFrame
-from mamp.propagation.object_discriminant import Discriminants, beside
+from mamp.propagation.object_discriminant import Discriminants, append_channels
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A frame in memory, as one query asks it."""
+    """A frame in memory as a reference of one query."""
 
     memory: MemoryFrame
-    motion: Tensor | None  # displacement of the query to it (2, h, w) [cells]; None: it is taken as it lies
-    trusted: bool  # its mask is not doubted
+    motion: Tensor | None  # displacement from the query to it (2, h, w) [cells]; None for no warping
+    reliable: bool  # its labels are taken as right
 
     @cached_property
     def sources(self) -> tuple[Tensor, Tensor]:
-        """Cell indices of the reference for every query cell, and their validity (h, w), both; see ``source_indices``."""
+        """Index of the reference cell at each cell of the query, and whether it lies in the frame: (h, w) both."""
         if self.motion is None:
             value = self.memory.value
-            return torch.arange(value.numel(), device=value.device).view_as(value), torch.ones_like(
-                value, dtype=torch.bool
-            )
-        # Whole cells, as the authors take them: between them what is thin, or like its surroundings, is blurred.
+            indices = torch.arange(value.numel(), device=value.device).view_as(value)
+            return indices, torch.ones_like(value, dtype=torch.bool)
+        # Whole cells, as in the reference implementation: interpolation blurs objects that are thin or of low contrast.
         return source_indices(self.motion.round())
 
 
 @dataclass(frozen=True)
 class Query:
-    """A frame that asks references for labels."""
+    """A frame to label from references."""
 
     key: Tensor  # features (C, h, w) float
-    cues: Tensor  # what else tells cells apart (D, h, w)
+    cues: Tensor  # auxiliary features (D, h, w)
     references: Sequence[Reference]
     labels: Sequence[int]  # background first
-    fitted: Discriminants | None  # what sets the labels apart in the references, where that is asked for
+    discriminants: Discriminants | None  # fitted to the references; None for plain matching
 
     @cached_property
-    def sides(self) -> Tensor:
-        """Where cells lie between each object and all others (K - 1, h, w); see ``Discriminants.sides``."""
-        assert self.fitted is not None
-        return self.fitted.sides(self.key, self.cues)
+    def discriminant_scores(self) -> Tensor:
+        """Discriminant scores of the cells (K - 1, h, w), see ``Discriminants.scores``."""
+        assert self.discriminants is not None
+        return self.discriminants.scores(self.key, self.cues)
 
 
 class MemoryReader:
-    """The vote of references; for the arguments see ``MaskTracker``.
+    """Reads label scores from memory; for the arguments see ``MaskTracker``.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of range.
 
     Attributes:
-        short_of_memory: Whether the device ran out of memory in matching, which goes on in smaller blocks since then.
+        short_of_memory: Whether the device ran out of memory in matching, which has used smaller blocks since.
     """
 
     def __init__(self, *, radius: int, top_k: int | None, discriminant_weight: float, logit_adjustment: float) -> None:
@@ -76,86 +75,107 @@ class MemoryReader:
         self.short_of_memory = False
 
     def query(self, key: Tensor, cues: Tensor, references: Sequence[Reference], labels: Sequence[int]) -> Query:
-        """A frame as it asks references; for the arguments see ``Query``."""
-        fitted = None
+        """Builds a query, and fits its discriminants; for the arguments see ``Query``."""
+        discriminants = None
         if self._discriminant_weight and len(labels) > 1:
-            told = [reference.memory.class_statistics for reference in references]
-            fitted = Discriminants(told, labels, strength=self._discriminant_weight)
-        return Query(key, cues, references, labels, fitted)
+            statistics = [reference.memory.class_statistics for reference in references]
+            discriminants = Discriminants(statistics, labels, strength=self._discriminant_weight)
+        return Query(key, cues, references, labels, discriminants)
 
-    def __call__(self, query: Query, *, asked: Tensor | None = None) -> Tensor:
+    def __call__(self, query: Query, *, query_mask: Tensor | None = None) -> Tensor:
         """Scores of the labels.
 
         Args:
-            query: The frame.
-            asked: Which of its cells are asked for (h, w) bool; all if not given.
+            query: The frame to label.
+            query_mask: Requested cells (h, w) bool; all if not given.
 
         Returns:
-            (K, h, w); they sum to 1. What nothing may vote on came into view: it is background, as is what is not asked.
+            (K, h, w); they sum to 1. Cells without a valid match, newly visible ones, and cells that are not requested are
+            background.
         """
-        laid = [reference.sources for reference in query.references]
-        place, inside = torch.stack([place for place, _ in laid]), torch.stack([came for _, came in laid])
-        labels = [reference.memory.value[None] for reference in query.references]
-        shown = torch.cat([gather_cells(*each) for each in zip(labels, place, strict=True)])  # (N, h, w)
-        key = query.key
-        scores = key.new_zeros(len(query.labels), *key.shape[1:])
-        # What no window with an object in it reaches is background: its keys need not be laid over the query.
-        reached = self.reached(((shown > 0) & inside).any(dim=0))
-        if asked is not None:
-            reached &= asked
-        (extent,) = extents(reached[None])
+        sources = [reference.sources for reference in query.references]
+        indices, valid = (torch.stack(parts) for parts in zip(*sources, strict=True))
+        values = [reference.memory.value[None] for reference in query.references]
+        warped = torch.cat([gather_cells(*each) for each in zip(values, indices, strict=True)])  # (N, h, w)
+        scores = query.key.new_zeros(len(query.labels), *query.key.shape[1:])
+        # Cells with no object cell in their windows are background: no keys need be warped there.
+        needed = self.dilate(((warped > 0) & valid).any(dim=0))
+        if query_mask is not None:
+            needed &= query_mask
+        (extent,) = extents(needed[None])
         if extent is None:
             scores[0] = 1
             return scores
-        margin = self._radius
-        rows, columns = (slice(max(0, first - margin), last + margin + 1) for first, last in extent)
-        box, near = (rows, columns), (slice(None), rows, columns)
-        place, shown, inside, reached = place[near], shown[near], inside[near], reached[box]  # of (rows, columns)
-        whose = torch.tensor(query.labels, device=key.device)[:, None, None]
-        values = (shown[:, None] == whose).to(key.dtype)  # (N, K, rows, columns)
-        if query.fitted:
-            key = beside(key, query.fitted.of_query(key, query.sides))
+        rows, columns = (slice(max(0, first - self._radius), last + self._radius + 1) for first, last in extent)
+        crop = (slice(None), rows, columns)
+        scores[crop] = self._match(query, crop, indices[crop], warped[crop], valid[crop], needed[rows, columns])
+        scores[0] += 1 - scores.sum(dim=0)
+        return scores
 
-        def keys(some: slice) -> Iterator[Tensor]:
-            for reference, places, value in zip(query.references, place[:, some], shown[:, some], strict=True):
-                key = gather_cells(reference.memory.key, places).float()
-                if query.fitted:
-                    cues = gather_cells(reference.memory.cues, places)
-                    doubted = None if reference.trusted else value == whose
-                    # Side by side in memory as they are, channels last.
-                    both = (key.permute(1, 2, 0), query.fitted.of_key(key, cues, doubted).permute(1, 2, 0))
-                    key = torch.cat(both, dim=2).permute(2, 0, 1)
-                yield key
+    def dilate(self, cells: Tensor) -> Tensor:
+        """Cells whose window contains one of the given cells: (h, w) bool, both."""
+        return box_sum(cells[None].float(), self._radius)[0] > 0.5
 
-        def vote(block: int | None) -> Tensor:
+    def _match(
+        self,
+        query: Query,
+        crop: tuple[slice, slice, slice],
+        indices: Tensor,
+        warped: Tensor,
+        valid: Tensor,
+        query_mask: Tensor,
+    ) -> Tensor:
+        """Scores in a crop of the frame (K, rows, columns), zeros outside the query mask.
+
+        Args:
+            query: The frame to label.
+            crop: All channels, rows and columns.
+            indices: Indices of the reference cells at those of the query (N, rows, columns).
+            warped: Labels of these cells (N, rows, columns).
+            valid: Whether they lie in the frame (N, rows, columns) bool.
+            query_mask: Requested cells (rows, columns) bool.
+        """
+        labels = torch.tensor(query.labels, device=query.key.device)[:, None, None]
+        values = (warped[:, None] == labels).to(query.key.dtype)  # (N, K, rows, columns)
+        key = query.key
+        if query.discriminants:
+            key = append_channels(key, query.discriminants.query_channels(key, query.discriminant_scores))
+
+        def reference_keys(rows: slice) -> Iterator[Tensor]:
+            for reference, cells, value in zip(query.references, indices[:, rows], warped[:, rows], strict=True):
+                features = gather_cells(reference.memory.key, cells).float()
+                if query.discriminants:
+                    cues = gather_cells(reference.memory.cues, cells)
+                    unreliable = None if reference.reliable else value == labels
+                    channels = query.discriminants.key_channels(features, cues, unreliable)
+                    # Concatenated channels last, as both lie in memory.
+                    extended = torch.cat((features.permute(1, 2, 0), channels.permute(1, 2, 0)), dim=2)
+                    features = extended.permute(2, 0, 1)
+                yield features
+
+        def match(block: int | None) -> Tensor:
             return propagate(
-                key[near],
-                keys,
+                key[crop],
+                reference_keys,
                 values,
-                valid=inside,
-                query_mask=reached,
+                valid=valid,
+                query_mask=query_mask,
                 radius=self._radius,
                 top_k=self._top_k,
                 block=block,
             )
 
-        found = self._spare_memory(vote)
-        fair = logit_adjusted(found, values, valid=inside, radius=self._radius, strength=self._logit_adjustment)
-        scores[near] = fair * reached
-        scores[0] += 1 - scores.sum(dim=0)
-        return scores
+        scores = self._with_less_memory_on_failure(match)
+        strength = self._logit_adjustment
+        return logit_adjusted(scores, values, valid=valid, radius=self._radius, strength=strength) * query_mask
 
-    def reached(self, cells: Tensor) -> Tensor:
-        """Which cells have one of some (h, w) bool in their window (h, w) bool."""
-        return box_sum(cells[None].float(), self._radius)[0] > 0.5
-
-    def _spare_memory(self, vote: Callable[[int | None], Tensor]) -> Tensor:
-        """A vote, in small blocks since the device ran out of memory once."""
+    def _with_less_memory_on_failure(self, match: Callable[[int | None], Tensor]) -> Tensor:
+        """Calls a function of the block size: ``None``, or small ones once the device has run out of memory."""
         try:
-            return vote(SMALL_BLOCK if self.short_of_memory else None)
+            return match(SMALL_BLOCK if self.short_of_memory else None)
         except torch.OutOfMemoryError:
             if self.short_of_memory:
                 raise
             self.short_of_memory = True
         torch.cuda.empty_cache()
-        return vote(SMALL_BLOCK)
+        return match(SMALL_BLOCK)

@@ -1,10 +1,10 @@
-"""What sets the objects of this clip apart: directions that the masks in memory choose.
+"""Object-adaptive matching: a linear discriminant of each object, fitted to the masks in memory.
 
-Features were learnt for any clip, and a vote counts all their directions alike. The memory knows more: which cells are
-an object's and which are around it. Fisher's linear discriminant makes one direction of that for each object, and
-matches whose ends lie on different sides of it count less. So do cells of memory on the other side than the label that
-was found for them: one wrong vote is not to teach the next. What it sees of a cell are its feature, its cues and random
-functions of both, so that a side need not be bounded by a plane.
+The encoder's features are trained for any clip, and matching weighs all their directions equally. The memory shows which
+cells belong to an object and which surround it; Fisher's linear discriminant turns that into one direction per object.
+Matches between cells with different discriminant scores are penalized, and so are memory cells whose score contradicts
+their predicted label, lest one wrong match corrupt the next frame. The inputs of a discriminant are features, auxiliary
+features and random functions of both, so that decision boundaries need not be planes.
 """
 
 from __future__ import annotations
@@ -22,195 +22,200 @@ from torch import Tensor
 from mamp.flow.warp import gather_cells
 from mamp.propagation.local_matching import box_sum
 
-_RIDGE = 0.02  # of the mean variance within a label: directions in which little was seen count less
-_LEAST = 1e-6  # of the mean square of what is seen: a memory in which nothing varies tells nothing apart
-_BENDS = 128  # random functions: twice as many are no better
-_BLOCK = 4096  # cells whose functions a CPU has in its cache
-_LANES = 16  # of several directions, filled up with zeros: BLAS is up to three times as fast at a multiple of it
-_UNLIKE = 0.3  # how far background may lie on an object's side undoubted: it looks like many things, an object like few
+_RIDGE = 0.02  # share of the mean within-class variance: damps directions with little data
+_MIN_RIDGE = 1e-6  # share of the mean square input: without any variance, no discriminant separates
+_NUM_RANDOM_FEATURES = 128  # twice as many are no better
+_BLOCK = 4096  # cells whose random features fit into a CPU's cache
+_DIRECTIONS_MULTIPLE = 16  # several directions are zero-padded to it: BLAS is up to three times as fast
+_BACKGROUND_TOLERANCE = 0.3  # object score that is not held against background, which looks like many things
 
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Of the cells that one label has in one frame or in several; L functions of a cell."""
+    """Sums over the cells of one label, in one or more frames; each cell has L inputs of a discriminant."""
 
-    cells: Tensor  # how many, ()
-    sums: Tensor  # of the functions (L,)
-    products: Tensor  # of any two, summed (L, L) in single precision, for many objects in many frames are held
+    count: Tensor  # number of cells, ()
+    sums: Tensor  # inputs, summed (L,)
+    products: Tensor  # products of any two, summed (L, L); in single precision, to hold many objects and frames
 
     def __add__(self, other: ClassStatistics) -> ClassStatistics:
         products = self.products.double() + other.products
-        return ClassStatistics(self.cells + other.cells, self.sums + other.sums, products)
+        return ClassStatistics(self.count + other.count, self.sums + other.sums, products)
 
 
 def class_statistics(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -> dict[int, ClassStatistics]:
-    """What a frame in memory tells of its labels.
+    """Statistics of each label in a frame.
 
     Args:
         key: Features (C, h, w).
-        cues: As ``color_features`` (D, h, w).
+        cues: Auxiliary features (D, h, w).
         value: Labels (h, w) uint8; 0 is the background.
-        radius: Of the window in which cells are compared [cells]: what is farther from all objects does not count as
-            their surroundings.
+        radius: Matching radius [cells]: background further away from all objects is ignored.
 
     Returns:
-        ClassStatistics by label; only of labels that are there.
+        Statistics by label, for labels that the frame shows.
     """
-    near = box_sum((value > 0).float()[None], radius)[0] > 0
-    found = {}
-    for label in torch.unique(value[near]).tolist():
-        whose = (near & (value == label)).flatten().nonzero()[:, 0]
-        # Sums of thousands of numbers: in single precision they would hang on the number of threads.
-        seen = _functions(gather_cells(key, whose).T.float(), gather_cells(cues, whose).T).double()
-        found[label] = ClassStatistics(
-            torch.tensor(len(seen), dtype=seen.dtype), seen.sum(dim=0), (seen.T @ seen).float()
-        )
-    return found
+    near_object = box_sum((value > 0).float()[None], radius)[0] > 0
+    statistics = {}
+    for label in torch.unique(value[near_object]).tolist():
+        cells = (near_object & (value == label)).flatten().nonzero()[:, 0]
+        # Sums of thousands of numbers: in single precision they would depend on the number of threads.
+        inputs = _discriminant_inputs(gather_cells(key, cells).T.float(), gather_cells(cues, cells).T).double()
+        count = torch.tensor(len(inputs), dtype=inputs.dtype)
+        statistics[label] = ClassStatistics(count, inputs.sum(dim=0), (inputs.T @ inputs).float())
+    return statistics
 
 
 class Discriminants:
-    """Fisher's linear discriminant of each object against all other labels, each of which counts the same.
+    """Fisher's linear discriminant of each object against all other labels, which are weighted equally.
 
     Args:
-        memory: ClassStatistics of the frames in memory, as ``class_statistics`` gives them.
+        memory: Statistics of the frames in memory, see ``class_statistics``.
         labels: All labels, background first.
-        strength: What a match across a discriminant loses, as a share of the likeness of a feature to itself [>= 0].
+        strength: Penalty of a match across a discriminant, as a share of the similarity of a feature to itself [>= 0].
     """
 
     def __init__(
         self, memory: Iterable[Mapping[int, ClassStatistics]], labels: Sequence[int], *, strength: float
     ) -> None:
         self._strength = strength
-        self._objects = len(labels) - 1
-        seen: dict[int, ClassStatistics] = {}
+        self._num_objects = len(labels) - 1
+        total: dict[int, ClassStatistics] = {}
         for frame in memory:
-            for label, of_label in frame.items():
-                seen[label] = seen[label] + of_label if label in seen else of_label
-        present = [number for number, label in enumerate(labels) if label in seen]
-        self._told = [number - 1 for number in present if number > 0] if len(present) > 1 else []
-        if not self._told:
+            for label, statistics in frame.items():
+                total[label] = total[label] + statistics if label in total else statistics
+        present = [channel for channel, label in enumerate(labels) if label in total]
+        # Objects with a discriminant.
+        self._fitted = [channel - 1 for channel in present if channel > 0] if len(present) > 1 else []
+        if not self._fitted:
             return
-        means = torch.stack([seen[labels[number]].sums / seen[labels[number]].cells for number in present])
-        squares = sum(seen[labels[number]].products.double() / seen[labels[number]].cells for number in present) / len(
-            present
-        )
-        assert isinstance(squares, Tensor)
-        within = squares - means.T @ means / len(present)
-        ridge = _RIDGE * within.trace().clamp(min=0) + _LEAST * squares.trace()
-        within.diagonal().add_((ridge / len(within)).clamp(min=1e-30))
-        others = (means.sum(dim=0) - means) / (len(present) - 1)
-        are_objects = [place for place, number in enumerate(present) if number > 0]
-        of_objects, others = means[are_objects], others[are_objects]
-        directions = torch.linalg.solve(within, (of_objects - others).T).T
-        half = ((of_objects - others) * directions).sum(dim=1).div(2).clamp(min=1e-12)  # 0 where the means are the same
-        middles = ((of_objects + others) * directions).sum(dim=1) / 2
-        directions, middles = directions / half[:, None], middles / half
+        classes = [total[labels[channel]] for channel in present]
+        directions, midpoints = _fisher_directions(classes, [channel > 0 for channel in present])
         if len(directions) > 1:
-            more = -len(directions) % _LANES
-            directions, middles = F.pad(directions, (0, 0, 0, more)), F.pad(middles, (0, more))
-        directions, middles = directions.float().T, middles.float()
-        # What is linear in a cell, ``_functions`` before they bend and then the sides, is one product.
-        inputs = len(directions) - _BENDS
-        weights, offsets = (each.to(directions.device) for each in _projections(inputs))
-        self._linear = torch.cat((weights, directions[:inputs]), dim=1)
-        self._offsets = torch.cat((offsets, -middles))
-        self._of_bends = directions[inputs:].contiguous()
+            missing = -len(directions) % _DIRECTIONS_MULTIPLE
+            directions, midpoints = F.pad(directions, (0, 0, 0, missing)), F.pad(midpoints, (0, missing))
+        directions, midpoints = directions.float().T, midpoints.float()
+        # One product computes all that is linear in a cell: the random projections, and the directions' linear part.
+        linear = len(directions) - _NUM_RANDOM_FEATURES
+        weights, offsets = (each.to(directions.device) for each in _random_projections(linear))
+        self._linear_weights = torch.cat((weights, directions[:linear]), dim=1)
+        self._offsets = torch.cat((offsets, -midpoints))
+        self._random_feature_weights = directions[linear:].contiguous()
 
-    def of_query(self, query: Tensor, sides: Tensor) -> Tensor:
-        """Channels for ``beside``: the product with those of a key, less the same number for all keys, is what is lost.
+    def query_channels(self, query: Tensor, scores: Tensor) -> Tensor:
+        """Channels for ``append_channels``: their product with a key's, up to a constant, is minus the penalty of a match.
 
         Args:
             query: Features (C, h, w).
-            sides: Where its cells lie, as ``sides`` says (K - 1, h, w).
+            scores: Discriminant scores of the cells (K - 1, h, w).
 
         Returns:
             (K, h, w).
         """
-        likeness = query.square().sum(dim=0).mean()
-        return torch.cat((sides * (self._strength * likeness), likeness.expand(1, *query.shape[1:])))
+        self_similarity = query.square().sum(dim=0).mean()
+        return torch.cat((scores * (self._strength * self_similarity), self_similarity.expand(1, *query.shape[1:])))
 
-    def of_key(self, key: Tensor, cues: Tensor, doubted: Tensor | None = None) -> Tensor:
-        """As ``of_query``, for a reference.
+    def key_channels(self, key: Tensor, cues: Tensor, unreliable: Tensor | None = None) -> Tensor:
+        """Channels of a reference, see ``query_channels``.
 
         Args:
             key: Features (C, h, w).
-            cues: As ``color_features`` (D, h, w).
-            doubted: Which cells are whose (K, h, w) bool, where masks may be wrong; ``None`` where they are not
-                doubted. An object's cell loses votes by how far it lies on the other side of its own discriminant, and
-                background by how far it lies on any object's beyond 0.3 of the way to its mean.
+            cues: Auxiliary features (D, h, w).
+            unreliable: One-hot labels (K, h, w) bool if they may be wrong. Object cells are then penalized by their own
+                object's negative score, background cells by any object's score beyond 0.3.
 
         Returns:
             (K, h, w).
         """
-        sides = self.sides(key, cues)
+        scores = self.scores(key, cues)
         # -(a - b)^2 / 2 is ab - b^2 / 2, and -a^2 / 2, which all matches of the query's cell share.
-        lost = sides.square().sum(dim=0, keepdim=True) / 2
-        if doubted is not None:
-            astray = torch.where(doubted[1:], -sides, (sides - _UNLIKE) / (1 - _UNLIKE) * doubted[:1])
-            lost += astray.clamp(min=0).amax(dim=0, keepdim=True)
-        return torch.cat((sides, lost * -self._strength))
+        penalty = scores.square().sum(dim=0, keepdim=True) / 2
+        if unreliable is not None:
+            background = (scores - _BACKGROUND_TOLERANCE) / (1 - _BACKGROUND_TOLERANCE) * unreliable[:1]
+            contradiction = torch.where(unreliable[1:], -scores, background)
+            penalty += contradiction.clamp(min=0).amax(dim=0, keepdim=True)
+        return torch.cat((scores, penalty * -self._strength))
 
-    def sides(self, features: Tensor, cues: Tensor) -> Tensor:
-        """Where cells lie: 1 at the mean of an object and beyond, -1 at that of all others.
+    def scores(self, features: Tensor, cues: Tensor) -> Tensor:
+        """Signed discriminant scores: 1 at the mean of an object and beyond, -1 at that of all other labels.
 
         Args:
-            features: Of a query or a reference (C, h, w).
-            cues: As ``color_features`` (D, h, w).
+            features: Features of a query or a reference (C, h, w).
+            cues: Auxiliary features (D, h, w).
 
         Returns:
-            By object (K - 1, h, w) [-1, 1]; 0 for one that no mask in memory shows.
+            Scores by object (K - 1, h, w) [-1, 1]; 0 for an object that no mask in memory shows.
         """
-        sides = features.new_zeros(self._objects, *features.shape[1:])
-        if self._told:
-            cells, others = (of_cells.flatten(1).T for of_cells in (features, cues))
-            at_once = _BLOCK if features.device.type == "cpu" else len(cells)
-            blocks = zip(torch.split(cells, at_once), torch.split(others, at_once), strict=True)
-            along = torch.cat([self._along(*block) for block in blocks])
-            sides[self._told] = along.clamp_(-1, 1).T[: len(self._told)].view(-1, *features.shape[1:])
-        return sides
+        scores = features.new_zeros(self._num_objects, *features.shape[1:])
+        if self._fitted:
+            feature_rows, cue_rows = features.flatten(1).T, cues.flatten(1).T
+            block = _BLOCK if features.device.type == "cpu" else len(feature_rows)
+            blocks = zip(torch.split(feature_rows, block), torch.split(cue_rows, block), strict=True)
+            projected = torch.cat([self._project(*each) for each in blocks])
+            projected = projected.clamp_(-1, 1).T[: len(self._fitted)]
+            scores[self._fitted] = projected.view(-1, *features.shape[1:])
+        return scores
 
-    def _along(self, features: Tensor, cues: Tensor) -> Tensor:
-        """Where cells (n, C) and (n, D) lie along the discriminants; no ``_functions`` laid side by side."""
+    def _project(self, features: Tensor, cues: Tensor) -> Tensor:
+        """Scores of cells (n, C) and (n, D), unclamped; avoids building ``_discriminant_inputs``."""
         C = features.shape[1]
-        both = torch.addmm(self._offsets, cues, self._linear[C:]).addmm_(_of_one_length(features), self._linear[:C])
-        bends, along = both[:, :_BENDS], both[:, _BENDS:]
-        return torch.addmm(along, bends.relu_(), self._of_bends)
+        linear = torch.addmm(self._offsets, cues, self._linear_weights[C:])
+        linear = linear.addmm_(_normalized(features), self._linear_weights[:C])
+        random_features, scores = linear[:, :_NUM_RANDOM_FEATURES].relu_(), linear[:, _NUM_RANDOM_FEATURES:]
+        return torch.addmm(scores, random_features, self._random_feature_weights)
 
 
-def beside(query: Tensor, channels: Tensor) -> Tensor:
-    """The query's features and further channels, for matching, which divides by the root of the number of all of them.
+def _fisher_directions(classes: Sequence[ClassStatistics], are_objects: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """Directions (n, L) of the n objects among some classes, and midpoints (n,): score = direction @ input - midpoint."""
+    means = torch.stack([each.sums / each.count for each in classes])
+    squares = sum(each.products.double() / each.count for each in classes) / len(classes)
+    assert isinstance(squares, Tensor)
+    within = squares - means.T @ means / len(classes)
+    ridge = _RIDGE * within.trace().clamp(min=0) + _MIN_RIDGE * squares.trace()
+    within.diagonal().add_((ridge / len(within)).clamp(min=1e-30))
+    others = (means.sum(dim=0) - means) / (len(classes) - 1)
+    objects = [index for index, is_object in enumerate(are_objects) if is_object]
+    means, others = means[objects], others[objects]
+    directions = torch.linalg.solve(within, (means - others).T).T
+    half = ((means - others) * directions).sum(dim=1).div(2).clamp(min=1e-12)  # 0 where the means are equal
+    midpoints = ((means + others) * directions).sum(dim=1) / 2
+    return directions / half[:, None], midpoints / half
+
+
+def append_channels(query: Tensor, channels: Tensor) -> Tensor:
+    """Appends channels to the query's features, scaled for matching, which divides by the root of the number of channels.
 
     Args:
         query: Features (C, h, w).
-        channels: As ``Discriminants.of_query`` (K, h, w).
+        channels: Channels from ``Discriminants.query_channels`` (K, h, w).
 
     Returns:
-        (C + K, h, w), in which the features weigh as much as they did alone.
+        (C + K, h, w), in which the features have the same weight as before.
     """
-    wider = torch.cat((query, channels))
-    return wider * math.sqrt(len(wider) / len(query))
+    extended = torch.cat((query, channels))
+    return extended * math.sqrt(len(extended) / len(query))
 
 
-def _functions(features: Tensor, cues: Tensor) -> Tensor:
-    """What a discriminant sees of cells (n, C) and (n, D): both, and random functions of both (n, C + D + ``_BENDS``).
+def _discriminant_inputs(features: Tensor, cues: Tensor) -> Tensor:
+    """Features (n, C), auxiliary features (n, D) and random functions of both (n, C + D + ``_NUM_RANDOM_FEATURES``).
 
     Rectified random projections, after Rahimi and Recht ("Random features for large-scale kernel machines", 2007).
     """
-    seen = torch.cat((_of_one_length(features), cues), dim=1)
-    weights, offsets = _projections(seen.shape[1])
-    bends = torch.addmm(offsets.to(seen.device), seen, weights.to(seen.device)).relu_()
-    return torch.cat((seen, bends), dim=1)
+    linear = torch.cat((_normalized(features), cues), dim=1)
+    weights, offsets = _random_projections(linear.shape[1])
+    random_features = torch.addmm(offsets.to(linear.device), linear, weights.to(linear.device)).relu_()
+    return torch.cat((linear, random_features), dim=1)
 
 
-def _of_one_length(features: Tensor) -> Tensor:
-    """Features (n, C) with a mean square of 1."""
+def _normalized(features: Tensor) -> Tensor:
+    """Features (n, C), scaled to a mean square of 1."""
     scale: Tensor = math.sqrt(features.shape[1]) / features.norm(dim=1, keepdim=True).clamp(min=1e-6)
     return features * scale
 
 
 @cache
-def _projections(inputs: int) -> tuple[Tensor, Tensor]:
-    """The same ones in every run: weights (inputs, ``_BENDS``) and offsets (``_BENDS``,)."""
-    numbers = np.random.default_rng(0).standard_normal((_BENDS, inputs + 1)).astype(np.float32)
+def _random_projections(inputs: int) -> tuple[Tensor, Tensor]:
+    """Fixed weights (inputs, ``_NUM_RANDOM_FEATURES``) and offsets (``_NUM_RANDOM_FEATURES``,), the same in every run."""
+    numbers = np.random.default_rng(0).standard_normal((_NUM_RANDOM_FEATURES, inputs + 1)).astype(np.float32)
     weights = torch.from_numpy(numbers[:, :-1].T / math.sqrt(inputs))
     return weights.contiguous(), torch.from_numpy(numbers[:, -1].copy())

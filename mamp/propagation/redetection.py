@@ -1,9 +1,9 @@
-"""An object that was lost is looked for in the whole frame.
+"""Re-detection of lost objects in the whole frame.
 
-A window follows what moves a little. It does not follow over a cut, nor to an object that was hidden and comes out
-elsewhere; and where the object is not in the picture at all, the vote takes what resembles it most. So where a frame does
-not go on from the one before it, or an object was lost, all cells of the frame are compared with the object's in memory.
-Those that convince say whether it is there, and, by how far most of them are from their like, where.
+Windows cover small displacements, not a shot change or an object that reappears elsewhere; and if an object is absent,
+top-k matching labels what is most similar to it. So after a large change, or if an object was lost, all cells of the
+frame are compared with the object's in memory. The confident ones show whether it is present, and by their most common
+displacement, where.
 """
 
 from __future__ import annotations
@@ -21,205 +21,262 @@ from mamp.propagation.local_matching import box_sum
 from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 
-_UNLIKE = 0.5  # cosine below which a cell does not go on from the one that motion leads to
-_CHANGED = 0.2  # share of such cells from which on an object may be elsewhere
-_CUT = 0.3  # share of them from which on the picture is another; fast clips reach 0.25
-_SHRUNK = 0.5  # share of its cells that an object keeps at most where it may have been lost
-_FEWEST = 16  # [cells]: what is smaller cannot convince
-_USUAL = 0.25  # share of an object's cells that are enough to go by
+# When to search. Fractions of the frame are counted in changed cells.
+CHANGED_COSINE = 0.5  # cosine of a cell with its source in the previous frame below which it has changed
+REDETECT_FRACTION = 0.2  # changed fraction above which every object may be elsewhere
+SHOT_CHANGE_FRACTION = 0.3  # changed fraction above which it is a shot change; fast clips reach 0.25
+SHRINK_RATIO = 0.5  # area relative to the previous frame below which an object may be lost
+MIN_CELLS = 16  # smallest area of an object that can be detected [cells]
+MIN_VISIBLE_FRACTION = 0.25  # area, relative to its largest, of an object that counts as visible
 
-_ALIKE = 0.85  # cosine from which on a cell convinces, if nothing else in memory is more like it ...
-_ON_ITS_SIDE = 0.3  # ... and it lies as far on the object's side of its discriminant (1: its mean)
-_THERE = 0.1  # share of an object's cells that convince and have moved alike; where it was not there, 0.1 at most
-_BESIDE = 0.35  # mean place of what the vote takes for it beside its discriminant where it was not: 0.31 at most
-_STRETCH = 0.3  # share of an object's side by which they may have moved apart: it may be nearer or farther now
-_NEAR = 3  # [cells]: the least that this is, and how well its motion is found
-_AGREED = 0.85  # share of the cells that convinced that may have its label already: then it was not lost
-_GAIN = 0.1  # share of an object's cells that it wins at least by being looked for
-_LARGE = 200  # [cells] of an object of which every second row and column of the frame will do
-_BLOCK = 1024  # cells of a memory compared at a time: half the time of all at once
+# Evidence that an object is present.
+MIN_COSINE = 0.85  # cosine of a matching cell, which must also exceed that with all other cells in memory
+MIN_DISCRIMINANT = 0.3  # discriminant score of a matching cell (1: the object's mean)
+MIN_DETECTED_FRACTION = 0.1  # of an object's cells matched with a common shift; absent objects reach 0.1 at most
+MIN_MEAN_DISCRIMINANT = 0.35  # mean score of cells labeled as an object; for absent objects 0.31 at most
+MAX_STRETCH = 0.3  # variation of the shifts, relative to the object's side: it may be nearer or further now
+MIN_SPREAD = 3  # smallest variation of the shifts that is accepted, and the accuracy of the result [cells]
+AGREEMENT = 0.85  # share of the detected cells that already have the label: then the object was not lost
+MIN_GAIN = 0.1  # cells, relative to the object's area, that re-detection must add
+LARGE_OBJECT = 200  # [cells]; for larger objects every second row and column is enough
+_BLOCK = 1024  # cells of a memory compared at a time: twice as fast as all at once
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What a frame shows of an object in memory.
+    """An object of a frame in memory, detected in the query.
 
     Attributes:
-        cells: Those that convince and have moved alike (n,), counted row by row; of large objects a quarter of them.
-        share: How many these are, of one that the object has in memory; above 1 if it has grown.
-        shift: How far they have moved, to the memory (2,) [cells], x then y.
+        cells: Indices of the cells that match with a common shift (n,); of large objects a quarter of them.
+        fraction: Their number, relative to the object's area in memory; above 1 if it has grown.
+        shift: Displacement to the memory (2,) [cells], x then y.
     """
 
     cells: Tensor
-    share: float
+    fraction: float
     shift: Tensor
 
 
-def detect(query: Tensor, sides: Tensor, reference: Reference, label: int) -> Detection:
-    """Looks for an object of a frame in memory, everywhere.
+def detect(query: Tensor, scores: Tensor, reference: Reference, label: int) -> Detection:
+    """Searches the whole query for an object of a frame in memory.
 
     Args:
         query: Features of the frame (C, h, w).
-        sides: Where its cells lie of the object's discriminant (h, w); see ``Discriminants.sides``.
+        scores: Discriminant scores of the object (h, w), see ``Discriminants.scores``.
         reference: A frame that shows the object, and more.
-        label: The object's.
+        label: Label of the object.
 
     Returns:
-        What was found; a share of 0 if nothing convinces, or too few cells to tell.
+        The detection; its fraction is 0 if no cells, or too few, match.
     """
     memory = reference.memory
-    mine = (memory.value == label).flatten()
-    shown, others = mine.nonzero()[:, 0], (~mine).nonzero()[::2, 0]  # cells, counted row by row
-    count, width = len(shown), query.shape[2]
-    step = 1 if count < _LARGE else 2
-    at = (sides[::step, ::step] > _ON_ITS_SIDE).nonzero() * step  # (n, 2), y then x: few need be compared
-    here = at[:, 0] * width + at[:, 1]
-    nothing = Detection(here[:0], 0.0, here.new_zeros(2))
-    if not count:
+    is_object = (memory.value == label).flatten()
+    object_cells, other_cells = is_object.nonzero()[:, 0], (~is_object).nonzero()[::2, 0]
+    area, width = len(object_cells), query.shape[2]
+    step = 1 if area < LARGE_OBJECT else 2
+    positions = (scores[::step, ::step] > MIN_DISCRIMINANT).nonzero() * step  # (n, 2), y then x: few to compare
+    cells = positions[:, 0] * width + positions[:, 1]
+    nothing = Detection(cells[:0], 0.0, cells.new_zeros(2))
+    if not area:
         return nothing
-    cells = _directions(query, here)
-    its = _directions(memory.key, shown)
-    alike = torch.stack([(cells @ block.T).amax(dim=1) for block in torch.split(its, _BLOCK)]).amax(dim=0)
-    near = (alike > _ALIKE).nonzero()[:, 0]
-    # Most cells are likest what motion leads to, and need not be compared with all.
-    led = reference.sources[0].flatten()[here[near]]
-    is_other = torch.zeros_like(mine).index_fill_(0, others, True)[led]
-    near = near[~is_other | (alike[near] > (cells[near] * _directions(memory.key, led)).sum(dim=1))]
-    there = shown[(cells[near] @ its.T).argmax(dim=1)]
-    shifts = torch.stack((there % width, there // width)) - at[near].flip(1).T
-    apart = max(_NEAR, round(_STRETCH * math.sqrt(count)))
-    parts = -(-len(others) // _BLOCK)
-    for part in range(parts):  # from all over the frame, each of them: of what is not there the first rule out most
-        likeness = cells[near] @ _directions(memory.key, others[part::parts]).T
-        stay = alike[near] > likeness.amax(dim=1)
-        near, shifts = near[stay], shifts[:, stay]
-        if _in_fullest_square(shifts, apart).sum() * step**2 < _THERE * count:
+    features, object_features = _unit_features(query, cells), _unit_features(memory.key, object_cells)
+    blocks = torch.split(object_features, _BLOCK)
+    cosine = torch.stack([(features @ block.T).amax(dim=1) for block in blocks]).amax(dim=0)
+    matching = (cosine > MIN_COSINE).nonzero()[:, 0]
+    # Most cells are most similar to their source by motion, which saves comparing them with all others.
+    source = reference.sources[0].flatten()[cells[matching]]
+    is_other = torch.zeros_like(is_object).index_fill_(0, other_cells, True)[source]
+    source_cosine = (features[matching] * _unit_features(memory.key, source)).sum(dim=1)
+    matching = matching[~is_other | (cosine[matching] > source_cosine)]
+    matched = object_cells[(features[matching] @ object_features.T).argmax(dim=1)]
+    shifts = torch.stack((matched % width, matched // width)) - positions[matching].flip(1).T
+    spread = max(MIN_SPREAD, round(MAX_STRETCH * math.sqrt(area)))
+    num_parts = -(-len(other_cells) // _BLOCK)
+    for part in range(num_parts):  # each from all over the frame: the first rule out most matches of an absent object
+        other_features = _unit_features(memory.key, other_cells[part::num_parts])
+        kept = cosine[matching] > (features[matching] @ other_features.T).amax(dim=1)
+        matching, shifts = matching[kept], shifts[:, kept]
+        if _in_densest_square(shifts, spread).sum() * step**2 < MIN_DETECTED_FRACTION * area:
             return nothing
-    if not len(near):
+    if not len(matching):
         return nothing
-    together = _in_fullest_square(shifts, apart)
-    near, shifts = near[together], shifts[:, together]
-    shift = shifts[:, _in_fullest_square(shifts, _NEAR)].median(dim=1).values
-    return Detection(here[near], len(near) * step**2 / count, shift)
+    common = _in_densest_square(shifts, spread)
+    matching, shifts = matching[common], shifts[:, common]
+    shift = shifts[:, _in_densest_square(shifts, MIN_SPREAD)].median(dim=1).values
+    return Detection(cells[matching], len(matching) * step**2 / area, shift)
 
 
-def _directions(features: Tensor, places: Tensor) -> Tensor:
-    """Features (C, h, w) at some places (n,), counted row by row, with a length of 1 each (n, C)."""
-    return F.normalize(gather_cells(features, places).T.float(), dim=1)
+def _unit_features(features: Tensor, cells: Tensor) -> Tensor:
+    """Features (C, h, w) at cells of some indices (n,), normalized to length 1 (n, C)."""
+    return F.normalize(gather_cells(features, cells).T.float(), dim=1)
 
 
-def _in_fullest_square(shifts: Tensor, radius: int) -> Tensor:
-    """Which of the shifts (2, m) [cells] lie in the square of a radius that holds most of them (m,) bool."""
+def _in_densest_square(shifts: Tensor, radius: int) -> Tensor:
+    """Mask of the shifts (2, m) [cells] in the square of a radius that contains most of them (m,) bool."""
     if not shifts.numel():
         return shifts[0] > 0
-    first = shifts.amin(dim=1, keepdim=True) - radius
-    x, y = places = shifts - first
-    width, height = (places.amax(dim=1) + radius + 1).tolist()
-    votes = torch.zeros(height, width, device=shifts.device)
-    votes.index_put_((y, x), votes.new_ones(len(x)), accumulate=True)
-    top, left = divmod(int(box_sum(votes[None], radius).argmax()), width)
-    middle = first + shifts.new_tensor((left, top))[:, None]
-    return ((shifts - middle).abs() <= radius).all(dim=0)
+    origin = shifts.amin(dim=1, keepdim=True) - radius
+    x, y = bins = shifts - origin
+    width, height = (bins.amax(dim=1) + radius + 1).tolist()
+    histogram = torch.zeros(height, width, device=shifts.device)
+    histogram.index_put_((y, x), histogram.new_ones(len(x)), accumulate=True)
+    top, left = divmod(int(box_sum(histogram[None], radius).argmax()), width)
+    center = origin + shifts.new_tensor((left, top))[:, None]
+    return ((shifts - center).abs() <= radius).all(dim=0)
+
+
+@dataclass(frozen=True)
+class _Change:
+    """The change from the previous frame to this one."""
+
+    fraction: float  # share of changed cells
+    areas: Sequence[int]  # of the labels in this frame [cells], background first
+    previous_areas: Sequence[int]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether every object may be elsewhere."""
+        return self.fraction > REDETECT_FRACTION
+
+    def may_be_lost(self, index: int) -> bool:
+        """Whether to search for an object: it was not visible, has shrunk, or the frame changed."""
+        before = self.previous_areas[index]
+        return self.is_large or not before or self.areas[index] < SHRINK_RATIO * before
 
 
 class Redetector:
-    """Mends the vote of a frame where objects were lost.
+    """Corrects the scores of a frame in which objects were lost.
 
     Args:
-        vote: That of the references.
+        reader: Memory read-out.
 
     Attributes:
-        cut: How much of the last frame does not go on from the one before it [0, 1], if the picture is another; else 0.
+        shot_change: Changed fraction of the last frame [0, 1] at a shot change; else 0.
     """
 
-    def __init__(self, vote: MemoryReader) -> None:
-        self._vote = vote
-        self.cut = 0.0
+    def __init__(self, reader: MemoryReader) -> None:
+        self._reader = reader
+        self.shot_change = 0.0
 
-    def __call__(self, scores: Tensor, query: Query, *, before: MemoryFrame | None, came: Tensor | None) -> Tensor:
-        """Takes objects from where they are not to where they are, if anywhere.
+    def __call__(
+        self, scores: Tensor, query: Query, *, previous: MemoryFrame | None, flow_to_previous: Tensor | None
+    ) -> Tensor:
+        """Moves objects to where they are detected, and removes those that are absent.
 
-        Looked for is what has no cell in the frame before, or less than half of those it had, and everything where the
-        picture changed at once.
+        Searched are objects without a cell in the previous frame or with less than half of their cells there, and all
+        objects after a large change.
 
         Args:
-            scores: The vote (K, h, w); they sum to 1, and the first is that of background.
-            query: What was asked.
-            before: The frame before; where it is not kept, nothing is looked for.
-            came: Displacement to it (2, h, w) [cells]; ``None`` where it is not known: then none.
+            scores: Scores of the labels (K, h, w); they sum to 1, background first.
+            query: The query with these scores.
+            previous: The previous frame; ``None`` if it is not in memory: then nothing is searched.
+            flow_to_previous: Displacement to it (2, h, w) [cells]; ``None`` for no motion.
 
         Returns:
             Scores (K, h, w) that sum to 1.
         """
-        self.cut = 0.0
-        if before is None:
+        self.shot_change = 0.0
+        if previous is None:
             return scores
-        asked, labels = query.references, query.labels
         winner = scores.argmax(dim=0)
-        had = (before.value == torch.tensor(labels, device=scores.device)[:, None, None]).flatten(1).sum(dim=1)
-        numbers = torch.cat((_cells(winner, labels), had, _unlike(query.key, before.key, came)[None]))
-        *counts, unlike = numbers.tolist()  # one wait for the device
-        now, was = counts[: len(labels)], counts[len(labels) :]
-        if unlike > _CUT:
-            self.cut = unlike
-        areas = {}  # of the objects that may be lost, in each reference
-        for i in range(1, len(labels)):
-            if unlike > _CHANGED or not was[i] or now[i] < _SHRUNK * was[i]:
-                areas[i] = [int((reference.memory.value == labels[i]).sum()) for reference in asked]
-        usual = {i: _usual(asked, areas[i]) for i in areas}
-        missed = [i for i in usual if usual[i] >= _FEWEST]
-        if not missed:
-            return scores
-        gone, elsewhere, seen = [], {}, torch.zeros_like(winner, dtype=torch.bool)
-        for i in missed:
-            shown = [reference for reference, area in zip(asked, areas[i], strict=True) if area >= _USUAL * usual[i]]
-            found = [detect(query.key, query.sides[i - 1], reference, labels[i]) for reference in shown]
-            best = max(range(len(found)), key=lambda number: found[number].share)
-            if found[best].share >= _THERE:
-                agreed = float((winner.flatten()[found[best].cells] == i).float().mean())
-                lost = agreed < _AGREED
-                if was[i] and unlike <= _CHANGED:  # it goes out of sight bit by bit, and windows have followed it
-                    lost = (1 - agreed) * found[best].share >= _GAIN
-                if lost:
-                    motion = found[best].shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
-                    elsewhere[i] = moved = replace(shown[best], motion=motion)
-                    place, inside = moved.sources
-                    seen |= (gather_cells(moved.memory.value[None], place)[0] == labels[i]) & inside
+        change = _change(winner, query, previous, flow_to_previous)
+        if change.fraction > SHOT_CHANGE_FRACTION:
+            self.shot_change = change.fraction
+        found, usual_areas, absent = {}, {}, []
+        for index in filter(change.may_be_lost, range(1, len(query.labels))):
+            areas = [int((reference.memory.value == query.labels[index]).sum()) for reference in query.references]
+            usual_area = _largest_reliable(query.references, areas)
+            if usual_area < MIN_CELLS:
                 continue
-            another = self.cut > 0 and float(query.sides[i - 1][winner == i].mean()) < _BESIDE
-            absent = not was[i] and now[i] < _USUAL * usual[i]
-            if another or absent:
-                gone.append(i)
-        if elsewhere:
-            more = self._vote.query(query.key, query.cues, [*asked, *elsewhere.values()], labels)
-            # Where the picture is the same, the vote holds but where the object came out.
-            felt = self._vote.reached(seen) if unlike <= _CHANGED else torch.ones_like(seen)
-            again = torch.where(felt, self._vote(more, asked=felt), scores)
-            then = _cells(again.argmax(dim=0), labels).tolist()
-            if any(then[i] - now[i] >= _GAIN * usual[i] for i in elsewhere):
-                scores = again
-        if gone:
+            visible = [area >= MIN_VISIBLE_FRACTION * usual_area for area in areas]
+            reference, detection = _best_detection(query, index, visible)
+            if detection.fraction >= MIN_DETECTED_FRACTION:
+                if _is_lost(detection, winner == index, change, index):
+                    motion = detection.shift[:, None, None].expand(2, *scores.shape[1:]).to(scores.dtype)
+                    found[index], usual_areas[index] = replace(reference, motion=motion), usual_area
+            elif self._is_absent(query, winner == index, change, index, usual_area):
+                absent.append(index)
+        if found:
+            scores = self._rematch(scores, query, found, change, usual_areas)
+        if absent:
             scores = scores.clone()
-            scores[0] += scores[gone].sum(dim=0)
-            scores[gone] = 0
+            scores[0] += scores[absent].sum(dim=0)
+            scores[absent] = 0
         return scores
 
+    def _is_absent(self, query: Query, cells: Tensor, change: _Change, index: int, usual_area: int) -> bool:
+        """Whether the cells (h, w) bool labeled as an object that was not detected belong to something else."""
+        if self.shot_change > 0 and float(query.discriminant_scores[index - 1][cells].mean()) < MIN_MEAN_DISCRIMINANT:
+            return True
+        return not change.previous_areas[index] and change.areas[index] < MIN_VISIBLE_FRACTION * usual_area
 
-def _unlike(query: Tensor, key: Tensor, came: Tensor | None) -> Tensor:
-    """The share of cells that are unlike those that motion leads to, where it does not lead out of the frame."""
-    inside = torch.ones_like(query[0], dtype=torch.bool)
-    if came is not None:
-        (key,), inside = gather_by_flow(came.round(), key)
-    query, key, inside = (cells[..., ::2, ::2] for cells in (query, key, inside))  # a quarter of them says as much
-    apart = F.cosine_similarity(query, key.float(), dim=0) < _UNLIKE
-    return (apart & inside).sum() / inside.sum().clamp(min=1)
+    def _rematch(
+        self,
+        scores: Tensor,
+        query: Query,
+        found: dict[int, Reference],
+        change: _Change,
+        usual_areas: dict[int, int],
+    ) -> Tensor:
+        """Scores (K, h, w) with the references of the objects found, or those before if no object gains by it."""
+        labels, references = query.labels, [*query.references, *found.values()]
+        query_mask = torch.ones_like(scores[0], dtype=torch.bool)
+        if not change.is_large:  # the scores remain valid except where the object reappeared
+            cells = torch.zeros_like(query_mask)
+            for index, reference in found.items():
+                indices, valid = reference.sources
+                cells |= (gather_cells(reference.memory.value[None], indices)[0] == labels[index]) & valid
+            query_mask = self._reader.dilate(cells)
+        extended = self._reader.query(query.key, query.cues, references, labels)
+        rematched = torch.where(query_mask, self._reader(extended, query_mask=query_mask), scores)
+        areas = _label_areas(rematched.argmax(dim=0), labels).tolist()
+        gained = any(areas[index] - change.areas[index] >= MIN_GAIN * usual_areas[index] for index in found)
+        return rematched if gained else scores
 
 
-def _cells(winner: Tensor, labels: Sequence[int]) -> Tensor:
-    """How many cells each label has won (K,)."""
+def _change(winner: Tensor, query: Query, previous: MemoryFrame, flow_to_previous: Tensor | None) -> _Change:
+    """Compares a frame of labels' indices (h, w) with the previous one."""
+    labels = torch.tensor(query.labels, device=winner.device)[:, None, None]
+    previous_areas = (previous.value == labels).flatten(1).sum(dim=1)
+    fraction = _changed_fraction(query.key, previous.key, flow_to_previous)
+    numbers = torch.cat((_label_areas(winner, query.labels), previous_areas, fraction[None]))
+    *areas, changed = numbers.tolist()  # one synchronization with the device
+    K = len(query.labels)
+    return _Change(changed, areas[:K], areas[K:])
+
+
+def _changed_fraction(query: Tensor, previous: Tensor, flow: Tensor | None) -> Tensor:
+    """Share of the cells that differ from their source in the previous frame, among those with a source in the frame."""
+    valid = torch.ones_like(query[0], dtype=torch.bool)
+    if flow is not None:
+        (previous,), valid = gather_by_flow(flow.round(), previous)
+    query, previous, valid = (cells[..., ::2, ::2] for cells in (query, previous, valid))  # a quarter is enough
+    changed = F.cosine_similarity(query, previous.float(), dim=0) < CHANGED_COSINE
+    return (changed & valid).sum() / valid.sum().clamp(min=1)
+
+
+def _best_detection(query: Query, index: int, visible: Sequence[bool]) -> tuple[Reference, Detection]:
+    """The detection of an object with the largest fraction, and its reference, among references that show the object."""
+    references = [reference for reference, shows in zip(query.references, visible, strict=True) if shows]
+    scores, label = query.discriminant_scores[index - 1], query.labels[index]
+    detections = [detect(query.key, scores, reference, label) for reference in references]
+    best = max(range(len(detections)), key=lambda number: detections[number].fraction)
+    return references[best], detections[best]
+
+
+def _is_lost(detection: Detection, cells: Tensor, change: _Change, index: int) -> bool:
+    """Whether a detected object was lost: too few of the detected cells are among those labeled as it (h, w) bool."""
+    agreement = float(cells.flatten()[detection.cells].float().mean())
+    if change.previous_areas[index] and not change.is_large:  # it disappears gradually, and windows have followed it
+        return (1 - agreement) * detection.fraction >= MIN_GAIN
+    return agreement < AGREEMENT
+
+
+def _label_areas(winner: Tensor, labels: Sequence[int]) -> Tensor:
+    """Number of cells that each label has won (K,)."""
     return torch.bincount(winner.flatten(), minlength=len(labels))
 
 
-def _usual(asked: Sequence[Reference], areas: Sequence[int]) -> int:
-    """How many cells an object has at most in the masks that are not doubted."""
-    return max((area for reference, area in zip(asked, areas, strict=True) if reference.trusted), default=0)
+def _largest_reliable(references: Sequence[Reference], areas: Sequence[int]) -> int:
+    """The largest area of an object in reliable masks [cells]."""
+    return max((area for reference, area in zip(references, areas, strict=True) if reference.reliable), default=0)

@@ -1,4 +1,4 @@
-"""Which frames are kept, and for how long."""
+"""Reference frames, and the lifetime of frames in memory."""
 
 import numpy as np
 import pytest
@@ -28,19 +28,19 @@ def test_references_are_those_of_the_paper(t: int, expected: list[int]) -> None:
 @pytest.mark.parametrize(
     ("long_term", "short_term"), [((0, 5), (1, 3, 5)), ((), (1, 3, 5)), ((0, 5), ()), ((), (3,)), ((7,), ()), ((), ())]
 )
-def test_bank_holds_every_frame_that_is_asked_and_stays_bounded(
+def test_the_bank_holds_every_reference_and_stays_bounded(
     long_term: tuple[int, ...], short_term: tuple[int, ...]
 ) -> None:
     bank = MemoryBank(long_term=long_term, short_term=short_term)
     for t in range(200):
         if t:
-            wanted = reference_frames(t, long_term=long_term, short_term=short_term)
-            assert list(bank.references(t)) == wanted
+            expected = reference_frames(t, long_term=long_term, short_term=short_term)
+            assert list(bank.references(t)) == expected
         bank.add(t, memory())
         assert len(bank) <= len(long_term) + max(short_term, default=0) + 1
 
 
-def test_frames_with_given_masks_stay_but_not_without_end() -> None:
+def test_frames_with_input_masks_stay_references_up_to_a_limit() -> None:
     bank = MemoryBank()
     for t in range(100):
         bank.add(t, memory(given=t % 10 == 0))
