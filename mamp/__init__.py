@@ -1,8 +1,10 @@
 """Self-supervised video object segmentation by motion-aware mask propagation."""
 
 from mamp.flow.optical_flow import dis_flow, raft_flow
-from mamp.masks.mask_io import OBJECT_COLORS, MaskError, read_mask, write_mask
+from mamp.masks.label_map import MaskError
+from mamp.masks.mask_io import read_mask, write_mask
 from mamp.masks.overlay import OverlayStyle, overlay
+from mamp.masks.palette import OBJECT_COLORS
 from mamp.model.checkpoint import WeightsError, load_encoder
 from mamp.model.patch_encoder import PatchEncoder
 from mamp.runs.progress import Update

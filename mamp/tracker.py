@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mamp.flow.optical_flow import FlowFunction, dis_flow
 from mamp.flow.warp import gather_by_flow
-from mamp.masks.mask_io import merge_input_mask, resize_mask
+from mamp.masks.label_map import merge_input_mask, resize_mask
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride, to_cells

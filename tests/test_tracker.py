@@ -13,7 +13,7 @@ import torch
 from mamp import MaskTracker, PatchEncoder, load_encoder
 from mamp.flow.optical_flow import DisFlow, Flow, dis_flow
 from mamp.flow.warp import select_motion
-from mamp.masks.mask_io import resize_mask
+from mamp.masks.label_map import resize_mask
 from mamp.prefetch import with_next
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mamp.masks.mask_io import MaskError, open_mask, read_mask, write_mask
+from mamp.masks.label_map import MaskError
+from mamp.masks.mask_io import open_mask, read_mask, write_mask
 from mamp.settings import Settings
 from mamp.video.reader import VideoError, VideoReader
 from mamp.video.synthetic import synthetic_clip, synthetic_mask

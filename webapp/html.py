@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mamp.masks.mask_io import OBJECT_COLORS, objects_in, read_mask
-from mamp.masks.overlay import color_of
+from mamp.masks.label_map import objects_in
+from mamp.masks.mask_io import read_mask
+from mamp.masks.palette import OBJECT_COLORS, color_of
 from mamp.runs.results import Result
 from webapp.review import chart, frames_to_review
 

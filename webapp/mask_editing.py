@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from mamp import OBJECT_COLORS, MaskError
-from mamp.masks.mask_io import mask_in_box, mask_to_strokes, merge_input_mask, open_mask, strokes_to_mask
-from mamp.masks.overlay import color_of
+from mamp.masks.label_map import mask_in_box, merge_input_mask
+from mamp.masks.mask_io import open_mask
+from mamp.masks.palette import color_of, mask_to_strokes, strokes_to_mask
 from webapp.html import given_masks, say
 from webapp.project import read_project_file, same_frame
 from webapp.session import Session, project_of, reader_of

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.mask_io import MaskError, read_mask, write_mask
+from mamp.masks.label_map import MaskError
+from mamp.masks.mask_io import read_mask, write_mask
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result, numbered
 from mamp.settings import FLOWS, Settings

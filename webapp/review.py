@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mamp.masks.overlay import color_of
+from mamp.masks.palette import color_of
 from mamp.runs.results import ObjectFrame
 
 _UNSURE = 0.6  # confidence below which a frame is worth a look; what is clear is near 1

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mamp import settings
 from mamp.evaluation.reference_implementation import ReferenceImplementation
 from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, dis_flow
-from mamp.masks.mask_io import resize_mask
+from mamp.masks.label_map import resize_mask
 from mamp.masks.overlay import overlay
 from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import Encoder, EncoderFunction, device_of, has_bfloat16

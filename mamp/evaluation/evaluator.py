@@ -20,7 +20,7 @@ from mamp.evaluation.sharding import EvaluationResults, gather_results, shard_se
 from mamp.evaluation.stored_masks import NumberedMasks, mask_file, read_masks, save_masks, save_settings
 from mamp.evaluation.summary import print_comparison, print_header, print_means, print_sequence
 from mamp.evaluation.vos_datasets import VosSequence
-from mamp.masks.mask_io import resize_mask
+from mamp.masks.label_map import resize_mask
 from mamp.model.encoder import device_of
 from mamp.prefetch import prefetched, with_next
 from mamp.settings import Settings, resized

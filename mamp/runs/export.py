@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from mamp.masks.mask_io import MaskError, read_mask
+from mamp.masks.label_map import MaskError
+from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.mask_io import objects_in, read_mask
+from mamp.masks.label_map import objects_in
+from mamp.masks.mask_io import read_mask
 from mamp.model.checkpoint import file_sha256
 from mamp.runs.results import Result
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.mask_io import describe_rle, encode_rle, read_mask, unpack_rle, write_mask
+from mamp.masks.mask_io import read_mask, write_mask
+from mamp.masks.rle import describe_rle, encode_rle, unpack_rle
 from mamp.runs.results import ObjectFrame, Result
 from mamp.video.reader import VideoReader
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from mamp.files import atomic_path, write_atomically
-from mamp.masks.mask_io import MaskError, describe_rle, unpack_rle
+from mamp.masks.label_map import MaskError
+from mamp.masks.rle import describe_rle, unpack_rle
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.files import as_resource_error
-from mamp.masks.mask_io import MaskError, merge_input_mask, objects_in, read_input_masks, resize_mask, write_mask
+from mamp.masks.label_map import MaskError, merge_input_mask, objects_in, resize_mask
+from mamp.masks.mask_io import read_input_masks, write_mask
 from mamp.masks.overlay import OverlayStyle, overlay
 from mamp.model.encoder import EncoderFunction, device_of
 from mamp.prefetch import prefetched, with_next

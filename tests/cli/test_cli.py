@@ -57,7 +57,7 @@ def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixtur
     [
         (["@gone.mp4", "--mask", "@first.png"], "There is no file gone.mp4."),
         (["@text.mp4", "--mask", "@first.png"], "text.mp4 cannot be read"),
-        (["@clip.mp4", "--mask", "@none.png"], "names no object"),
+        (["@clip.mp4", "--mask", "@none.png"], "contains no object"),
         (["@clip.mp4", "--mask", "@small.png"], "8x8, but the clip is 64x48"),
         (["@clip.mp4", "--mask", "9=@first.png"], "frames 0 to 3"),
         (["@clip.mp4", "--mask", "@gone.png"], "gone.png"),

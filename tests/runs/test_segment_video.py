@@ -323,7 +323,7 @@ def test_masks_of_a_folder_are_named_like_its_frames(clip: Path) -> None:
     [
         ({LENGTH: square(0)}, "frames 0 to 7"),
         ({0: np.ones((10, 10), np.uint8)}, "10x10, but the clip is 96x64"),
-        ({0: np.zeros(SIZE, np.uint8)}, "names no object"),
+        ({0: np.zeros(SIZE, np.uint8)}, "contains no object"),
         ({}, "at least one frame"),
     ],
 )

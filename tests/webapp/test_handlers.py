@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
-from mamp.masks.mask_io import mask_to_strokes, strokes_to_mask
+from mamp.masks.palette import mask_to_strokes, strokes_to_mask
 from tests.conftest import Image, overlap, scene, write_clip
 from webapp import api as endpoint
 from webapp import clips as opening
