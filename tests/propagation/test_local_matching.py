@@ -1,5 +1,6 @@
-"""Matching equals its definition."""
+"""Local matching equals a brute-force loop over cells, with and without its shortcuts."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -7,21 +8,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from mamp.propagation import local_matching
 from mamp.propagation.local_matching import logit_adjusted, propagate, reconstruct
 from mamp.propagation.tile_shortcut import decided_by_neighbors
+from mamp.propagation.window_topk import topk_indices
 
 
 def rows_of(keys: Tensor) -> Callable[[slice], Tensor]:
-    """Keys (N, C, h, w) as ``propagate`` asks for them."""
+    """Keys (N, C, h, w) as the function that ``propagate`` takes."""
     return lambda rows: keys[:, :, rows]
 
 
-def labelled(labels: Tensor) -> Tensor:
+def one_hot(labels: Tensor) -> Tensor:
     """Masks (N, 2, h, w) of labels 0 and 1 (N, h, w)."""
     return torch.stack((labels == 0, labels == 1), dim=1).float()
 
 
-def by_definition(
+def brute_force(
     query: Tensor,
     keys: Tensor,
     values: Tensor,
@@ -38,84 +41,128 @@ def by_definition(
             window = (slice(None), slice(None), slice(top, y + radius + 1), slice(left, x + radius + 1))
             similarity = torch.einsum("c,nchw->nhw", query[:, y, x], keys[window]) / C**0.5
             similarity = similarity.flatten()
-            carried = values[window].transpose(0, 1).flatten(1)
+            window_values = values[window].transpose(0, 1).flatten(1)
             if valid is not None:
-                may = valid[:, window[2], window[3]].flatten()
-                similarity, carried = similarity[may], carried[:, may]
+                is_valid = valid[:, window[2], window[3]].flatten()
+                similarity, window_values = similarity[is_valid], window_values[:, is_valid]
             best, index = similarity.topk(min(top_k or len(similarity), len(similarity)))
-            scores[:, y, x] = carried[:, index] @ best.softmax(dim=0)
+            scores[:, y, x] = window_values[:, index] @ best.softmax(dim=0)
     return scores
 
 
 @pytest.mark.parametrize("top_k", [None, 1, 9, 36])
-@pytest.mark.parametrize("muted", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(("h", "w"), [(11, 13), (8, 16), (3, 20)])
-def test_matching_equals_its_definition(top_k: int | None, muted: bool, h: int, w: int) -> None:
+def test_matching_equals_brute_force(top_k: int | None, masked: bool, h: int, w: int) -> None:
     torch.manual_seed(h)
     query, keys, values = torch.randn(5, h, w), torch.randn(3, 5, h, w), torch.rand(3, 4, h, w)
-    valid = torch.rand(3, h, w) > 0.3 if muted else None
-    expected = by_definition(query, keys, values, 3, top_k, valid)
-    found = propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=top_k)
-    torch.testing.assert_close(found, expected)
+    valid = torch.rand(3, h, w) > 0.3 if masked else None
+    expected = brute_force(query, keys, values, 3, top_k, valid)
+    scores = propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=top_k)
+    torch.testing.assert_close(scores, expected)
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_random_problems_equal_brute_force(monkeypatch: pytest.MonkeyPatch, seed: int, shortcut: bool) -> None:
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    N, K, C, radius = rng.randint(2, 5), rng.randint(2, 5), rng.randint(3, 9), rng.randint(2, 7)
+    h, w, top_k = rng.randint(9, 34), rng.randint(9, 34), rng.choice([1, 4, 9])
+    labels = torch.zeros(N, h, w, dtype=torch.long)
+    for label in range(1, K):
+        y, x = rng.randint(0, h - 4), rng.randint(0, w - 4)
+        labels[:, y : y + rng.randint(2, 12), x : x + rng.randint(2, 12)] = label
+    values = torch.nn.functional.one_hot(labels, K).permute(0, 3, 1, 2).float()
+    features = (3 * torch.randn(K, C))[labels].permute(0, 3, 1, 2)
+    query, keys = features[0] + torch.randn(C, h, w) / 2, features + torch.randn(N, C, h, w) / 2
+    valid = torch.rand(N, h, w) > 0.1
+    valid[0] = True  # every cell has a match
+    if not shortcut:
+        monkeypatch.setattr(
+            local_matching, "decided_by_neighbors", lambda _, __, uniform, *___, **____: uniform != uniform
+        )
+    scores = propagate(query, rows_of(keys), values, valid=valid, radius=radius, top_k=top_k)
+    torch.testing.assert_close(scores, brute_force(query, keys, values, radius, top_k, valid))
+
+
+@pytest.mark.parametrize("k", [13, 36, 70])
+@pytest.mark.parametrize("count", [100, 625, 1_000])
+def test_the_indices_of_the_largest_are_those_of_torch_topk(k: int, count: int) -> None:
+    numbers = torch.stack([torch.randperm(count, generator=torch.Generator().manual_seed(row)) for row in range(20)])
+    indices = topk_indices(numbers.float() - count / 2, k)
+    assert torch.equal(indices.sort().values, numbers.topk(k, dim=1).indices.sort().values)
+
+
+def test_overlapping_matrix_products_restore_the_precision_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_matching, "cpu_supports", lambda instructions: instructions == "avx512_bf16")
+    before, cpu = torch.get_float32_matmul_precision(), torch.device("cpu")
+    first, second = local_matching._onednn_matmul(cpu), local_matching._onednn_matmul(cpu)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.get_float32_matmul_precision() == "medium"
+    second.__exit__(None, None, None)
+    assert torch.get_float32_matmul_precision() == before
 
 
 @pytest.mark.parametrize("top_k", [1, 36, 200])
-def test_the_best_of_a_wide_window_are_found_in_parts(top_k: int) -> None:
+def test_the_top_k_of_a_wide_window_are_selected_in_chunks(top_k: int) -> None:
     torch.manual_seed(3)
     query, keys, values = torch.randn(5, 20, 24), torch.randn(2, 5, 20, 24), torch.rand(2, 3, 20, 24)
-    expected = by_definition(query, keys, values, 9, top_k)  # 361 places
-    found = propagate(query, rows_of(keys), values, radius=9, top_k=top_k)
-    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0.0)  # of two that are nearly as good either may vote
+    expected = brute_force(query, keys, values, 9, top_k)  # windows of 361 cells
+    scores = propagate(query, rows_of(keys), values, radius=9, top_k=top_k)
+    torch.testing.assert_close(scores, expected, atol=2e-3, rtol=0.0)  # near ties may be broken either way
 
 
-@pytest.mark.parametrize("muted", [False, True])
-def test_nothing_is_compared_where_all_that_may_vote_say_the_same(muted: bool) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_with_one_label_in_reach_are_not_matched(masked: bool) -> None:
     torch.manual_seed(1)
     query, keys = torch.randn(5, 30, 44), torch.randn(3, 5, 30, 44)
-    values = labelled(torch.zeros(3, 30, 44))
+    values = one_hot(torch.zeros(3, 30, 44))
     values[1, :, 20:24, 3:8] = torch.tensor([0.25, 1.0])[:, None, None]
     valid = None
-    if muted:
+    if masked:
         valid = torch.rand(3, 30, 44) > 0.2
-        valid[:, :, 34:] = False  # nothing may vote on the last columns
+        valid[:, :, 34:] = False  # no valid match for the last columns
         values[:, :, :, 36:] = 0.5
-    expected = by_definition(query, keys, values, 3, 9, valid)
+    expected = brute_force(query, keys, values, 3, 9, valid)
     torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=9), expected)
-    query[:, :16], keys[:, :, :13] = torch.nan, torch.nan  # far from what says something else
+    query[:, :16], keys[:, :, :13] = torch.nan, torch.nan  # far from any other label
     torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=3, top_k=9), expected)
 
 
-def of_two_looks() -> tuple[Tensor, Tensor, Tensor]:
-    """A query, and what three references show of an object that looks the same everywhere before such a background."""
+def distinct_object() -> tuple[Tensor, Tensor, Tensor]:
+    """Query, keys and values of three references: object and background each have one feature, with noise."""
     torch.manual_seed(2)
     labels = torch.zeros(3, 40, 48)
     labels[:, 12:28, 30:44] = 1
-    shown = (4 * torch.randn(2, 10))[labels.long()].permute(0, 3, 1, 2)
-    return shown[0] + torch.randn(10, 40, 48) / 4, shown + torch.randn(3, 10, 40, 48) / 4, labelled(labels)
+    features = (4 * torch.randn(2, 10))[labels.long()].permute(0, 3, 1, 2)
+    return features[0] + torch.randn(10, 40, 48) / 4, features + torch.randn(3, 10, 40, 48) / 4, one_hot(labels)
 
 
-@pytest.mark.parametrize("muted", [False, True])
-def test_what_lies_nearest_may_tell(monkeypatch: pytest.MonkeyPatch, muted: bool) -> None:
-    query, keys, values = of_two_looks()
-    query[:, 4:12, 20:36] = query[:, 14:22, 26:42]  # here background looks like the object, in part
-    valid = torch.rand(3, 40, 48) > 0.1 if muted else None
-    told = []
+@pytest.mark.parametrize("masked", [False, True])
+def test_tiles_decided_by_their_neighborhood_equal_brute_force(monkeypatch: pytest.MonkeyPatch, masked: bool) -> None:
+    query, keys, values = distinct_object()
+    query[:, 4:12, 20:36] = query[:, 14:22, 26:42]  # some background looks like the object
+    valid = torch.rand(3, 40, 48) > 0.1 if masked else None
+    decided = []
 
-    def spied(*arguments: Any, **settings: Any) -> Tensor:
-        told.append(decided_by_neighbors(*arguments, **settings))
-        return told[-1]
+    def recorded(*args: Any, **kwargs: Any) -> Tensor:
+        decided.append(decided_by_neighbors(*args, **kwargs))
+        return decided[-1]
 
-    monkeypatch.setattr("mamp.propagation.local_matching.decided_by_neighbors", spied)
-    expected = by_definition(query, keys, values, 9, 9, valid)
+    monkeypatch.setattr("mamp.propagation.local_matching.decided_by_neighbors", recorded)
+    expected = brute_force(query, keys, values, 9, 9, valid)
     torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=9, top_k=9), expected)
-    assert int(torch.cat(told).sum()) >= 5
+    assert int(torch.cat(decided).sum()) >= 5
 
 
-def test_what_is_told_by_what_lies_nearest_needs_no_more() -> None:
-    query, keys, values = of_two_looks()
+def test_tiles_decided_by_their_neighborhood_are_not_matched() -> None:
+    query, keys, values = distinct_object()
     query_mask = torch.zeros(40, 48, dtype=torch.bool)
     query_mask[9:15, 16:24] = True
-    query[:, [8, 15], 16:24] = keys[0, :, 20, 32, None, None]  # what is not asked for looks like the object
+    query[:, [8, 15], 16:24] = keys[0, :, 20, 32, None, None]  # cells outside the query mask look like the object
     far = values[:, 0] == 1
     far[:, 7:17, 15:25] = False
     keys = keys.masked_fill(far[:, None], torch.nan)
@@ -128,9 +175,7 @@ def test_what_is_told_by_what_lies_nearest_needs_no_more() -> None:
 
 @pytest.mark.parametrize("radius", [0, 2, 5, 9])
 @pytest.mark.parametrize("h", [24, 30, 33])
-def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(
-    monkeypatch: pytest.MonkeyPatch, h: int, radius: int
-) -> None:
+def test_matching_does_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch, h: int, radius: int) -> None:
     torch.manual_seed(0)
     query, keys, values = torch.randn(8, h, 40), torch.randn(2, 8, h, 40), torch.rand(2, 2, h, 40)
     valid = torch.rand(2, h, 40) > 0.2
@@ -142,7 +187,7 @@ def test_matching_does_not_depend_on_how_it_is_cut_into_blocks(
         torch.testing.assert_close(propagate(query, rows_of(keys), values, valid=valid, radius=radius), whole)
 
 
-def test_only_what_is_asked_for_is_compared() -> None:
+def test_only_tiles_in_the_query_mask_are_matched() -> None:
     torch.manual_seed(0)
     query, keys, values = torch.randn(8, 30, 40), torch.randn(2, 8, 30, 40), torch.rand(2, 2, 30, 40)
     whole = propagate(query, rows_of(keys), values, radius=3)
@@ -154,7 +199,7 @@ def test_only_what_is_asked_for_is_compared() -> None:
     )
 
 
-def test_nothing_is_voted_where_no_reference_may_vote() -> None:
+def test_scores_are_zero_without_a_valid_match() -> None:
     query, keys, values = torch.randn(4, 9, 9), torch.randn(2, 4, 9, 9), torch.ones(2, 3, 9, 9)
     valid = torch.zeros(2, 9, 9, dtype=torch.bool)
     valid[:, :2, :2] = True
@@ -163,33 +208,33 @@ def test_nothing_is_voted_where_no_reference_may_vote() -> None:
     assert not scores[:, 3:].any() and not scores[:, :, 3:].any()
 
 
-def test_sizes_that_do_not_fit_are_refused() -> None:
+def test_mismatched_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         propagate(torch.zeros(4, 5, 5), rows_of(torch.zeros(1, 4, 5, 6)), torch.zeros(1, 2, 5, 5))
     with pytest.raises(ValueError, match="do not fit"):
         propagate(torch.zeros(4, 5, 5), rows_of(torch.zeros(1, 4, 5, 5)), torch.zeros(1, 2, 5, 6))
 
 
-def test_training_rebuilds_by_the_same_equations() -> None:
+def test_training_reconstructs_by_the_same_equations() -> None:
     torch.manual_seed(0)
     query, reference, target = torch.randn(2, 6, 9, 10), torch.randn(2, 6, 9, 10), torch.rand(2, 1, 9, 10)
-    rebuilt = reconstruct(query, reference, target, radius=2)
+    reconstructed = reconstruct(query, reference, target, radius=2)
     for index in range(2):
-        expected = by_definition(query[index], reference[index, None], target[index, None], 2, None)
-        torch.testing.assert_close(rebuilt[index], expected)
+        expected = brute_force(query[index], reference[index, None], target[index, None], 2, None)
+        torch.testing.assert_close(reconstructed[index], expected)
 
 
-def test_adjustment_divides_by_how_many_cells_of_a_label_could_vote() -> None:
+def test_logit_adjustment_divides_by_the_number_of_valid_cells_of_a_label() -> None:
     torch.manual_seed(0)
     scores, labels = torch.rand(3, 9, 11), torch.randint(3, (2, 9, 11))
     values = torch.stack([(labels == label).float() for label in range(3)], dim=1)
     valid = torch.rand(2, 9, 11) > 0.2
     scores[:, 0, 0] = 0
-    found = logit_adjusted(scores, values, valid=valid, radius=2, strength=0.3)
+    adjusted = logit_adjusted(scores, values, valid=valid, radius=2, strength=0.3)
     for y, x in ((0, 0), (4, 5), (8, 10), (1, 9)):
         window = (slice(None), slice(None), slice(max(0, y - 2), y + 3), slice(max(0, x - 2), x + 3))
         cells = (values * valid[:, None])[window].sum(dim=(0, 2, 3))
-        fair = scores[:, y, x] / (cells + 1) ** 0.3
-        expected = fair / fair.sum().clamp(min=1e-30) * scores[:, y, x].sum()
-        torch.testing.assert_close(found[:, y, x], expected)
+        share = scores[:, y, x] / (cells + 1) ** 0.3
+        expected = share / share.sum().clamp(min=1e-30) * scores[:, y, x].sum()
+        torch.testing.assert_close(adjusted[:, y, x], expected)
     assert logit_adjusted(scores, values, valid=valid, radius=2, strength=0) is scores
