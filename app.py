@@ -28,8 +28,8 @@ def build() -> gr.Blocks:
     ) as page:
         session = gr.State({}, time_to_live=KEEP_SECONDS, delete_callback=close_session)
         gr.Markdown(
-            "# Follow objects through a video\nPaint them once; get the overlaid clip and one mask per frame. The "
-            "model was trained without a single label."
+            "# Follow objects through a video\nPaint objects on one frame; get the video with an overlay, and one mask per "
+            "frame. The model was trained without masks, class labels or boxes."
         )
         with gr.Row():
             with gr.Column(scale=2, min_width=300):

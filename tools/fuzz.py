@@ -65,7 +65,7 @@ def seeds(folder: Path) -> list[Path]:
     Image.fromarray(np.dstack([mask * 60] * 4)).save(folder / "see-through.webp")
     (folder / "project").mkdir()
     project = Project(folder / "project", folder / "a.mp4")
-    project.give(0, mask)
+    project.set_mask(0, mask)
     project.rename({1: "one"})
     project.save(Settings())
     masks = [

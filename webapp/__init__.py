@@ -1,8 +1,8 @@
-"""What the page does when somebody does something: values in, values out."""
+"""The web page: its layout, event handlers and sessions."""
 
-try:  # on ZeroGPU it must come before anything that touches CUDA; elsewhere it is not needed
+try:  # ZeroGPU requires this import before any use of CUDA; elsewhere it is optional
     import spaces
 except ImportError:
     spaces = None
 
-__all__ = ["spaces"]  # here, so that no module of this package can come before it
+__all__ = ["spaces"]  # imported here, before every module of this package

@@ -1,4 +1,4 @@
-"""A run as code: what somebody types to do the same without the page."""
+"""Code that reproduces a run of the page: Python, command line and API client."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ def _mask_file(index: int) -> str:
 
 
 def _changed(settings: Settings) -> dict[str, object]:
-    """The settings that are not the usual ones."""
-    usual = Settings()
+    """The settings that differ from the defaults."""
+    defaults = Settings()
     values = {field.name: getattr(settings, field.name) for field in fields(Settings)}
-    return {name: value for name, value in values.items() if value != getattr(usual, name)}
+    return {name: value for name, value in values.items() if value != getattr(defaults, name)}
 
 
-def as_python(clip: str, given: Iterable[int], settings: Settings, names: Mapping[int, str]) -> str:
-    """A Python script; like all of these it expects the clip and the unpacked project file beside it.
+def as_python(clip: str, masked_frames: Iterable[int], settings: Settings, names: Mapping[int, str]) -> str:
+    """A Python script, to be run in a folder with the clip and the project file.
 
     Args:
         clip: Name of the clip.
-        given: Numbers of the frames whose masks were given.
-        settings: Of the run.
-        names: Of the objects.
+        masked_frames: Numbers of the frames with an input mask.
+        settings: Settings of the run.
+        names: Object names by label.
     """
-    chosen = ", ".join(f"{name}={value!r}" for name, value in _changed(settings).items())
-    masks = ", ".join(f'{index}: "{_mask_file(index)}"' for index in given)
-    called = f", names={dict(names)!r}" if names else ""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in _changed(settings).items())
+    masks = ", ".join(f'{index}: "{_mask_file(index)}"' for index in masked_frames)
+    names_argument = f", names={dict(names)!r}" if names else ""
     return (
         "# unzip project.zip -d project\n"
         "from mamp import Settings, segment_video\n\n"
         f"masks = {{{masks}}}\n"
-        f'for update in segment_video({clip!r}, masks, "out", Settings({chosen}){called}):\n'
+        f'for update in segment_video({clip!r}, masks, "out", Settings({arguments}){names_argument}):\n'
         '    print(update.done, "of", update.frames_total)\n'
         "print(update.result.overlay)\n"
     )
 
 
-def as_command(clip: str, given: Iterable[int], settings: Settings, names: Mapping[int, str]) -> str:
-    """A command line; arguments as ``as_python``."""
-    words = ["python", "-m", "mamp", "segment", clip]
-    for index in given:
-        words += ["--mask", f"{index}={_mask_file(index)}"]
-    words += ["--out", "out"]
+def as_command(clip: str, masked_frames: Iterable[int], settings: Settings, names: Mapping[int, str]) -> str:
+    """A command line; takes the arguments of ``as_python``."""
+    command = ["python", "-m", "mamp", "segment", clip]
+    for index in masked_frames:
+        command += ["--mask", f"{index}={_mask_file(index)}"]
+    command += ["--out", "out"]
     for name, value in _changed(settings).items():
         text = ",".join(map(str, value)) if isinstance(value, tuple) else "all" if value is None else str(value)
-        words += [f"--{name.replace('_', '-')}", text]
+        command += [f"--{name.replace('_', '-')}", text]
     for label, name in names.items():
-        words += ["--name", f"{label}={name}"]
-    return f"unzip project.zip -d project\n{shlex.join(words)}\n"
+        command += ["--name", f"{label}={name}"]
+    return f"unzip project.zip -d project\n{shlex.join(command)}\n"
 
 
 def as_client(clip: str, server: str) -> str:
-    """A script that asks the page's server; the project file holds masks, settings and names.
+    """A client script for the API of the page; the project file holds masks, settings and names.
 
     Args:
         clip: Name of the clip.

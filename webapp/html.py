@@ -1,4 +1,4 @@
-"""Pieces of HTML that a page shows: status, masks given, objects, and the review of a run; words are escaped."""
+"""HTML of the page: status line, input masks, object names and the review of a run. Text is escaped."""
 
 from __future__ import annotations
 
@@ -15,69 +15,77 @@ from mamp.runs.results import Result
 from webapp.review import chart, frames_to_review
 
 
-def say(words: str, *, bad: bool = False, share: float | None = None) -> str:
-    """A line of status, with a bar where something is going on.
+def status_html(message: str, *, error: bool = False, progress: float | None = None) -> str:
+    """The status line, with a progress bar if ``progress`` is given.
 
     Args:
-        words: For the user.
-        bad: Whether they tell of something that went wrong.
-        share: How much of it is done [0, 1].
+        message: Plain text.
+        error: Whether the message reports an error.
+        progress: Fraction of the work that is done [0, 1].
     """
-    bar = f'<div class="bar"><div style="width:{share:.1%}"></div></div>' if share is not None else ""
-    return f'<div class="say{" bad" if bad else ""}" role="status">{html.escape(words)}{bar}</div>'
+    bar = f'<div class="bar"><div style="width:{progress:.1%}"></div></div>' if progress is not None else ""
+    return f'<div class="status{" error" if error else ""}" role="status">{html.escape(message)}{bar}</div>'
 
 
-def minutes(seconds: float) -> str:
-    """A time as minutes and seconds."""
-    return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
+def duration_text(seconds: float) -> str:
+    """A duration in words: "20 seconds", "3 min 5 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes:
+        return f"{minutes} min {rest} s"
+    return "1 second" if rest == 1 else f"{rest} seconds"
 
 
-def chip(label: int, words: str = "") -> str:
-    """An object's colour and number, and words; these are HTML already."""
+def object_chip(label: int, text: str) -> str:
+    """An object's color, followed by text that is HTML already."""
     red, green, blue = color_of(label)
-    return f'<span class="chip"><i style="background:rgb({red},{green},{blue})"></i>{label} {words}</span>'
+    return f'<span class="chip"><i style="background:rgb({red},{green},{blue})"></i>{text}</span>'
 
 
-def legend() -> str:
-    """The brush's colours and their numbers."""
-    chips = "".join(chip(label) for label in range(1, len(OBJECT_COLORS) + 1))
-    return f'<div class="legend">One colour is one object: {chips}</div>'
+def color_legend() -> str:
+    """The brush colors and the object numbers they stand for."""
+    chips = "".join(object_chip(label, str(label)) for label in range(1, len(OBJECT_COLORS) + 1))
+    return f'<div class="legend">One color per object: {chips}</div>'
 
 
-def given_masks(given: Mapping[int, Path], names: Mapping[int, str]) -> str:
-    """The masks given so far: each frame with its objects and their areas; and a field for the name of each object.
+def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str:
+    """The frames that have an input mask, with the objects and their areas, and one name field per object.
 
     Args:
-        given: Mask files by frame number.
-        names: Of the objects, by label.
+        masks: Mask files by frame number.
+        names: Object names by label.
     """
-    if not given:
+    if not masks:
         return ""
     rows, labels = [], set()
-    for index, path in given.items():
+    for index, path in masks.items():
         mask = read_mask(path)
         areas = np.bincount(mask.ravel(), minlength=256) / mask.size
         objects = objects_in(mask)
         labels.update(objects)
-        chips = "".join(chip(label, f"{areas[label]:.1%} of the frame") for label in objects)
+        chips = "".join(object_chip(label, f"Object {label}: {areas[label]:.1%}") for label in objects)
         rows.append(f'<li><button type="button" data-frame="{index}">Frame {index}</button> {chips}</li>')
     fields = "".join(
-        f"<label>{chip(label)}<input data-object={label} maxlength=60 placeholder='name, if you like' "
+        f"<label>{object_chip(label, str(label))}<input data-object={label} maxlength=60 placeholder='Name (optional)' "
         f'aria-label="Name of object {label}" value="{html.escape(names.get(label, ""))}"></label>'
         for label in sorted(labels)
     )
-    return f'<ul class="rows" aria-label="Masks given">{"".join(rows)}</ul><div class="names">{fields}</div>'
+    return f'<ul class="rows" aria-label="Input masks">{"".join(rows)}</ul><div class="names">{fields}</div>'
 
 
-def review(result: Result, names: Mapping[int, str]) -> str:
-    """The frames of a run that need a look, and its chart; buttons and clicks name frames by ``data-frame``."""
+def review_html(result: Result, names: Mapping[int, str]) -> str:
+    """The frames to review and the chart of a run; ``data-frame`` holds the frame number of a button."""
     object_frames = result.object_frames
     width, height = result.receipt["size"]
-    listed = "".join(
-        f'<li><button type="button" data-frame="{doubt.frame}">Frame {doubt.frame}</button> '
-        f"{chip(doubt.object, html.escape(names.get(doubt.object, '')))} {doubt.reason}</li>"
-        for doubt in frames_to_review(object_frames)
+    rows = "".join(
+        f'<li><button type="button" data-frame="{flag.frame}">Frame {flag.frame}</button> '
+        f"{object_chip(flag.object, html.escape(_display_name(flag.object, names)))} {flag.reason}</li>"
+        for flag in frames_to_review(object_frames)
     )
-    words = f'<ul class="rows" aria-label="Frames to check">{listed}</ul>' if listed else "<p>Nothing stands out.</p>"
+    flags = f'<ul class="rows" aria-label="Frames to review">{rows}</ul>' if rows else "<p>No sudden changes found.</p>"
     drawing = chart(object_frames, (height, width), names)
-    return f'<h3>Frames most in need of a look</h3>{words}<div class="chart">{drawing}</div>'
+    return f'<h3>Frames to review</h3>{flags}<div class="chart">{drawing}</div>'
+
+
+def _display_name(label: int, names: Mapping[int, str]) -> str:
+    name = names.get(label)
+    return f"Object {label} ({name}):" if name else f"Object {label}:"

@@ -1,4 +1,4 @@
-"""Masks of the chosen frame: painted, from a file, in a box, or of a project file."""
+"""Editing of input masks: painted, read from a mask file or a project file, or segmented in a box."""
 
 from __future__ import annotations
 
@@ -13,128 +13,138 @@ from mamp import OBJECT_COLORS, MaskError
 from mamp.masks.label_map import mask_in_box, merge_input_mask
 from mamp.masks.mask_io import open_mask
 from mamp.masks.palette import color_of, mask_to_strokes, strokes_to_mask
-from webapp.html import given_masks, say
-from webapp.project import read_project_file, same_frame
+from webapp.html import input_masks_html, status_html
+from webapp.project import is_same_frame, read_project_file
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import as_chosen
 
-HEX = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLORS.tolist()]
+BRUSH_COLORS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLORS.tolist()]
 
 
-def shown_frame(session: Session) -> Any:
-    """The chosen frame for the editor; it comes from the server's copy, whatever the editor lost."""
+def editor_frame(session: Session) -> Any:
+    """The editor's value for the current frame: always the server's copy, since the editor can lose its own."""
     if not session:
         return None
-    path = Path(session["folder"]) / f"frame-{session['at']:06d}.png"
+    path = Path(session["folder"]) / f"frame-{session['frame']:06d}.png"
     if not path.exists():
-        Image.fromarray(reader_of(session["clip"]).frame(session["at"]).image).save(path, compress_level=1)
+        Image.fromarray(reader_of(session["clip"]).frame(session["frame"]).image).save(path, compress_level=1)
     return {"background": str(path), "layers": [], "composite": None}
 
 
-def lay_strokes(session: Session) -> Any:
-    """Paints the frame's mask, once the editor holds the frame."""
-    mask = project_of(session).mask(session["at"]) if session else None
+def load_mask_into_editor(session: Session) -> Any:
+    """The editor's value for the current frame's mask; to be sent after the frame has loaded."""
+    mask = project_of(session).mask(session["frame"]) if session else None
     if mask is None:
         return gr.skip()
-    return {"background": None, "layers": [mask_to_strokes(mask, colors_for(mask))], "composite": None}
+    return {"background": None, "layers": [mask_to_strokes(mask, object_colors(mask))], "composite": None}
 
 
-def keep_strokes(session: Session, painted: Any) -> None:
-    """Takes over what is painted, if the editor holds the frame that it should."""
+def save_strokes(session: Session, painted: Any) -> None:
+    """Saves the strokes as input mask of the current frame, unless the editor shows another frame."""
     if not session or not painted or not painted["layers"] or painted["background"] is None:
         return
-    project, frame = project_of(session), reader_of(session["clip"]).frame(session["at"]).image
-    if same_frame(painted["background"], frame):
-        shown = project.mask(session["at"])
-        project.paint(session["at"], strokes_to_mask(painted["layers"][0], colors_for(shown)))
+    project, frame = project_of(session), reader_of(session["clip"]).frame(session["frame"]).image
+    if is_same_frame(painted["background"], frame):
+        current = project.mask(session["frame"])
+        project.update_from_editor(session["frame"], strokes_to_mask(painted["layers"][0], object_colors(current)))
 
 
-def go_to(session: Session, painted: Any, index: float) -> tuple[Any, ...]:
-    """Takes over what is painted, and shows another frame, with its mask if it has one."""
+def select_frame(session: Session, painted: Any, index: float) -> tuple[Any, ...]:
+    """Saves the strokes and shows another frame in the editor."""
     if not session:
         return session, gr.skip(), gr.skip(), gr.skip()
-    keep_strokes(session, painted)
-    session["at"] = min(max(0, int(index)), session["frames"] - 1)
-    return session, shown_frame(session), gr.update(value=session["at"]), listing(session)
+    save_strokes(session, painted)
+    session["frame"] = min(max(0, int(index)), session["frames"] - 1)
+    return session, editor_frame(session), gr.update(value=session["frame"]), masks_html(session)
 
 
-def go_to_given(session: Session, painted: Any, event: gr.EventData) -> tuple[Any, ...]:
-    """Shows the frame of a given mask."""
-    return go_to(session, painted, event.frame)
+def select_masked_frame(session: Session, painted: Any, event: gr.EventData) -> tuple[Any, ...]:
+    """Shows the frame of the clicked input mask in the editor."""
+    return select_frame(session, painted, event.frame)
 
 
-def rename(session: Session, event: gr.EventData) -> None:
-    """Names an object."""
+def rename_object(session: Session, event: gr.EventData) -> None:
+    """Sets the name of an object."""
     if session:
         project_of(session).rename({int(event.object): str(event.name)})
 
 
-def clear_frame(session: Session) -> tuple[Any, str]:
-    """Takes the frame's mask back, and puts the frame back that the editor's bin has thrown away too."""
+def clear_mask(session: Session) -> tuple[Any, str]:
+    """Removes the current frame's input mask, and restores the frame, which the editor clears as well."""
     if session:
-        project_of(session).give(session["at"], np.zeros((1, 1), np.uint8))
-    return shown_frame(session), listing(session)
+        project_of(session).set_mask(session["frame"], np.zeros((1, 1), np.uint8))
+    return editor_frame(session), masks_html(session)
 
 
-def take_mask_file(session: Session, painted: Any, path: str | None) -> tuple[Any, str, str]:
-    """Takes a mask file for the chosen frame."""
+def load_mask_file(session: Session, painted: Any, path: str | None) -> tuple[Any, str, str]:
+    """Loads a mask file as input mask of the current frame."""
     if not session or path is None:
-        return gr.skip(), say("Choose a clip first.", bad=True), listing(session)
-    keep_strokes(session, painted)
+        return gr.skip(), status_html("Choose a clip first.", error=True), masks_html(session)
+    save_strokes(session, painted)
     info = reader_of(session["clip"]).info
     try:
-        found = open_mask(path, (info.height, info.width))
+        file = open_mask(path, (info.height, info.width))
     except MaskError as error:
-        return gr.skip(), say(str(error), bad=True), listing(session)
-    if not found.mask.any():
-        return gr.skip(), say("This mask names no object: every pixel is background.", bad=True), listing(session)
-    project_of(session).give(session["at"], found.mask)
+        return gr.skip(), status_html(str(error), error=True), masks_html(session)
+    if not file.mask.any():
+        return (
+            gr.skip(),
+            status_html("This mask contains no object: every pixel is background.", error=True),
+            masks_html(session),
+        )
+    project_of(session).set_mask(session["frame"], file.mask)
     return (
-        shown_frame(session),
-        say(f"Mask taken for frame {session['at']}: {'; '.join(found.notes)}."),
-        listing(session),
+        editor_frame(session),
+        status_html(f"Mask loaded for frame {session['frame']}: {'; '.join(file.notes)}."),
+        masks_html(session),
     )
 
 
-def fill_box(session: Session, painted: Any, number: float, *corners: float) -> tuple[Any, str, str]:
-    """Adds the object in a box to the chosen frame's mask."""
+def add_object_in_box(session: Session, painted: Any, number: float, *corners: float) -> tuple[Any, str, str]:
+    """Segments the object in a box and adds it to the current frame's input mask."""
     if not session:
-        return gr.skip(), say("Choose a clip first.", bad=True), listing(session)
-    keep_strokes(session, painted)
-    project, frame = project_of(session), reader_of(session["clip"]).frame(session["at"]).image
+        return gr.skip(), status_html("Choose a clip first.", error=True), masks_html(session)
+    save_strokes(session, painted)
+    project, frame = project_of(session), reader_of(session["clip"]).frame(session["frame"]).image
     left, top, right, bottom = (int(corner or 0) for corner in corners)
     try:
-        found = mask_in_box(frame, (left, top, right, bottom), int(number))
+        box_mask = mask_in_box(frame, (left, top, right, bottom), int(number))
     except MaskError as error:
-        return gr.skip(), say(str(error), bad=True), listing(session)
-    before = project.mask(session["at"])
-    project.give(session["at"], found if before is None else merge_input_mask(before, found))
-    share = f"{(found > 0).mean():.1%}"
-    return shown_frame(session), say(f"Object {int(number)} takes {share} of frame {session['at']}."), listing(session)
+        return gr.skip(), status_html(str(error), error=True), masks_html(session)
+    current = project.mask(session["frame"])
+    project.set_mask(session["frame"], box_mask if current is None else merge_input_mask(current, box_mask))
+    area = f"{(box_mask > 0).mean():.1%}"
+    return (
+        editor_frame(session),
+        status_html(f"Object {int(number)} added to frame {session['frame']}: {area} of the frame."),
+        masks_html(session),
+    )
 
 
-def take_project_file(session: Session, painted: Any, path: str | None) -> tuple[Any, ...]:
-    """Brings back masks, names and settings of a project file."""
-    keep_strokes(session, painted)
-    nothing = (gr.skip(),) * 9
+def load_project_file(session: Session, painted: Any, path: str | None) -> tuple[Any, ...]:
+    """Loads masks, names and settings from a project file."""
+    save_strokes(session, painted)
+    unchanged = (gr.skip(),) * 9
     if not session or path is None:
-        return say("Choose the project's clip first: it is not in the project file.", bad=True), *nothing
+        return status_html(
+            "Choose the project's clip first: the project file does not contain it.", error=True
+        ), *unchanged
     try:
         file = read_project_file(path)
         project_of(session).load(file)
     except MaskError as error:
-        return say(str(error), bad=True), *nothing
+        return status_html(str(error), error=True), *unchanged
     count = len(file.masks)
-    words = f"{count} mask{'' if count == 1 else 's'} and the settings of {file.clip} are back: run."
-    return say(words), shown_frame(session), listing(session), *as_chosen(file.settings)
+    message = f"Loaded {count} mask{'' if count == 1 else 's'} and the settings of {file.clip}. Ready to run."
+    return status_html(message), editor_frame(session), masks_html(session), *as_chosen(file.settings)
 
 
-def listing(session: Session) -> str:
-    """The masks given."""
-    return given_masks(project_of(session).input_masks, project_of(session).names) if session else ""
+def masks_html(session: Session) -> str:
+    """The input masks and the object names as HTML."""
+    return input_masks_html(project_of(session).input_masks, project_of(session).names) if session else ""
 
 
-def colors_for(mask: Any) -> list[tuple[int, int, int]]:
-    """The brush's colours, and those of the objects beyond them that a mask names."""
-    last = max(len(HEX), 0 if mask is None else int(mask.max()))
+def object_colors(mask: Any) -> list[tuple[int, int, int]]:
+    """Colors of objects 1, 2, ...: at least those of the brush, and up to the largest label of the mask."""
+    last = max(len(BRUSH_COLORS), 0 if mask is None else int(mask.max()))
     return [color_of(label) for label in range(1, last + 1)]

@@ -1,4 +1,4 @@
-"""A clip, the masks given for it and the last run, as a folder: what a visitor comes back to between two requests."""
+"""A project: a folder with the input masks of a clip and the results of the last run; and its project file."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from mamp.video.reader import VideoReader
 
 Image = NDArray[np.uint8]
 
-_SLIP = 3  # [pixels]; an editor that shows a mask gives it back with edges changed by less
-_OTHER = 1.0  # mean difference [0, 255] from which on two pictures are not the same frame
+_EDITOR_TOLERANCE = 3  # [pixels]; the editor returns an unedited mask with its edges changed by less
+_MAX_FRAME_DIFFERENCE = 1.0  # mean difference [0, 255] up to which two images show the same frame
 _PREFIX = "mamp-session-"
-_LONGEST_NAME = 60
-_MAX_BYTES = 1 << 26  # of a project file, unpacked
+_MAX_NAME_LENGTH = 60
+_MAX_BYTES = 1 << 26  # unpacked size of a project file
 
 
 @dataclass(frozen=True)
 class ProjectFile:
-    """What a project file holds.
+    """Content of a project file.
 
     Attributes:
         clip: Name of the clip.
-        clip_sha256: Its SHA-256: the clip itself is not in the file.
-        masks: The given masks as PNG, by frame number.
-        settings: Of the run.
-        names: Of the objects, by label.
+        clip_sha256: SHA-256 of the clip, which is not in the file.
+        masks: Input masks by frame number, as PNG files.
+        settings: Settings of the run.
+        names: Object names by label.
     """
 
     clip: str
@@ -55,7 +55,7 @@ class ProjectFile:
     names: dict[int, str]
 
 
-# What zipfile and json raise of a damaged, encrypted or foreign file.
+# Exceptions of zipfile and json for a damaged, encrypted or foreign file.
 _UNREADABLE = (
     *(OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
     *(KeyError, ValueError, TypeError, AttributeError),
@@ -66,7 +66,7 @@ def read_project_file(path: str | Path) -> ProjectFile:
     """Reads a project file.
 
     Raises:
-        MaskError: It is none, or too large; the text is one sentence for the user.
+        MaskError: The file is no project file or too large; the message is one sentence for the user.
     """
     path = Path(path)
     try:
@@ -118,11 +118,11 @@ def _settings(document: Mapping[str, Any]) -> Settings:
 
 
 class Project:
-    """A folder with the masks given so far and the results of the last run.
+    """A folder with the input masks and the results of the last run.
 
     Args:
-        folder: Made if it does not exist; nobody else writes into it.
-        clip: A video file or a folder of frames, elsewhere.
+        folder: Project folder; created if missing, and written by this project only.
+        clip: Video file or folder of frames, outside the project folder.
     """
 
     def __init__(self, folder: str | Path, clip: str | Path) -> None:
@@ -132,44 +132,46 @@ class Project:
 
     @property
     def input_masks(self) -> dict[int, Path]:
-        """The input masks by frame number."""
+        """Input mask files by frame number."""
         return numbered(self._input_masks)
 
     @property
     def names(self) -> dict[int, str]:
-        """The names of the objects that have one, by label."""
-        note = self.folder / "names.json"
-        return {int(label): name for label, name in json.loads(note.read_text()).items()} if note.exists() else {}
+        """Names by label, of the objects that have one."""
+        file = self.folder / "names.json"
+        return {int(label): name for label, name in json.loads(file.read_text()).items()} if file.exists() else {}
 
     def rename(self, names: Mapping[int, str]) -> None:
-        """Gives objects names; an empty one takes the name back."""
-        left = {label: name.strip()[:_LONGEST_NAME] for label, name in {**self.names, **names}.items() if name.strip()}
+        """Sets object names by label; an empty name removes the current one."""
+        left = {
+            label: name.strip()[:_MAX_NAME_LENGTH] for label, name in {**self.names, **names}.items() if name.strip()
+        }
         (self.folder / "names.json").write_text(json.dumps(left))
 
     @property
     def result(self) -> Result | None:
-        """What the last run has written; ``None`` before the first."""
-        note = self.folder / "results.txt"
-        return Result(self.folder / note.read_text()) if note.exists() else None
+        """Result of the last run; ``None`` before the first."""
+        pointer = self.folder / "results.txt"
+        return Result(self.folder / pointer.read_text()) if pointer.exists() else None
 
     @property
-    def stop_note(self) -> Path:
-        """A file that asks the run to stop, also from another process."""
+    def stop_file(self) -> Path:
+        """File that makes the run stop, even in another process, once it exists."""
         return self.folder / "stop"
 
-    def new_results(self) -> Path:
-        """An empty folder for a run; ``keep`` makes it the last one."""
+    def new_results_folder(self) -> Path:
+        """Creates an empty folder for a run; see ``set_latest_results``."""
         return Path(tempfile.mkdtemp(prefix="run-", dir=self.folder))
 
-    def keep(self, results: Path) -> None:
-        """Makes a run the last one, and removes those before it."""
+    def set_latest_results(self, results: Path) -> None:
+        """Makes a folder the result of the last run, and removes the folders of other runs."""
         (self.folder / "results.txt").write_text(results.name)
         for other in self.folder.glob("run-*"):
             if other != results:
                 shutil.rmtree(other, ignore_errors=True)
 
     def save(self, settings: Settings) -> Path:
-        """Writes the project file: the given masks, the settings, the names, and which clip they are for."""
+        """Writes the project file: input masks, settings, object names, and the name and hash of the clip."""
         path = self.folder / "project.zip"
         document = {
             "clip": self.clip.name,
@@ -185,10 +187,10 @@ class Project:
         return path
 
     def load(self, file: ProjectFile) -> None:
-        """Takes the masks and names of a project file instead of those given so far.
+        """Replaces masks and names by those of a project file.
 
         Raises:
-            MaskError: It is for another clip, or one of its masks does not fit.
+            MaskError: The project file is for another clip, or one of its masks does not fit the clip.
         """
         if file.clip_sha256 != clip_sha256(self.clip):
             raise MaskError(f"This project file is for another clip, {file.clip}.")
@@ -206,8 +208,8 @@ class Project:
                 write_mask(self._input_masks / new.name, read_mask(new, size))
         self.rename(dict.fromkeys(self.names, "") | file.names)
 
-    def give(self, index: int, mask: Image) -> None:
-        """Gives a mask (H, W) uint8 for a frame; an empty one takes back what was given."""
+    def set_mask(self, index: int, mask: Image) -> None:
+        """Sets the input mask (H, W) uint8 of a frame; an empty mask removes it."""
         path = self._input_masks / f"{index:06d}.png"
         if mask.any():
             write_mask(path, mask)
@@ -215,7 +217,7 @@ class Project:
             path.unlink(missing_ok=True)
 
     def mask(self, index: int, reader: VideoReader | None = None) -> Image | None:
-        """The mask of a frame (H, W) uint8: the given one, else that of the last run, else ``None``."""
+        """Mask of a frame (H, W) uint8: the input mask, else the last run's mask, else ``None``."""
         if index in self.input_masks:
             return read_mask(self.input_masks[index])
         if self.result is None:
@@ -223,31 +225,32 @@ class Project:
         path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"
         return read_mask(path) if path.exists() else None
 
-    def paint(self, index: int, mask: Image) -> bool:
-        """Takes what an editor gives back for a frame; says whether that changed what is given.
+    def update_from_editor(self, index: int, mask: Image) -> bool:
+        """Makes a mask from the editor the input mask of a frame, if it was edited; returns whether it was.
 
-        A mask that was only looked at is not given: an editor's answer counts where it differs from what it was shown by
-        more than a line.
+        The editor changes the edges of a mask that it only displays, so thin differences do not count.
         """
-        shown = self.mask(index)
-        if not mask.any():  # also what an editor says that has not shown the mask yet
+        current = self.mask(index)
+        if not mask.any():  # an editor that has not displayed the mask yet also returns an empty one
             return False
-        if shown is not None:
-            different = (mask != shown).astype(np.uint8)
-            if not cv2.morphologyEx(different, cv2.MORPH_OPEN, np.ones((_SLIP, _SLIP), np.uint8)).any():
+        if current is not None:
+            different = (mask != current).astype(np.uint8)
+            if not cv2.morphologyEx(
+                different, cv2.MORPH_OPEN, np.ones((_EDITOR_TOLERANCE, _EDITOR_TOLERANCE), np.uint8)
+            ).any():
                 return False
-        self.give(index, mask)
+        self.set_mask(index, mask)
         return True
 
     def remove(self) -> None:
-        """Removes everything but the clip."""
+        """Removes the project folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def new_project_folder(root: str | Path, *, keep_seconds: float) -> Path:
-    """Makes an unguessable folder under ``root``, and removes those that were last used longer ago than ``keep_seconds``.
+    """Creates an unguessable folder under ``root``, and removes folders that have not been used for ``keep_seconds``.
 
-    Whoever owns a folder removes it when it is done; this is for tabs that were never closed and servers that were killed.
+    Sessions remove their own folders; the clean-up is for tabs that were never closed and servers that were killed.
     """
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
@@ -257,12 +260,12 @@ def new_project_folder(root: str | Path, *, keep_seconds: float) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
 
 
-def remove_project_folders(root: str | Path, *, patience: float = 5.0) -> None:
-    """Removes the folders that this process has made under ``root``: for a server's end.
+def remove_project_folders(root: str | Path, *, timeout: float = 5.0) -> None:
+    """Removes the folders that this process created under ``root``, when the server stops.
 
-    A run that goes on there fails at its next file; until then, ``patience`` [s] at most, removing is tried again.
+    A run in progress fails at its next file; until then, at most for ``timeout`` [s], removal is retried.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while folders := list(Path(root).glob(f"{_PREFIX}{os.getpid()}-*")):
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
@@ -272,10 +275,12 @@ def remove_project_folders(root: str | Path, *, patience: float = 5.0) -> None:
 
 
 def _last_used(folder: Path) -> float:
-    """When something was last written into a folder or a run in it."""
+    """Time of the last write to a folder or to a run in it."""
     return max((path.stat().st_mtime for path in (folder, *folder.iterdir()) if path.exists()), default=0.0)
 
 
-def same_frame(shown: Image, frame: Image) -> bool:
-    """Whether an editor's background (H, W, 3 or 4) uint8 is a frame (H, W, 3): browsers change colours a little."""
-    return shown.shape[:2] == frame.shape[:2] and float(np.abs(shown[..., :3].astype(int) - frame).mean()) < _OTHER
+def is_same_frame(background: Image, frame: Image) -> bool:
+    """Whether the editor's background (H, W, 3 or 4) uint8 shows a frame (H, W, 3); browsers change colors slightly."""
+    if background.shape[:2] != frame.shape[:2]:
+        return False
+    return float(np.abs(background[..., :3].astype(int) - frame).mean()) < _MAX_FRAME_DIFFERENCE

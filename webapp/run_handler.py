@@ -1,4 +1,4 @@
-"""Following what is given through the clip, on a lent GPU where there is one; what the page shows meanwhile."""
+"""Running the tracker on a clip, on ZeroGPU where available, and updating the page meanwhile."""
 
 from __future__ import annotations
 
@@ -16,105 +16,112 @@ from mamp.model.patch_encoder import PATCH
 from mamp.runs.segment_video import OUTPUTS
 from mamp.settings import default_device
 from webapp import spaces
-from webapp.html import minutes, say
-from webapp.mask_editing import keep_strokes, listing
-from webapp.results_view import look_of, results
-from webapp.runtime_estimate import seconds_of_run
+from webapp.html import duration_text, status_html
+from webapp.mask_editing import masks_html, save_strokes
+from webapp.results_view import overlay_style, result_updates
+from webapp.runtime_estimate import estimate_run_seconds
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
 
-ON_LOAN = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")  # Spaces of other kinds have spaces too
-GPU_SECONDS_AT_480P, GPU_SECONDS_TO_START, GPU_SECONDS_AT_ONCE = 0.08, 10, 40
+ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in (
+    "1",
+    "t",
+    "true",
+)  # other Spaces have the spaces package too
+GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
 encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
 
 
-def on_gpu(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Lends a GPU of ZeroGPU for as long as some frames need; changes nothing elsewhere."""
-    if not ON_LOAN:
-        return work
+def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Runs a function in a ZeroGPU allocation of the duration it needs; elsewhere returns it unchanged."""
+    if not ZERO_GPU:
+        return function
 
     def seconds(session: Session, settings: Settings, *_: object) -> int:
-        frames: int = min(session["frames"], frames_at_once(session, settings))
-        return math.ceil(GPU_SECONDS_TO_START + frames * gpu_seconds_a_frame(session, settings))
+        frames: int = min(session["frames"], frames_per_allocation(session, settings))
+        return math.ceil(GPU_STARTUP_SECONDS + frames * gpu_seconds_per_frame(session, settings))
 
-    decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=seconds)(work)
+    decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=seconds)(function)
     return decorated
 
 
-def gpu_seconds_a_frame(session: Session, settings: Settings) -> float:
-    """How long ZeroGPU is asked for, for a frame of the clip [s]: flow takes most of it, and goes by pixels."""
+def gpu_seconds_per_frame(session: Session, settings: Settings) -> float:
+    """GPU time to request per frame [s]. Optical flow dominates, so it is proportional to the number of pixels."""
     info = reader_of(session["clip"]).info
     height, width = settings.processing_size((info.height, info.width))
-    return GPU_SECONDS_AT_480P * max(0.2, height * width / (480 * 854))
+    return GPU_SECONDS_PER_480P_FRAME * max(0.2, height * width / (480 * 854))
 
 
-def frames_at_once(session: Session, settings: Settings) -> int:
-    """How many frames fit into one loan: short ones are granted sooner, and what they do is kept when minutes run out."""
-    return max(1, int((GPU_SECONDS_AT_ONCE - GPU_SECONDS_TO_START) / gpu_seconds_a_frame(session, settings)))
+def frames_per_allocation(session: Session, settings: Settings) -> int:
+    """Frames per GPU allocation. Short allocations start sooner, and their frames are kept if the quota runs out."""
+    return max(1, int((GPU_SECONDS_PER_ALLOCATION - GPU_STARTUP_SECONDS) / gpu_seconds_per_frame(session, settings)))
 
 
-def forecast(session: Session, *chosen: Any) -> str:
-    """How long a run will take here, in words; nothing where that cannot be known."""
+def estimate_text(session: Session, *chosen: Any) -> str:
+    """Expected duration of a run as HTML; empty if it cannot be estimated."""
     if not session:
         return ""
     info, settings = reader_of(session["clip"]).info, settings_of(*chosen)
     for_frames = f"for {session['frames']} frames"
-    if ON_LOAN:  # this process has no GPU to try
-        loans = math.ceil(session["frames"] / frames_at_once(session, settings))
-        seconds = loans * GPU_SECONDS_TO_START + session["frames"] * gpu_seconds_a_frame(session, settings)
-        return (
-            f'<div class="legend">At most {seconds:.0f} seconds of a GPU {for_frames}, {loans} times asked for.</div>'
-        )
+    if ZERO_GPU:  # this process has no GPU for a trial
+        allocations = math.ceil(session["frames"] / frames_per_allocation(session, settings))
+        seconds = allocations * GPU_STARTUP_SECONDS + session["frames"] * gpu_seconds_per_frame(session, settings)
+        plural = "" if allocations == 1 else "s"
+        text = f"At most {seconds:.0f} GPU seconds {for_frames}, in {allocations} allocation{plural}."
+        return f'<div class="legend">{text}</div>'
     try:
-        seconds = seconds_of_run(encoders[settings.weights], settings, (info.height, info.width), session["frames"])
+        seconds = estimate_run_seconds(
+            encoders[settings.weights], settings, (info.height, info.width), session["frames"]
+        )
     except (WeightsError, ValueError):
         return ""
-    words = f"About {minutes(max(1, seconds))} minutes {for_frames} on this machine."
-    return f'<div class="legend">{words}</div>'
+    return f'<div class="legend">About {duration_text(max(1, seconds))} {for_frames} on this machine.</div>'
 
 
-def follow(session: Session, settings: Settings, overlay_style: OverlayStyle) -> Iterator[Update]:
-    """Follows the given masks through the clip, going on from the last run; what is done is kept, however it ends.
+def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator[Update]:
+    """Tracks the objects through the clip, resuming from the previous run. Finished frames are kept in every case.
 
-    On ZeroGPU the masks are made part by part, and the video of all of them without the GPU.
+    On ZeroGPU each allocation computes the masks of some frames; the video is then written without a GPU.
 
     Raises:
-        gr.Error: In words for the visitor.
+        gr.Error: The run failed; the message is for the visitor.
     """
-    if not ON_LOAN:
-        yield from work(session, settings, overlay_style)
+    if not ZERO_GPU:
+        yield from segment_frames(session, settings, style)
         return
     project = project_of(session)
-    refused: gr.Error | None = None
-    before = -1
-    while refused is None and not project.stop_note.exists():
+    failure: gr.Error | None = None
+    previously_done = -1
+    while failure is None and not project.stop_file.exists():
         try:
-            for update in work_on_gpu(session, settings, overlay_style, ("masks",), frames_at_once(session, settings)):
+            for update in segment_on_gpu(
+                session, settings, style, ("masks",), frames_per_allocation(session, settings)
+            ):
                 if update.result is None:
                     yield update
-        except gr.Error as error:  # such as a quota that is used up
-            refused = error
+        except gr.Error as error:  # for instance an exhausted quota
+            failure = error
         done = project.result.frames if project.result else 0
-        if done in (before, session["frames"]):
+        if done in (previously_done, session["frames"]):
             break
-        before = done
+        previously_done = done
     if project.result is not None:
-        yield from work(session, settings, overlay_style, ("video",))
-    if refused is not None:
-        raise refused
+        yield from segment_frames(session, settings, style, ("video",))
+    if failure is not None:
+        raise failure
 
 
-def work(
+def segment_frames(
     session: Session,
     settings: Settings,
-    overlay_style: OverlayStyle,
-    kinds: Collection[str] = OUTPUTS,
+    style: OverlayStyle,
+    outputs: Collection[str] = OUTPUTS,
     frames: int | None = None,
 ) -> Iterator[Update]:
-    """One run, of no more than so many new ``frames``."""
+    """Segments the clip; stops after ``frames`` new frames if given."""
     project = project_of(session)
-    out, previous = project.new_results(), project.result
+    out, previous = project.new_results_folder(), project.result
     tracked = itertools.count(1)
     updates = segment_video(
         session["clip"],
@@ -123,88 +130,94 @@ def work(
         settings,
         names=project.names,
         previous=previous.folder if previous else None,
-        overlay_style=overlay_style,
-        should_stop=lambda: project.stop_note.exists() or (frames is not None and next(tracked) >= frames),
+        overlay_style=style,
+        should_stop=lambda: project.stop_file.exists() or (frames is not None and next(tracked) >= frames),
         encoder=encoders[settings.weights],
-        outputs=kinds,
+        outputs=outputs,
     )
     try:
         for update in updates:
             if update.result:
-                project.keep(out)
+                project.set_latest_results(out)
             yield update
     except (VideoError, MaskError, WeightsError, ValueError) as error:
-        # From ZeroGPU's process no other error comes through with its words.
+        # Only this error keeps its message when it crosses ZeroGPU's process boundary.
         raise gr.Error(str(error), print_exception=False) from error
     finally:
         updates.close()
         if (out / "receipt.json").exists():
-            project.keep(out)
+            project.set_latest_results(out)
         else:
             shutil.rmtree(out, ignore_errors=True)
 
 
-work_on_gpu = on_gpu(work)
+segment_on_gpu = with_gpu_allocation(segment_frames)
 
 
 def run(
     request: gr.Request | None, session: Session, painted: Any, opacity: float, parts: list[str], *chosen: Any
 ) -> Iterator[tuple[Any, ...]]:
-    """Follows what is painted; yields preview, status, masks given, buttons and results."""
+    """Tracks the painted objects; yields updates of preview, status, input masks, buttons and results."""
     server = str(request.base_url) if request else ""
     if not session:
-        yield outputs(session, words=say("Choose a clip first.", bad=True))
+        yield run_updates(session, status=status_html("Choose a clip first.", error=True))
         return
-    keep_strokes(session, painted)
+    save_strokes(session, painted)
     if not project_of(session).input_masks:
-        yield outputs(session, words=say("Paint at least one object on the frame first.", bad=True))
+        yield run_updates(session, status=status_html("Paint at least one object on the frame first.", error=True))
         return
-    project_of(session).stop_note.unlink(missing_ok=True)
-    yield outputs(session, words=say("Starting ..."), running=True)
+    project_of(session).stop_file.unlink(missing_ok=True)
+    yield run_updates(session, status=status_html("Starting ..."), running=True)
     settings = settings_of(*chosen)
     try:
-        for update in follow(session, settings, look_of(opacity, parts)):
+        for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
-                taken = update.result.receipt["masks_reused"]
-                how = "Stopped; what was done is kept" if update.result.stopped else "Done"
-                words = f"{how}: {update.result.frames} of {update.frames_total} frames, {update.fps:.1f} a second"
-                words += f"; {taken} taken over from the last run." if taken else "."
-                words += remarks(update.result.receipt)
+                reused = update.result.receipt["masks_reused"]
+                outcome = "Stopped; finished frames are kept" if update.result.stopped else "Done"
+                message = f"{outcome}: {update.result.frames} of {update.frames_total} frames"
+                message += f", {reused} reused from the previous run" if reused else ""
+                message += f", {update.fps:.1f} frames/s." + warning_text(update.result.receipt)
                 project_of(session).save(settings)
-                yield outputs(session, words=say(words), shown=results(session, opacity, parts, server))
+                yield run_updates(
+                    session, status=status_html(message), results=result_updates(session, opacity, parts, server)
+                )
             elif update.preview is not None:
-                share = update.done / update.frames_total
-                words = f"Frame {update.done} of {update.frames_total}"
+                progress = update.done / update.frames_total
+                message = f"Frame {update.done} of {update.frames_total}"
                 if update.seconds_left is not None:
-                    words += f" · {update.fps:.1f} a second · {minutes(update.seconds_left)} left"
-                yield outputs(session, preview=update.preview, words=say(words, share=share), running=True)
-    except gr.Error as error:  # also what ZeroGPU says of quotas
+                    message += f" · {update.fps:.1f} frames/s · {duration_text(update.seconds_left)} left"
+                yield run_updates(
+                    session, preview=update.preview, status=status_html(message, progress=progress), running=True
+                )
+    except gr.Error as error:  # including ZeroGPU's quota errors
         done = project_of(session).result
         if done is None or not done.overlay.exists():
-            yield outputs(session, words=say(error.message, bad=True))
+            yield run_updates(session, status=status_html(error.message, error=True))
             return
         project_of(session).save(settings)
-        words = f"{error.message} What was done is kept; the next run goes on from there."
-        yield outputs(session, words=say(words, bad=True), shown=results(session, opacity, parts, server))
+        message = f"{error.message} Finished frames are kept; the next run resumes from there."
+        yield run_updates(
+            session, status=status_html(message, error=True), results=result_updates(session, opacity, parts, server)
+        )
 
 
-def remarks(receipt: dict[str, Any]) -> str:
-    """What went otherwise than a visitor would expect."""
-    short = " The GPU ran short of memory; matching went on in smaller blocks."
+def warning_text(receipt: dict[str, Any]) -> str:
+    """Problems that the run recovered from, to append to the status."""
+    short = " GPU memory ran low; matching continued in smaller blocks."
     return (f" {receipt['damage']}" if receipt["damage"] else "") + (short if receipt["short_of_memory"] else "")
 
 
-def outputs(
-    session: Session, *, words: str, preview: Any = None, running: bool = False, shown: tuple[Any, ...] | None = None
+def run_updates(
+    session: Session, *, status: str, preview: Any = None, running: bool = False, results: tuple[Any, ...] | None = None
 ) -> tuple[Any, ...]:
-    """One update of the page while it runs: a preview stands where results will."""
-    picture = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
+    """One update of the page: the preview during a run, the results after it."""
+    image = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
     buttons = gr.update(interactive=not running), gr.update(interactive=running)
     hidden = (gr.update(visible=False) if running else gr.skip(), *(gr.skip(),) * 9)
-    return picture, words, listing(session), *buttons, *(shown or hidden)
+    return image, status, masks_html(session), *buttons, *(results or hidden)
 
 
-def ask_to_stop(session: Session) -> None:
-    """Leaves a note that the run sees at its next frame, also from another process."""
+def request_stop(session: Session) -> None:
+    """Creates the stop file, which the run checks at every frame, even in another process."""
     if session:
-        project_of(session).stop_note.touch()
+        project_of(session).stop_file.touch()

@@ -1,4 +1,4 @@
-"""What a visitor has here: a clip, a folder of its own, and a state that names both."""
+"""A visitor's session: a clip, a project folder and the state that refers to both."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from mamp import VideoReader
 from webapp.project import Project, new_project_folder, remove_project_folders
 
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
-MAX_CLIP = 20 * MAX_FRAMES  # frames of a clip that a part may be taken of: counting them takes time
+MAX_CLIP_FRAMES = 20 * MAX_FRAMES  # limit for a clip to trim: counting frames takes time
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 KEEP_SECONDS = int(os.environ.get("MAMP_KEEP_SECONDS", "3600"))
 
-Session = dict[str, Any]  # what a visitor's state holds: paths and numbers, never frames
+Session = dict[str, Any]  # paths and numbers, never frames
 
 
 def new_session(path: str, folder: Path | None = None) -> Session:
-    """A folder of its own for a clip.
+    """Starts a session for a clip, in a new folder unless one is given.
 
     Raises:
-        VideoError: The clip cannot be read, or is too long.
+        VideoError: The clip cannot be read or is too long.
     """
     frames = reader_of(path).count(MAX_FRAMES)
-    return {"folder": str(folder or new_folder()), "clip": path, "frames": frames, "at": 0}
+    return {"folder": str(folder or new_folder()), "clip": path, "frames": frames, "frame": 0}
 
 
 def new_folder() -> Path:
-    """An unguessable folder; those that nobody has used for long are removed."""
+    """Creates an unguessable folder, and removes folders that have not been used for a long time."""
     return new_project_folder(_root(), keep_seconds=2 * KEEP_SECONDS)
 
 
 def close_session(session: Session) -> None:
-    """Removes what a visitor's runs have left."""
+    """Removes the files of a session."""
     if session:
         project_of(session).remove()
 
 
 def close_all() -> None:
-    """Removes what all visitors have left, at the server's end."""
+    """Removes the files of all sessions when the server stops."""
     remove_project_folders(_root())
 
 
@@ -50,11 +50,11 @@ def _root() -> str:
 
 
 def project_of(session: Session) -> Project:
-    """The visitor's folder."""
+    """The project of a session."""
     return Project(session["folder"], session["clip"])
 
 
 @lru_cache(maxsize=32)
 def reader_of(path: str) -> VideoReader:
-    """One reader a clip: the first that needs its frames decodes them all to number them."""
+    """The reader of a clip, cached because numbering its frames decodes the whole clip."""
     return VideoReader(path)

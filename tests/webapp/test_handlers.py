@@ -1,4 +1,4 @@
-"""The page's handlers."""
+"""The event handlers of the page."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,63 +13,58 @@ from PIL import Image as Pictures
 from mamp import Result, Settings, VideoReader, write_mask
 from mamp.masks.palette import mask_to_strokes, strokes_to_mask
 from tests.conftest import Image, overlap, scene, write_clip
-from webapp import api as endpoint
-from webapp import clips as opening
-from webapp import mask_editing as painting
-from webapp import results_view as results
-from webapp import run_handler as running
-from webapp import session as visits
-from webapp import settings_controls as choices
-from webapp.html import say
+from webapp import api, clips, mask_editing, results_view, run_handler, settings_controls
+from webapp import session as sessions
+from webapp.html import status_html
 from webapp.project import Project
 
 CHOSEN = (
-    choices.QUICK_LOOK,
+    settings_controls.QUICK_LOOK,
     "Off",
-    next(iter(choices.MEMORY)),
+    next(iter(settings_controls.MEMORY)),
     "Colour patches, untrained",
     "As voted, as in the paper",
     "By likeness alone, as in the paper",
     36,
     12,
 )
-STATUS, GIVEN, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # where they stand in what a run yields
+STATUS, MASKS, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # positions in the updates of a run
 
 
 @pytest.fixture
 def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    return opening.open_clip(str(clip), {})[0]
+    return clips.open_clip(str(clip), {})[0]
 
 
 def editor(session: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
-    """What the editor sends: the chosen frame, and this mask painted on it."""
-    with Pictures.open(painting.shown_frame(session)["background"]) as picture:
+    """The editor's value: the current frame, and this mask painted on it."""
+    with Pictures.open(mask_editing.editor_frame(session)["background"]) as picture:
         background = np.asarray(picture.convert("RGBA"))
     mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
     return {
         "background": background,
-        "layers": [mask_to_strokes(mask, painting.colors_for(mask))],
+        "layers": [mask_to_strokes(mask, mask_editing.object_colors(mask))],
         "composite": None,
     }
 
 
 def start(session: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
-    return running.run(None, session, painted, opacity, ["Outline"], *CHOSEN)
+    return run_handler.run(None, session, painted, opacity, ["Outline"], *CHOSEN)
 
 
-def words(update: tuple[Any, ...]) -> str:
+def status(update: tuple[Any, ...]) -> str:
     return str(update[STATUS])
 
 
-def test_a_run_gives_video_masks_and_receipt(session: dict[str, Any]) -> None:
+def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     last = list(start(session, editor(session, scene(0)[1])))[-1]
-    assert "Done: 12 of 12 frames" in words(last)
+    assert "Done: 12 of 12 frames" in status(last)
     assert Path(last[VIDEO]).name == "overlay.mp4" and all(Path(file).exists() for file in last[FILES])
     assert {Path(file).suffix for file in last[FILES]} == {".mp4", ".zip", ".json", ".csv"}
     assert "<svg" in last[REVIEW] and "segment_video" in last[REVIEW + 1]
-    frame, laid = results.look_at(session, 5, 0.4, ["Outline"])
-    assert frame.shape == laid.shape == (96, 128, 3) and (frame != laid).any()
+    frame, overlaid = results_view.frame_comparison(session, 5, 0.4, ["Outline"])
+    assert frame.shape == overlaid.shape == (96, 128, 3) and (frame != overlaid).any()
 
 
 def test_every_update_has_the_same_shape(session: dict[str, Any]) -> None:
@@ -81,277 +76,306 @@ def test_every_update_has_the_same_shape(session: dict[str, Any]) -> None:
     assert {len(update) for update in updates} == {15}
 
 
-def test_running_without_a_painted_object_says_what_is_missing(session: dict[str, Any]) -> None:
-    assert "Paint at least one object" in words(next(iter(start(session, editor(session)))))
-    emptied = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
-    assert "Paint at least one object" in words(next(iter(start(session, emptied))))
+def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
+    assert "Paint at least one object" in status(next(iter(start(session, editor(session)))))
+    cleared = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
+    assert "Paint at least one object" in status(next(iter(start(session, cleared))))
 
 
-def test_stop_ends_the_run_and_keeps_what_is_done(session: dict[str, Any]) -> None:
+def test_stop_ends_the_run_and_keeps_finished_frames(session: dict[str, Any]) -> None:
     updates = start(session, editor(session, scene(0)[1]))
     next(updates)
-    running.ask_to_stop(session)
-    assert "Stopped" in words(list(updates)[-1])
+    run_handler.request_stop(session)
+    assert "Stopped" in status(list(updates)[-1])
 
 
-class LentGpu:
-    """A stand-in for the ``spaces`` package: it notes what is asked for, and refuses after some loans."""
+class ZeroGpu:
+    """A stand-in for the ``spaces`` package: records the requested durations, and refuses after some allocations."""
 
-    def __init__(self, loans: int) -> None:
-        self.loans, self.durations = loans, list[int]()
+    def __init__(self, allocations: int) -> None:
+        self.allocations, self.durations = allocations, list[int]()
 
-    def GPU(self, *, duration: Callable[..., int]) -> Callable[[Any], Any]:  # noqa: N802 (its name)
-        def decorate(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-            def lent(*given: Any) -> Iterator[Any]:
-                if len(self.durations) == self.loans:
-                    raise gr.Error("You have used up your minutes.")
-                self.durations.append(duration(*given))
-                yield from work(*given)
+    def GPU(self, *, duration: Callable[..., int]) -> Callable[[Any], Any]:  # noqa: N802 (the name in spaces)
+        def decorate(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+            def allocated(*args: Any) -> Iterator[Any]:
+                if len(self.durations) == self.allocations:
+                    raise gr.Error("You have exceeded your GPU quota.")
+                self.durations.append(duration(*args))
+                yield from function(*args)
 
-            return lent
+            return allocated
 
         return decorate
 
 
 @pytest.fixture
-def lent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> LentGpu:
-    gpu = LentGpu(request.param)
-    monkeypatch.setattr(running, "spaces", gpu)
-    monkeypatch.setattr(running, "ON_LOAN", True)
-    monkeypatch.setattr(running, "GPU_SECONDS_AT_ONCE", running.GPU_SECONDS_TO_START + 5.5)
-    monkeypatch.setattr(running, "gpu_seconds_a_frame", lambda *_: 1.0)
-    monkeypatch.setattr(running, "work_on_gpu", running.on_gpu(running.work))
+def zero_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ZeroGpu:
+    gpu = ZeroGpu(request.param)
+    monkeypatch.setattr(run_handler, "spaces", gpu)
+    monkeypatch.setattr(run_handler, "ZERO_GPU", True)
+    monkeypatch.setattr(run_handler, "GPU_SECONDS_PER_ALLOCATION", run_handler.GPU_STARTUP_SECONDS + 5.5)
+    monkeypatch.setattr(run_handler, "gpu_seconds_per_frame", lambda *_: 1.0)
+    monkeypatch.setattr(run_handler, "segment_on_gpu", run_handler.with_gpu_allocation(run_handler.segment_frames))
     return gpu
 
 
-@pytest.mark.parametrize("lent", [9], indirect=True)
-def test_a_lent_gpu_is_asked_for_part_by_part(session: dict[str, Any], lent: LentGpu) -> None:
+@pytest.mark.parametrize("zero_gpu", [9], indirect=True)
+def test_a_long_run_requests_several_gpu_allocations(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
     last = list(start(session, editor(session, scene(0)[1])))[-1]
-    assert "Done: 12 of 12 frames" in words(last)
-    assert lent.durations == [15, 15, 15]
-    result = visits.project_of(session).result
+    assert "Done: 12 of 12 frames" in status(last)
+    assert zero_gpu.durations == [15, 15, 15]
+    result = sessions.project_of(session).result
     assert result is not None and VideoReader(result.overlay).count() == 12
     parts = [path.read_bytes() for path in sorted(result.masks_dir.iterdir())]
 
-    running.ON_LOAN = False  # undone by the fixture
-    visits.project_of(session).new_results()
-    (visits.project_of(session).folder / "results.txt").unlink()
+    run_handler.ZERO_GPU = False  # undone by the fixture
+    sessions.project_of(session).new_results_folder()
+    (sessions.project_of(session).folder / "results.txt").unlink()
     list(start(session, editor(session, scene(0)[1])))
-    whole = visits.project_of(session).result
-    assert whole is not None and parts == [path.read_bytes() for path in sorted(whole.masks_dir.iterdir())]
+    unbroken = sessions.project_of(session).result
+    assert unbroken is not None and parts == [path.read_bytes() for path in sorted(unbroken.masks_dir.iterdir())]
 
 
-@pytest.mark.parametrize("lent", [2], indirect=True)
-def test_what_was_done_before_the_minutes_ran_out_is_kept(session: dict[str, Any], lent: LentGpu) -> None:
+@pytest.mark.parametrize("zero_gpu", [2], indirect=True)
+def test_frames_finished_before_the_quota_is_exceeded_are_kept(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
     last = list(start(session, editor(session, scene(0)[1])))[-1]
-    assert "used up your minutes" in words(last) and "What was done is kept" in words(last)
-    result = visits.project_of(session).result
+    assert "exceeded your GPU quota" in status(last) and "Finished frames are kept" in status(last)
+    result = sessions.project_of(session).result
     assert result is not None and VideoReader(result.overlay).count() == result.frames == 11
-    lent.loans = 3
-    assert "Done: 12 of 12 frames" in words(list(start(session, editor(session, scene(0)[1])))[-1])
+    zero_gpu.allocations = 3
+    assert "Done: 12 of 12 frames" in status(list(start(session, editor(session, scene(0)[1])))[-1])
 
 
-@pytest.mark.parametrize("lent", [0], indirect=True)
-def test_a_gpu_that_is_not_lent_is_told_in_words(session: dict[str, Any], lent: LentGpu) -> None:
+@pytest.mark.parametrize("zero_gpu", [0], indirect=True)
+def test_a_refused_gpu_allocation_is_reported(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
     last = list(start(session, editor(session, scene(0)[1])))[-1]
-    assert "used up your minutes" in words(last) and "kept" not in words(last)
+    assert "exceeded your GPU quota" in status(last) and "kept" not in status(last)
 
 
-def test_a_lent_gpu_is_asked_for_by_frames_and_pixels(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_gpu_time_depends_on_frames_and_pixels(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     small, large = Settings(short_side=48), Settings(short_side=0)
-    assert running.gpu_seconds_a_frame(session, small) <= running.gpu_seconds_a_frame(session, large)
-    assert running.frames_at_once(session, small) >= running.frames_at_once(session, large) > 100
-    monkeypatch.setattr(running, "ON_LOAN", True)
-    assert "seconds of a GPU" in running.forecast(session, *choices.USUAL)
+    assert run_handler.gpu_seconds_per_frame(session, small) <= run_handler.gpu_seconds_per_frame(session, large)
+    assert run_handler.frames_per_allocation(session, small) >= run_handler.frames_per_allocation(session, large) > 100
+    monkeypatch.setattr(run_handler, "ZERO_GPU", True)
+    assert "GPU seconds" in run_handler.estimate_text(session, *settings_controls.USUAL)
 
 
 def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:
-    session, _shown, at, listing = painting.go_to(session, editor(session), 6)
-    assert at["value"] == session["at"] == 6 and "Masks given" not in listing
+    session, _editor, slider, masks = mask_editing.select_frame(session, editor(session), 6)
+    assert slider["value"] == session["frame"] == 6 and "Input masks" not in masks
     last = list(start(session, editor(session, scene(6)[1])))[-1]
-    assert "Done: 12 of 12 frames" in words(last) and "Frame 6" in last[GIVEN]
-    assert overlap(visits.project_of(session).mask(0), scene(0)[1]) > 0.8
+    assert "Done: 12 of 12 frames" in status(last) and "Frame 6" in last[MASKS]
+    assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.8
 
 
-def test_a_result_is_corrected_on_its_frame(session: dict[str, Any]) -> None:
+def test_a_result_can_be_corrected_on_any_frame(session: dict[str, Any]) -> None:
     list(start(session, editor(session, scene(0)[1])))
-    session = painting.go_to(session, editor(session, scene(0)[1]), 8)[0]
-    assert list(visits.project_of(session).input_masks) == [0]
-    found = visits.project_of(session).mask(8)
-    layer = painting.lay_strokes(session)["layers"][0]
-    assert np.array_equal(strokes_to_mask(layer, painting.colors_for(None)), found)
+    session = mask_editing.select_frame(session, editor(session, scene(0)[1]), 8)[0]
+    assert list(sessions.project_of(session).input_masks) == [0]
+    mask = sessions.project_of(session).mask(8)
+    layer = mask_editing.load_mask_into_editor(session)["layers"][0]
+    assert np.array_equal(strokes_to_mask(layer, mask_editing.object_colors(None)), mask)
 
-    session = painting.go_to(session, editor(session, found), 9)[0]
-    assert list(visits.project_of(session).input_masks) == [0], "a mask that was only looked at is not given"
-    session = painting.go_to(session, editor(session), 8)[0]
-    session = painting.go_to(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
-    assert list(visits.project_of(session).input_masks) == [0, 8]
-
-
-def test_strokes_of_another_frame_are_not_taken(session: dict[str, Any]) -> None:
-    late = editor(session, scene(0)[1])
-    session["at"] = 7  # the editor still shows frame 0
-    painting.keep_strokes(session, late)
-    assert not visits.project_of(session).input_masks
+    session = mask_editing.select_frame(session, editor(session, mask), 9)[0]
+    assert list(sessions.project_of(session).input_masks) == [0], "a mask that was only viewed became an input mask"
+    session = mask_editing.select_frame(session, editor(session), 8)[0]
+    session = mask_editing.select_frame(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
+    assert list(sessions.project_of(session).input_masks) == [0, 8]
 
 
-def test_a_mask_file_is_taken_and_explained(session: dict[str, Any], tmp_path: Path) -> None:
+def test_strokes_on_another_frame_are_ignored(session: dict[str, Any]) -> None:
+    outdated = editor(session, scene(0)[1])
+    session["frame"] = 7  # the editor still shows frame 0
+    mask_editing.save_strokes(session, outdated)
+    assert not sessions.project_of(session).input_masks
+
+
+def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    _, said, listing = painting.take_mask_file(session, None, str(small))
-    assert "frame 0: 1 object; scaled from 64x48" in said and "Frame 0" in listing
-    assert overlap(visits.project_of(session).mask(0), scene(0)[1]) > 0.9
+    _, message, masks = mask_editing.load_mask_file(session, None, str(small))
+    assert "frame 0: 1 object; scaled from 64x48" in message and "Frame 0" in masks
+    assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.9
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "names no object" in painting.take_mask_file(session, None, str(small))[1]
-    small.write_text("no picture")
-    assert "cannot be read as an image" in painting.take_mask_file(session, None, str(small))[1]
+    assert "contains no object" in mask_editing.load_mask_file(session, None, str(small))[1]
+    small.write_text("no image")
+    assert "cannot be read as an image" in mask_editing.load_mask_file(session, None, str(small))[1]
 
 
 def test_a_box_adds_an_object(session: dict[str, Any]) -> None:
-    painting.fill_box(session, editor(session), 1, 10, 10, 50, 50)
-    _, said, _listing = painting.fill_box(session, editor(session), 12, 60, 50, 100, 90)
-    assert "Object 12 takes" in said
-    assert set(np.unique(visits.project_of(session).mask(0))) == {0, 1, 12}
-    layer = painting.lay_strokes(session)["layers"][0]
-    assert 12 in strokes_to_mask(layer, painting.colors_for(visits.project_of(session).mask(0)))
-    assert "does not lie in the frame" in painting.fill_box(session, editor(session), 1, 5, 5, 900, 9)[1]
+    mask_editing.add_object_in_box(session, editor(session), 1, 10, 10, 50, 50)
+    _, message, _masks = mask_editing.add_object_in_box(session, editor(session), 12, 60, 50, 100, 90)
+    assert "Object 12 added" in message
+    assert set(np.unique(sessions.project_of(session).mask(0))) == {0, 1, 12}
+    layer = mask_editing.load_mask_into_editor(session)["layers"][0]
+    assert 12 in strokes_to_mask(layer, mask_editing.object_colors(sessions.project_of(session).mask(0)))
+    assert "does not lie in the frame" in mask_editing.add_object_in_box(session, editor(session), 1, 5, 5, 900, 9)[1]
 
 
-def test_the_bin_takes_a_mask_back(session: dict[str, Any]) -> None:
-    session = painting.go_to(session, editor(session, scene(0)[1]), 0)[0]
-    assert list(visits.project_of(session).input_masks) == [0]
-    shown, listing = painting.clear_frame(session)
+def test_clearing_the_canvas_removes_the_mask(session: dict[str, Any]) -> None:
+    session = mask_editing.select_frame(session, editor(session, scene(0)[1]), 0)[0]
+    assert list(sessions.project_of(session).input_masks) == [0]
+    frame, masks = mask_editing.clear_mask(session)
     assert (
-        Path(shown["background"]).exists()
-        and not visits.project_of(session).input_masks
-        and "Masks given" not in listing
+        Path(frame["background"]).exists()
+        and not sessions.project_of(session).input_masks
+        and "Input masks" not in masks
     )
 
 
-def test_a_clip_that_is_none_or_too_long_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
-    assert "cannot be read" in opening.open_clip(str(text), {})[3]
-    monkeypatch.setattr(opening, "MAX_FRAMES", 3)
+    assert "cannot be read" in clips.open_clip(str(text), {})[3]
+    monkeypatch.setattr(clips, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    _, _, _, said, *_, part, first, last = opening.open_clip(str(long), {})[:10]
-    assert "limit here is 3" in said and part["visible"] and part["open"]
+    _, _, _, message, *_, trim, first, last = clips.open_clip(str(long), {})[:10]
+    assert "limit is 3" in message and trim["visible"] and trim["open"]
     assert (first["value"], last["value"]) == (0, 2)
-    monkeypatch.setattr(opening, "MAX_CLIP", 4)
-    visits.reader_of.cache_clear()
-    assert "more than 4 frames" in opening.open_clip(str(long), {})[3]
+    monkeypatch.setattr(clips, "MAX_CLIP_FRAMES", 4)
+    sessions.reader_of.cache_clear()
+    assert "more than 4 frames" in clips.open_clip(str(long), {})[3]
 
 
-def test_a_part_of_a_clip_that_is_too_long_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_that_is_too_long_can_be_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(opening, "MAX_FRAMES", 6)
+    monkeypatch.setattr(clips, "MAX_FRAMES", 6)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
-    session, *_ = opening.take_part(str(long), {}, 5, 9)
+    session, *_ = clips.trim_clip(str(long), {}, 5, 9)
     assert session["frames"] == 5
     reader = VideoReader(session["clip"])
     assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
     first = next(iter(reader)).image.astype(int)
     assert np.abs(first - scene(5)[0]).mean() < np.abs(first - scene(4)[0]).mean()
     for wrong in ((0, 14), (9, 5), (12, 15)):
-        refused = opening.take_part(str(long), {}, *wrong)
-        assert refused[0] == {} and "bad" in refused[3]
+        refused = clips.trim_clip(str(long), {}, *wrong)
+        assert refused[0] == {} and "status error" in refused[3]
     assert len(list(tmp_path.glob("mamp-session-*"))) == 1
 
 
-def test_nothing_is_done_before_there_is_a_clip() -> None:
-    assert painting.shown_frame({}) is None
-    assert painting.go_to({}, None, 3)[0] == {}
-    assert "Choose a clip first" in painting.take_mask_file({}, None, None)[1]
-    assert "Choose a clip first" in painting.fill_box({}, None, 1, 0, 0, 9, 9)[1]
+def test_handlers_do_nothing_without_a_clip() -> None:
+    assert mask_editing.editor_frame({}) is None
+    assert mask_editing.select_frame({}, None, 3)[0] == {}
+    assert "Choose a clip first" in mask_editing.load_mask_file({}, None, None)[1]
+    assert "Choose a clip first" in mask_editing.add_object_in_box({}, None, 1, 0, 0, 9, 9)[1]
 
 
-def test_a_new_clip_removes_what_the_old_one_left(session: dict[str, Any], clip: Path) -> None:
-    opening.open_clip(str(clip), session)
+def test_a_new_clip_removes_the_files_of_the_previous_one(session: dict[str, Any], clip: Path) -> None:
+    clips.open_clip(str(clip), session)
     assert not Path(session["folder"]).exists()
 
 
-def test_words_from_outside_are_no_markup() -> None:
-    assert "<script>" not in say("<script>")
+def test_status_text_is_escaped() -> None:
+    assert "<script>" not in status_html("<script>")
 
 
-def test_an_example_comes_with_its_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example_opens_with_its_objects_and_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    _, session, shown, empty, said, *_, group, video, _files, _at, _seen, _checks, _a, _b, _c, _p = (
-        opening.open_example("shapes", {})
-    )
-    assert "finished run" in said and group["visible"] and Path(video).exists()
-    assert Path(shown["value"]["background"]).exists() and not empty["visible"]
-    layer = painting.lay_strokes(session)["layers"][0]
-    assert set(np.unique(strokes_to_mask(layer, painting.colors_for(None)))) == {0, 1, 2, 3}
+    (
+        _,
+        session,
+        frame,
+        placeholder,
+        message,
+        *_,
+        group,
+        video,
+        _files,
+        _slider,
+        _comparison,
+        _flags,
+        _a,
+        _b,
+        _c,
+        _export,
+    ) = clips.open_example("shapes", {})
+    assert "finished result" in message and group["visible"] and Path(video).exists()
+    assert Path(frame["value"]["background"]).exists() and not placeholder["visible"]
+    layer = mask_editing.load_mask_into_editor(session)["layers"][0]
+    assert set(np.unique(strokes_to_mask(layer, mask_editing.object_colors(None)))) == {0, 1, 2, 3}
 
 
-def test_an_example_that_is_run_again_is_the_run_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_an_example_again_reuses_every_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    for clip in opening.EXAMPLES.glob("*.mp4"):
-        session = opening.open_example(clip.stem, {})[1]
-        last = list(running.run(None, session, None, 0.45, results.LOOK, *choices.USUAL))[-1]
+    for clip in clips.EXAMPLES.glob("*.mp4"):
+        session = clips.open_example(clip.stem, {})[1]
+        last = list(run_handler.run(None, session, None, 0.45, results_view.OVERLAY_PARTS, *settings_controls.USUAL))[
+            -1
+        ]
         count = session["frames"]
-        assert f"Done: {count} of {count} frames" in words(last) and f"{count} taken over" in words(last)
+        assert f"Done: {count} of {count} frames" in status(last) and f"{count} reused" in status(last)
 
 
-def test_another_clip_hides_the_results_of_the_last(session: dict[str, Any], clip: Path) -> None:
+def test_opening_another_clip_hides_the_results(session: dict[str, Any], clip: Path) -> None:
     list(start(session, editor(session, scene(0)[1])))
-    assert opening.open_clip(str(clip), session)[10] == {"visible": False, "__type__": "update"}
+    assert clips.open_clip(str(clip), session)[10] == {"visible": False, "__type__": "update"}
 
 
-def test_products_are_made_of_the_last_run(session: dict[str, Any]) -> None:
-    assert "Run first" in list(results.make(session, next(iter(results.PRODUCTS))))[-1][1]
+def test_every_export_format_is_written_from_the_last_run(session: dict[str, Any]) -> None:
+    assert "Run first" in list(results_view.prepare_export(session, next(iter(results_view.EXPORT_FORMATS))))[-1][1]
     list(start(session, editor(session, scene(0)[1])))
-    for product in results.PRODUCTS:
-        made, said = list(results.make(session, product))[-1]
-        assert Path(made["value"]).stat().st_size > 1000 and "is ready" in said
+    for export_format in results_view.EXPORT_FORMATS:
+        exported, message = list(results_view.prepare_export(session, export_format))[-1]
+        assert Path(exported["value"]).stat().st_size > 1000 and "is ready" in message
 
 
-def test_a_project_file_brings_back_masks_names_and_settings(
-    session: dict[str, Any], clip: Path, tmp_path: Path
-) -> None:
-    assert "clip first" in painting.take_project_file({}, None, "x")[0]
+def test_a_project_file_restores_masks_names_and_settings(session: dict[str, Any], clip: Path, tmp_path: Path) -> None:
+    assert "clip first" in mask_editing.load_project_file({}, None, "x")[0]
     list(start(session, editor(session, scene(0)[1])))
-    visits.project_of(session).rename({1: "disk"})
-    kept = tmp_path / "kept.zip"
-    visits.project_of(session).save(choices.settings_of(*CHOSEN))
-    kept.write_bytes((Path(session["folder"]) / "project.zip").read_bytes())
-    other = opening.open_clip(str(clip), session)[0]
-    said, shown, listing, *chosen = painting.take_project_file(other, None, str(kept))
-    assert "1 mask" in said and shown and "disk" in listing and tuple(chosen) == CHOSEN
-    kept.write_text("nothing")
-    assert "is no project file" in painting.take_project_file(other, None, str(kept))[0]
+    sessions.project_of(session).rename({1: "disk"})
+    saved = tmp_path / "saved.zip"
+    sessions.project_of(session).save(settings_controls.settings_of(*CHOSEN))
+    saved.write_bytes((Path(session["folder"]) / "project.zip").read_bytes())
+    other = clips.open_clip(str(clip), session)[0]
+    message, frame, masks, *chosen = mask_editing.load_project_file(other, None, str(saved))
+    assert "1 mask" in message and frame and "disk" in masks and tuple(chosen) == CHOSEN
+    saved.write_text("nothing")
+    assert "is no project file" in mask_editing.load_project_file(other, None, str(saved))[0]
 
 
-def test_presets_fill_every_control() -> None:
-    for settings in choices.PRESETS.values():
-        assert choices.settings_of(*choices.as_chosen(settings)) == replace(settings, raft_weights=choices.RAFT)
+def test_presets_set_every_control() -> None:
+    for settings in settings_controls.PRESETS.values():
+        assert settings_controls.settings_of(*settings_controls.as_chosen(settings)) == replace(
+            settings, raft_weights=settings_controls.RAFT
+        )
 
 
-def test_settings_from_outside_are_bounded_and_keep_this_pages_weights() -> None:
-    wild = Settings(short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x")
-    tame = choices.allowed(wild)
-    assert (tame.short_side, tame.top_k, tame.radius, tame.weights, tame.device) == (0, 1, 24, choices.WEIGHTS, "auto")
-    assert (tame.long_term, tame.short_term) == (Settings().long_term, Settings().short_term)
-    assert choices.allowed(choices.PRESETS["Paper"]).long_term == (0, 5)
-    assert choices.allowed(choices.PRESETS["Paper"]).logit_adjustment == 0
-    assert choices.allowed(Settings(discriminant_weight=float("nan"), logit_adjustment=1e9)) == choices.allowed(
-        Settings()
+def test_external_settings_are_clamped_and_keep_the_weights_of_the_page() -> None:
+    unsafe = Settings(
+        short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x"
     )
+    safe = settings_controls.allowed(unsafe)
+    assert (safe.short_side, safe.top_k, safe.radius, safe.weights, safe.device) == (
+        0,
+        1,
+        24,
+        settings_controls.WEIGHTS,
+        "auto",
+    )
+    assert (safe.long_term, safe.short_term) == (Settings().long_term, Settings().short_term)
+    assert settings_controls.allowed(settings_controls.PRESETS["Paper"]).long_term == (0, 5)
+    assert settings_controls.allowed(settings_controls.PRESETS["Paper"]).logit_adjustment == 0
+    assert settings_controls.allowed(
+        Settings(discriminant_weight=float("nan"), logit_adjustment=1e9)
+    ) == settings_controls.allowed(Settings())
 
 
-def test_the_endpoint_takes_a_mask_or_a_project_and_says_what_is_wrong(
+def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     mask = tmp_path / "mask.png"
     write_mask(mask, scene(0)[1])
-    files = endpoint.segment(str(clip), str(mask), short_side=64, flow="none")
+    files = api.segment(str(clip), str(mask), short_side=64, flow="none")
     assert [Path(file).name for file in files][:2] == ["overlay.mp4", "masks.zip"]
     project = Project(tmp_path / "p", clip)
-    project.give(3, scene(3)[1])
-    again = endpoint.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
+    project.set_mask(3, scene(3)[1])
+    again = api.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
     assert Result(Path(again[0]).parent).receipt["input_masks"] == [3]
-    for wrong, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
+    for arguments, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
         with pytest.raises(gr.Error, match=message):
-            endpoint.segment(str(clip), str(mask), **wrong)  # type: ignore[arg-type]
+            api.segment(str(clip), str(mask), **arguments)  # type: ignore[arg-type]

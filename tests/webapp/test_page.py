@@ -27,7 +27,7 @@ from mamp import OBJECT_COLORS, VideoReader, write_mask
 from tests.conftest import ROOT, browser, scene, write_clip
 
 EXAMPLES = ROOT / "examples"
-PATIENCE = 180_000  # [ms] for what computes
+RUN_TIMEOUT = 180_000  # [ms]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def page(page_url: str) -> Iterator[Page]:
 
 def take_example(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
-    expect(page.get_by_text("Objects are painted already")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("objects are already painted")).to_be_visible(timeout=30_000)
 
 
 def paint(page: Page) -> None:
@@ -58,9 +58,9 @@ def paint(page: Page) -> None:
 
 
 def objects_in_editor(page: Page) -> int:
-    """How many of the brush's colours are on the editor's layers."""
-    found: int = page.evaluate(
-        """async (colours) => {
+    """Number of brush colors on the editor's layers."""
+    count: int = page.evaluate(
+        """async (colors) => {
             const found = new Set();
             for (const layer of (await window.editor.get_blobs()).layers) {
                 const image = await createImageBitmap(layer);
@@ -68,43 +68,43 @@ def objects_in_editor(page: Page) -> int:
                 context.drawImage(image, 0, 0);
                 const pixels = context.getImageData(0, 0, image.width, image.height).data;
                 for (let i = 0; i < pixels.length; i += 4)
-                    if (pixels[i + 3] === 255) found.add(colours.indexOf(pixels.slice(i, i + 3).join()));
+                    if (pixels[i + 3] === 255) found.add(colors.indexOf(pixels.slice(i, i + 3).join()));
             }
             found.delete(-1);
             return found.size;
         }""",
-        [",".join(map(str, colour)) for colour in OBJECT_COLORS.tolist()],
+        [",".join(map(str, color)) for color in OBJECT_COLORS.tolist()],
     )
-    return found
+    return count
 
 
 def wait_for_objects(page: Page, count: int) -> None:
-    """Waits for objects in the editor, and for the frame to fill it."""
+    """Waits until the editor shows ``count`` objects and a frame that fills it."""
     deadline = time.monotonic() + 30
     while objects_in_editor(page) != count or not 0.7 < share_of_editor(page) <= 1:
-        shown = f"{objects_in_editor(page)} objects are painted, not {count}"
-        assert time.monotonic() < deadline, f"{shown}; the frame takes {share_of_editor(page):.2f} of the editor"
+        painted = f"{objects_in_editor(page)} objects are painted, not {count}"
+        assert time.monotonic() < deadline, f"{painted}; the frame takes {share_of_editor(page):.2f} of the editor"
         page.wait_for_timeout(200)
 
 
 def share_of_editor(page: Page) -> float:
-    """The frame's width or height, as share of the editor's, whichever is more."""
-    found: float = page.evaluate(
+    """The larger of the frame's width and height, as fractions of the editor's."""
+    share: float = page.evaluate(
         """() => {
             const {width, height, scale_value: scale, app: {screen}} = window.editor;
             return Math.max(scale * width / screen.width, scale * height / screen.height);
         }"""
     )
-    return found
+    return share
 
 
-def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
+def test_an_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
     take_example(page, "Shapes")
     expect(page.locator("video[src*='overlay']")).to_be_visible()
     wait_for_objects(page, 3)
     paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=RUN_TIMEOUT)
     video = page.locator("video[src*='overlay']")
     expect(video).to_be_visible()
     played = video.evaluate(
@@ -124,20 +124,22 @@ def test_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> None:
         with archive.open("masks/00000.png") as file, Image.open(file) as first:
             mask = np.asarray(first)
     assert set(np.unique(mask)) == {0, 1, 2, 3}
-    assert (mask[115:125, 195:220] == 1).any()  # the stroke, away from what the example paints
+    assert (mask[115:125, 195:220] == 1).any()  # the stroke, outside the objects of the example
 
 
-def test_stop_keeps_what_is_done(page: Page) -> None:
+def test_stop_keeps_finished_frames(page: Page) -> None:
     take_example(page, "Cup")
     wait_for_objects(page, 2)
     paint(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("a second ·")).first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Frame 1 of 75").or_(page.get_by_text("frames/s ·")).first).to_be_visible(
+        timeout=RUN_TIMEOUT
+    )
     expect(page.locator(".generating").first).to_be_visible()
     pulsing = "document.getAnimations().filter((each) => each.effect.target.matches('.generating')).length"
-    assert page.evaluate(pulsing) == 0, "the browser takes processors from the run"
+    assert page.evaluate(pulsing) == 0, "animations in the browser slow the run down"
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_text("Stopped; what was done is kept")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Stopped; finished frames are kept")).to_be_visible(timeout=RUN_TIMEOUT)
     expect(page.locator("video[src*='overlay']")).to_be_visible()
 
 
@@ -156,15 +158,15 @@ def test_uploaded_clip_is_painted_on_two_frames_and_corrected(page: Page, tmp_pa
     paint(page)
 
     choose_frame(page, 9)
-    given = page.get_by_label("Masks given")
-    expect(given).to_contain_text("Frame 0", timeout=30_000)
+    masks = page.get_by_label("Input masks")
+    expect(masks).to_contain_text("Frame 0", timeout=30_000)
     wait_for_objects(page, 0)
-    page.get_by_text("Without drawing").click()
+    page.get_by_text("Use a mask file").click()
     page.locator("#mask-file input[type=file]").set_input_files(tmp_path / "late.png")
-    expect(page.get_by_text("Mask taken for frame 9: 1 object")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Mask loaded for frame 9: 1 object")).to_be_visible(timeout=30_000)
     wait_for_objects(page, 1)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("Done: 12 of 12 frames")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Done: 12 of 12 frames")).to_be_visible(timeout=RUN_TIMEOUT)
 
     page.get_by_label("number input for Frame", exact=True).fill("5")
     page.keyboard.press("Tab")
@@ -173,10 +175,15 @@ def test_uploaded_clip_is_painted_on_two_frames_and_corrected(page: Page, tmp_pa
     wait_for_objects(page, 1)
     choose_frame(page, 0)
     wait_for_objects(page, 1)
-    expect(given.get_by_role("listitem")).to_have_count(2)
+    expect(masks.get_by_role("listitem")).to_have_count(2)
 
 
-PRODUCTS = {"webm": "cutout.webm", "ProRes": "cutout.mov", "PNG pictures": "cutout.zip", "by object": "objects.zip"}
+EXPORT_FORMATS = {
+    "WebM": "cutout.webm",
+    "ProRes": "cutout.mov",
+    "PNG images": "cutout.zip",
+    "per object": "objects.zip",
+}
 
 
 def download_to(path: Path, page: Page, link: str) -> None:
@@ -185,7 +192,7 @@ def download_to(path: Path, page: Page, link: str) -> None:
     download.value.save_as(path)
 
 
-def test_a_recording_of_the_camera_is_a_clip(page_url: str) -> None:
+def test_a_camera_recording_becomes_the_clip(page_url: str) -> None:
     with browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as chromium:
         tab = chromium.new_page(viewport={"width": 1280, "height": 1500})
         tab.goto(page_url)
@@ -195,53 +202,53 @@ def test_a_recording_of_the_camera_is_a_clip(page_url: str) -> None:
         record.click()
         tab.wait_for_timeout(2500)
         record.click()
-        told = tab.get_by_text("Now paint each object")
-        expect(told).to_be_visible(timeout=PATIENCE)
-        rate = re.search(r"([\d.]+) a second", told.inner_text())
+        status = tab.get_by_text("Now paint each object")
+        expect(status).to_be_visible(timeout=RUN_TIMEOUT)
+        rate = re.search(r"([\d.]+) frames/s", status.inner_text())
         assert rate is not None and 1 < float(rate[1]) < 121
         expect(tab.locator("canvas").first).to_be_visible(timeout=30_000)
 
 
-def test_every_kind_of_mask_file_is_taken(page: Page, tmp_path: Path) -> None:
+def test_every_kind_of_mask_file_is_loaded(page: Page, tmp_path: Path) -> None:
     truth = np.zeros((192, 256), np.uint8)
     truth[40:90, 30:90], truth[100:150, 150:230] = 1, 2
     one = (truth == 1).astype(np.uint8) * 255
     soft = np.asarray(Image.fromarray(one).resize((64, 48)).resize((256, 192), Image.Resampling.BILINEAR))
     write_clip(tmp_path / "mine.mp4", [scene(t, 192, 256)[0] for t in range(4)])
     write_mask(tmp_path / "palette.png", truth)
-    colours = np.array([(0, 0, 0), (200, 30, 30), (30, 160, 60)], np.uint8)
-    pictures = {
+    colors = np.array([(0, 0, 0), (200, 30, 30), (30, 160, 60)], np.uint8)
+    images = {
         "labels.png": truth,
         "black-and-white.png": one,
-        "colours.png": colours[truth],
-        "see-through.png": np.dstack([colours[truth], np.minimum(truth, 1) * 255]),
+        "colors.png": colors[truth],
+        "transparent.png": np.dstack([colors[truth], np.minimum(truth, 1) * 255]),
         "soft.png": soft,
         "small.png": truth[::2, ::2],
     }
-    for name, picture in pictures.items():
-        Image.fromarray(picture).save(tmp_path / name)
+    for name, image in images.items():
+        Image.fromarray(image).save(tmp_path / name)
     page.locator("input[type=file]").first.set_input_files(tmp_path / "mine.mp4")
     expect(page.get_by_text("4 frames, 256x192")).to_be_visible(timeout=30_000)
-    page.get_by_text("Without drawing").click()
-    said = {
+    page.get_by_text("Use a mask file").click()
+    expected_notes = {
         "palette.png": "2 objects",
         "black-and-white.png": "1 object",
-        "colours.png": "2 objects",
+        "colors.png": "2 objects",
         "soft.png": "1 object; soft edges cut at half",
-        "see-through.png": "2 objects",
+        "transparent.png": "2 objects",
         "labels.png": "2 objects",
         "small.png": "2 objects; scaled from 128x96",
     }
-    for name, words in said.items():
+    for name, notes in expected_notes.items():
         page.locator("#mask-file input[type=file]").set_input_files(tmp_path / name)
-        expect(page.get_by_text(f"Mask taken for frame 0: {words}")).to_be_visible(timeout=30_000)
-        wait_for_objects(page, int(words[0]))
+        expect(page.get_by_text(f"Mask loaded for frame 0: {notes}")).to_be_visible(timeout=30_000)
+        wait_for_objects(page, int(notes[0]))
         page.locator("#mask-file").get_by_label("Remove this file").or_(
             page.locator("#mask-file").get_by_label("Clear")
         ).first.click()
 
 
-def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> None:
+def test_review_exports_names_and_project_file(page: Page, tmp_path: Path) -> None:
     take_example(page, "Street")
     name = page.get_by_label("Name of object 2")
     name.fill("${1+1}{{value}}<b>x</b>")
@@ -252,14 +259,14 @@ def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> N
     chart.click(position={"x": box["width"] * 0.955, "y": 40})
     expect(page.get_by_label("number input for Frame", exact=True)).to_have_value("37", timeout=30_000)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("38 taken over")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("38 reused")).to_be_visible(timeout=RUN_TIMEOUT)
     assert page.get_by_label("Name of object 2").input_value() == "${1+1}{{value}}<b>x</b>"
 
-    for product, file in PRODUCTS.items():
-        page.get_by_label("Also").click()
-        page.get_by_role("option", name=product).click()
+    for export_format, file in EXPORT_FORMATS.items():
+        page.get_by_label("More formats").click()
+        page.get_by_role("option", name=export_format).click()
         page.get_by_role("button", name="Prepare").click()
-        expect(page.get_by_text(f"{file} is ready")).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text(f"{file} is ready")).to_be_visible(timeout=RUN_TIMEOUT)
         download_to(tmp_path / file, page, f"#product a[href*='{file}']")
     for file in ("overlay.mp4", "masks.zip", "masks.json", "objects.csv", "receipt.json", "project.zip"):
         download_to(tmp_path / file, page, f"a[href*='{file}']")
@@ -291,9 +298,9 @@ def test_review_products_names_and_project_file(page: Page, tmp_path: Path) -> N
     page.reload()
     page.locator("input[type=file]").first.set_input_files(EXAMPLES / "street.mp4")
     expect(page.get_by_text("38 frames, 512x384")).to_be_visible(timeout=30_000)
-    page.get_by_text("Go on with a project file").click()
+    page.get_by_text("Continue a saved project").click()
     page.locator("#project-file input[type=file]").set_input_files(tmp_path / "project.zip")
-    expect(page.get_by_text("1 mask and the settings of street.mp4 are back")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Loaded 1 mask and the settings of street.mp4")).to_be_visible(timeout=30_000)
     wait_for_objects(page, 3)
     assert page.get_by_label("Name of object 2").input_value() == "${1+1}{{value}}<b>x</b>"
 
@@ -306,48 +313,50 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
     take_example(page, "Shapes")
     take_example(other, "Cup")
     wait_for_objects(other, 2)
-    paint(other)  # else the example's own result would stand
+    paint(other)  # otherwise every mask of the example would be reused
     other.get_by_role("button", name="Run", exact=True).click()
-    expect(other.get_by_text("a second ·").first).to_be_visible(timeout=PATIENCE)
+    expect(other.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("queue: 1/1").first).to_be_visible(timeout=10_000)
-    for tab, frames in ((other, 75), (page, 60)):  # in the order in which the queue takes them
-        expect(tab.get_by_text(f"Done: {frames} of {frames} frames")).to_be_visible(timeout=PATIENCE)
-    shown = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
-    assert shown[0] != shown[1]
+    for tab, frames in ((other, 75), (page, 60)):  # in the order of the queue
+        expect(tab.get_by_text(f"Done: {frames} of {frames} frames")).to_be_visible(timeout=RUN_TIMEOUT)
+    videos = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
+    assert videos[0] != videos[1]
     assert page.locator("video[src*='overlay']").evaluate("(video) => video.videoWidth") == 416
 
 
 @pytest.mark.parametrize("size", [(1280, 1000), (390, 844)])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_accessibility_rules_are_kept(page: Page, page_url: str, size: tuple[int, int], theme: str) -> None:
+def test_the_page_meets_the_accessibility_rules(page: Page, page_url: str, size: tuple[int, int], theme: str) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(f"{page_url}?__theme={theme}")
     expect(page.get_by_role("button", name="Shapes", exact=True)).to_be_visible()
     assert_accessible(page)
     take_example(page, "Shapes")
     wait_for_objects(page, 3)
-    for closed in ("Settings", "Without drawing", "Go on with a project file"):
-        page.get_by_role("button", name=closed).first.click()
+    for panel in ("Settings", "Use a mask file", "Continue a saved project"):
+        page.get_by_role("button", name=panel).first.click()
     page.wait_for_timeout(500)
     assert_accessible(page)
     page.get_by_role("tab", name="This run as code").click()
     page.wait_for_timeout(500)
     assert_accessible(page)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "something is cut off"
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
+        "the page is wider than the window"
+    )
 
 
 def assert_accessible(page: Page) -> None:
-    grave = [
-        f"{fault['id']}: {node['html'][:120]}"
-        for fault in Axe().run(page).response["violations"]
-        if fault["impact"] in ("serious", "critical")
-        for node in fault["nodes"]
+    violations = [
+        f"{violation['id']}: {node['html'][:120]}"
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     ]
-    assert not grave, grave
+    assert not violations, violations
 
 
-def test_programs_get_the_same_through_the_client(page_url: str) -> None:
+def test_the_python_client_runs_the_endpoint(page_url: str) -> None:
     client = Client(page_url, verbose=False)
     try:
         described = client.view_api(return_format="dict")
@@ -368,7 +377,7 @@ def test_programs_get_the_same_through_the_client(page_url: str) -> None:
         client.close()
 
 
-def test_the_readmes_client_works(page_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_of_the_readme_works(page_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     (code,) = (block for block in blocks if "gradio_client" in block)
@@ -378,27 +387,27 @@ def test_the_readmes_client_works(page_url: str, monkeypatch: pytest.MonkeyPatch
     assert VideoReader(scope["files"][0]).count() == 38
 
 
-def test_agents_get_the_same_through_mcp(page_url: str) -> None:
-    async def ask() -> list[str]:
+def test_agents_run_the_endpoint_through_mcp(page_url: str) -> None:
+    async def call() -> list[str]:
         async with (
             streamable_http_client(f"{page_url}gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
         ):
             await session.initialize()
             (tool,) = (await session.list_tools()).tools
-            assert tool.name.endswith("segment") and "mask of them on one frame" in (tool.description or "")
-            wanted = {"video", "mask", "frame", "short_side", "flow", "top_k", "radius"}
-            assert set(tool.inputSchema["properties"]) == wanted
-            given = {
+            assert tool.name.endswith("segment") and "mask of the objects on one frame" in (tool.description or "")
+            parameters = {"video", "mask", "frame", "short_side", "flow", "top_k", "radius"}
+            assert set(tool.inputSchema["properties"]) == parameters
+            files = {
                 "video": address(EXAMPLES / "street.mp4", "video/mp4"),
                 "mask": address(EXAMPLES / "street.png", "image/png"),
             }
-            answer = await session.call_tool(tool.name, {**given, "short_side": 96, "flow": "none"})
+            answer = await session.call_tool(tool.name, {**files, "short_side": 96, "flow": "none"})
             assert not answer.isError, answer
             return [part.text for part in answer.content if isinstance(part, TextContent)]
 
-    def address(path: Path, kind: str) -> str:  # the server fetches no address of its own network
+    def address(path: Path, kind: str) -> str:  # the server does not fetch local addresses
         return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
-    found = asyncio.run(ask())
-    assert any("overlay.mp4" in text for text in found), found
+    texts = asyncio.run(call())
+    assert any("overlay.mp4" in text for text in texts), texts

@@ -1,4 +1,4 @@
-"""Project files come back as they went out, and only to their own clip; snippets do the run they show."""
+"""Project files are restored exactly, for their own clip only; code snippets reproduce their run."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ NAMES = {1: "dog's ball", 3: "it"}
 
 @pytest.fixture
 def project(clip: Path, tmp_path: Path) -> Project:
-    made = Project(tmp_path / "session", clip)
-    made.give(0, scene(0)[1])
-    made.give(7, scene(7)[1] * np.uint8(3))
-    made.rename({**NAMES, 2: "  "})
-    return made
+    project = Project(tmp_path / "session", clip)
+    project.set_mask(0, scene(0)[1])
+    project.set_mask(7, scene(7)[1] * np.uint8(3))
+    project.rename({**NAMES, 2: "  "})
+    return project
 
 
-def test_a_project_file_brings_everything_back(project: Project, clip: Path, tmp_path: Path) -> None:
-    found = read_project_file(project.save(SETTINGS))
-    assert (found.clip, found.settings, found.names) == ("clip.mp4", SETTINGS, NAMES)
+def test_a_project_file_restores_everything(project: Project, clip: Path, tmp_path: Path) -> None:
+    file = read_project_file(project.save(SETTINGS))
+    assert (file.clip, file.settings, file.names) == ("clip.mp4", SETTINGS, NAMES)
     other = Project(tmp_path / "other", clip)
-    other.give(3, scene(3)[1])
+    other.set_mask(3, scene(3)[1])
     other.rename({5: "gone"})
-    other.load(found)
+    other.load(file)
     assert list(other.input_masks) == [0, 7] and other.names == NAMES
     mask = other.mask(7)
     assert mask is not None and np.array_equal(mask, scene(7)[1] * 3)
 
 
 def test_a_project_file_is_refused_for_another_clip(project: Project, tmp_path: Path) -> None:
-    found = read_project_file(project.save(SETTINGS))
-    stranger = Project(tmp_path / "other", write_clip(tmp_path / "b.mp4", [scene(t)[0] for t in range(3)]))
+    file = read_project_file(project.save(SETTINGS))
+    other = Project(tmp_path / "other", write_clip(tmp_path / "b.mp4", [scene(t)[0] for t in range(3)]))
     with pytest.raises(MaskError, match=r"for another clip, clip\.mp4"):
-        stranger.load(found)
+        other.load(file)
 
 
 def rewrite(path: Path, **changes: object) -> Path:
@@ -65,40 +65,18 @@ def rewrite(path: Path, **changes: object) -> Path:
     "changes",
     [{"input_masks": [5]}, {"settings": {}}, {"settings": {"radius": "x"}}, {"names": [1]}, {"input_masks": ["../x"]}],
 )
-def test_a_file_that_is_no_project_is_refused_in_words(project: Project, changes: dict[str, object]) -> None:
+def test_an_invalid_project_file_is_refused_with_a_message(project: Project, changes: dict[str, object]) -> None:
     with pytest.raises(MaskError, match=r"project\.zip is no project file"):
         read_project_file(rewrite(project.save(SETTINGS), **changes))
 
 
-def test_a_project_file_of_version_0_1_is_read(project: Project, tmp_path: Path) -> None:
-    with zipfile.ZipFile(project.save(SETTINGS)) as archive:
-        document = json.loads(archive.read("project.json"))
-        pngs = {number: archive.read(f"input_masks/{number:06d}.png") for number in document["input_masks"]}
-    settings = document["settings"]
-    for old, new in (
-        ("edges", "upsampling"),
-        ("discriminant", "discriminant_weight"),
-        ("adjustment", "logit_adjustment"),
-    ):
-        settings[old] = settings.pop(new)
-    settings["edges"] = "image"
-    document["masks_given"] = document.pop("input_masks")
-    path = tmp_path / "old.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("project.json", json.dumps(document))
-        for number, png in pngs.items():
-            archive.writestr(f"given/{number:06d}.png", png)
-    found = read_project_file(path)
-    assert found.settings == SETTINGS and found.masks == pngs
-
-
-def test_a_file_of_before_the_votes_were_fitted_is_run_as_it_was(project: Project) -> None:
+def test_a_file_without_object_adaptive_settings_keeps_them_off(project: Project) -> None:
     with zipfile.ZipFile(project.save(SETTINGS)) as archive:
         settings = json.loads(archive.read("project.json"))["settings"]
     for name in ("discriminant_weight", "logit_adjustment"):
         del settings[name]
-    found = read_project_file(rewrite(project.save(SETTINGS), settings=settings)).settings
-    assert found == replace(SETTINGS, discriminant_weight=0, logit_adjustment=0)
+    settings_read = read_project_file(rewrite(project.save(SETTINGS), settings=settings)).settings
+    assert settings_read == replace(SETTINGS, discriminant_weight=0, logit_adjustment=0)
 
 
 def test_damaged_and_oversized_files_are_refused(project: Project, tmp_path: Path) -> None:
@@ -112,13 +90,13 @@ def test_damaged_and_oversized_files_are_refused(project: Project, tmp_path: Pat
         read_project_file(text)
 
 
-def test_a_mask_beyond_the_clip_leaves_the_project_as_it_was(project: Project, tmp_path: Path) -> None:
+def test_a_mask_beyond_the_clip_leaves_the_project_unchanged(project: Project, tmp_path: Path) -> None:
     short = write_clip(tmp_path / "short.mp4", [scene(t)[0] for t in range(3)])
     other = Project(tmp_path / "other", short)
-    other.give(1, scene(1)[1])
-    found = read_project_file(rewrite(project.save(SETTINGS), clip_sha256=fingerprint(short)))
+    other.set_mask(1, scene(1)[1])
+    file = read_project_file(rewrite(project.save(SETTINGS), clip_sha256=fingerprint(short)))
     with pytest.raises(MaskError, match="frame 7 does not fit"):
-        other.load(found)
+        other.load(file)
     assert list(other.input_masks) == [1]
 
 
@@ -128,7 +106,7 @@ def fingerprint(clip: Path) -> str:
     return clip_sha256(clip)
 
 
-def test_the_python_and_the_command_of_a_run_do_the_same(
+def test_the_python_and_command_line_snippets_reproduce_the_same_run(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -136,23 +114,23 @@ def test_the_python_and_the_command_of_a_run_do_the_same(
         archive.extractall(tmp_path / "project")
     exec(as_python("clip.mp4", project.input_masks, SETTINGS, NAMES), {})
     first = Result(tmp_path / "out").receipt
-    line = as_command("clip.mp4", project.input_masks, SETTINGS, NAMES).splitlines()[1]
-    words = subprocess.run(
-        ["bash", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {line}"], capture_output=True, text=True, check=True
+    command = as_command("clip.mp4", project.input_masks, SETTINGS, NAMES).splitlines()[1]
+    arguments = subprocess.run(
+        ["bash", "-c", f"python() {{ printf '%s\\n' \"$@\"; }}; {command}"], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert words[:2] == ["-m", "mamp"] and main(words[2:]) == 0
+    assert arguments[:2] == ["-m", "mamp"] and main(arguments[2:]) == 0
     second = Result(tmp_path / "out").receipt
     assert first.pop("seconds") and second.pop("seconds")
     assert first == second and first["settings"]["radius"] == 3 and first["names"] == {"1": "dog's ball", "3": "it"}
 
 
-def test_the_client_names_server_and_files() -> None:
+def test_the_client_snippet_contains_server_and_files() -> None:
     code = as_client("it's.mp4", "http://127.0.0.1:7860/")
     compile(code, "client", "exec")
     assert "it's.mp4" in code and "/segment" in code
 
 
-def test_folders_that_nobody_uses_are_removed(tmp_path: Path) -> None:
+def test_unused_folders_are_removed(tmp_path: Path) -> None:
     old, used = (new_project_folder(tmp_path, keep_seconds=100) for _ in range(2))
     (used / "run-1").mkdir()
     for path in (old, used):

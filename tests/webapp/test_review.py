@@ -1,4 +1,4 @@
-"""Frames that need a look are found, and the chart shows what was measured."""
+"""Frames to review are flagged, and the chart shows area and confidence."""
 
 import xml.etree.ElementTree as Xml
 
@@ -6,30 +6,30 @@ from mamp import ObjectFrame
 from webapp.review import chart, frames_to_review
 
 
-def sights(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[ObjectFrame]:
+def track(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[ObjectFrame]:
     low = confidence or {}
     return [ObjectFrame(t, t / 25, label, area, low.get(t, 0.95)) for t, area in enumerate(areas)]
 
 
-def test_a_clear_run_needs_no_look() -> None:
-    assert frames_to_review(sights([100] * 50)) == []
+def test_a_clear_run_has_no_flags() -> None:
+    assert frames_to_review(track([100] * 50)) == []
 
 
-def test_low_confidence_jumps_and_losses_are_listed_worst_first_and_apart() -> None:
+def test_low_confidence_area_changes_and_losses_are_flagged_most_severe_first_and_apart() -> None:
     areas = [100] * 20 + [300] * 20 + [300] * 10 + [0] * 5
-    found = frames_to_review(sights(areas, {5: 0.3, 6: 0.2, 7: 0.3, 12: 0.5}))
-    assert [doubt.frame for doubt in found] == [50, 20, 6, 12]
-    assert "lost" in found[0].reason and "100 to 300" in found[1].reason and "0.20" in found[2].reason
-    assert len(frames_to_review(sights([100, 10] * 50))) == 5
+    flags = frames_to_review(track(areas, {5: 0.3, 6: 0.2, 7: 0.3, 12: 0.5}))
+    assert [flag.frame for flag in flags] == [50, 20, 6, 12]
+    assert "lost" in flags[0].reason and "100 to 300" in flags[1].reason and "0.20" in flags[2].reason
+    assert len(frames_to_review(track([100, 10] * 50))) == 5
 
 
-def test_an_object_that_comes_in_late_is_no_jump() -> None:
+def test_an_object_that_appears_late_is_not_flagged() -> None:
     late = [ObjectFrame(t, t / 25, 2, 500, 0.9) for t in range(30, 40)]
-    assert frames_to_review(sorted(sights([100] * 40) + late, key=lambda sight: sight.frame)) == []
+    assert frames_to_review(sorted(track([100] * 40) + late, key=lambda entry: entry.frame)) == []
 
 
-def test_the_chart_is_well_formed_has_a_line_an_object_and_escapes_names() -> None:
-    rows = sorted(sights([0, 50, 100]) + sights([10, 10, 10], label=9), key=lambda sight: sight.frame)
+def test_the_chart_is_well_formed_has_a_line_per_object_and_escapes_names() -> None:
+    rows = sorted(track([0, 50, 100]) + track([10, 10, 10], label=9), key=lambda entry: entry.frame)
     image = Xml.fromstring(chart(rows, (10, 20), {9: "<b>dog & cat</b>"}))
     assert (image.get("data-first"), image.get("data-last")) == ("0", "2")
     lines = image.findall("g")
@@ -38,6 +38,6 @@ def test_the_chart_is_well_formed_has_a_line_an_object_and_escapes_names() -> No
     assert float(start[1]) > float(end[1]) and float(end[0]) > float(start[0])
 
 
-def test_one_frame_and_none_are_charts_too() -> None:
+def test_one_frame_or_no_frame_can_be_charted() -> None:
     assert chart([], (10, 10), {}) == ""
-    Xml.fromstring(chart(sights([5]), (10, 10), {}))
+    Xml.fromstring(chart(track([5]), (10, 10), {}))

@@ -1,4 +1,4 @@
-"""What a run is expected to take is near what it takes."""
+"""The estimated duration of a run is close to the measured one."""
 
 import time
 from collections.abc import Mapping
@@ -9,31 +9,31 @@ import pytest
 from mamp import PatchEncoder, Settings, segment_video
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
 from mamp.video.synthetic import synthetic_clip, synthetic_mask
-from webapp.runtime_estimate import seconds_of_run
+from webapp.runtime_estimate import estimate_run_seconds
 
 
-def test_the_estimate_is_of_the_size_of_the_truth_and_grows_with_the_work(tmp_path: Path) -> None:
+def test_the_estimate_is_near_the_measured_time_and_grows_with_the_work(tmp_path: Path) -> None:
     encoder, settings = PatchEncoder(), Settings(short_side=0, radius=6)
     clip = synthetic_clip(tmp_path / "clip.mp4", 180, 24)
-    expected = seconds_of_run(encoder, settings, (180, 320), 24)
-    began = time.monotonic()
+    expected = estimate_run_seconds(encoder, settings, (180, 320), 24)
+    start = time.monotonic()
     list(segment_video(clip, {0: synthetic_mask((180, 320), 1)}, tmp_path / "out", settings, encoder=encoder))
-    assert expected / 4 < time.monotonic() - began < expected * 4
-    assert seconds_of_run(encoder, settings, (360, 640), 24) > 3 * expected
+    assert expected / 4 < time.monotonic() - start < expected * 4
+    assert estimate_run_seconds(encoder, settings, (360, 640), 24) > 3 * expected
     smaller = Settings(short_side=90, radius=6)
-    assert seconds_of_run(encoder, smaller, (360, 640), 24) < expected * 2
+    assert estimate_run_seconds(encoder, smaller, (360, 640), 24) < expected * 2
 
 
 @pytest.mark.parametrize("long_term", [(0, 5), (0, 7, 900), ()])
-def test_the_trial_counts_with_a_full_memory(long_term: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_the_trial_measures_with_a_full_memory(long_term: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    reference_counts = []
     references = MemoryBank.references
 
     def counted(bank: MemoryBank, t: int) -> Mapping[int, MemoryFrame]:
-        found = references(bank, t)
-        asked.append(len(found))
-        return found
+        frames = references(bank, t)
+        reference_counts.append(len(frames))
+        return frames
 
     monkeypatch.setattr(MemoryBank, "references", counted)
-    seconds_of_run(PatchEncoder(), Settings(radius=2, flow="none", long_term=long_term), (48, 64), 9)
-    assert asked[-2:] == [len(long_term) + 3] * 2
+    estimate_run_seconds(PatchEncoder(), Settings(radius=2, flow="none", long_term=long_term), (48, 64), 9)
+    assert reference_counts[-2:] == [len(long_term) + 3] * 2

@@ -30,20 +30,21 @@ class ClipSection:
 def clip_section() -> ClipSection:
     """Builds the section."""
     gr.Markdown(
-        f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames, 8K and {MAX_UPLOAD.upper()}; any common video format."
+        "## 1 · Choose a clip\n"
+        f"Up to {MAX_FRAMES} frames, 8K resolution and {MAX_UPLOAD.upper()}, in any common video format."
     )
     clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
-    with gr.Accordion("Only a part of the clip", open=False, visible=False) as trim_panel:
+    with gr.Accordion("Trim the clip", open=False, visible=False) as trim_panel:
         with gr.Row():
             first_frame = gr.Number(0, label="First frame", precision=0, minimum=0, min_width=80)
             last_frame = gr.Number(0, label="Last frame", precision=0, minimum=0, min_width=80)
-        trim = gr.Button("Take this part", variant="primary", size="sm")
-    gr.Markdown("Or look at a finished one:")
+        trim = gr.Button("Trim to these frames", variant="primary", size="sm")
+    gr.Markdown("Or open an example:")
     names = sorted(path.stem for path in EXAMPLES.glob("*.mp4"))
     with gr.Row():
         examples = {name: gr.Button(name.capitalize(), size="sm", min_width=80) for name in names}
-    with gr.Accordion("Go on with a project file", open=False):
+    with gr.Accordion("Continue a saved project", open=False):
         project_file = gr.File(
-            label="Project file (after its clip)", file_types=[".zip"], height=110, elem_id="project-file"
+            label="Project file (choose its clip first)", file_types=[".zip"], height=110, elem_id="project-file"
         )
     return ClipSection(clip, trim_panel, first_frame, last_frame, trim, examples, project_file)

@@ -7,24 +7,24 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.clips import open_clip, open_example, take_part
+from webapp.clips import open_clip, open_example, trim_clip
 from webapp.javascript import STORE_LOADING_PROMISE, WAIT_FOR_FRAME
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
 from webapp.layout.review_section import ReviewSection
 from webapp.layout.run_section import RunSection
 from webapp.mask_editing import (
-    clear_frame,
-    fill_box,
-    go_to,
-    go_to_given,
-    lay_strokes,
-    rename,
-    take_mask_file,
-    take_project_file,
+    add_object_in_box,
+    clear_mask,
+    load_mask_file,
+    load_mask_into_editor,
+    load_project_file,
+    rename_object,
+    select_frame,
+    select_masked_frame,
 )
-from webapp.results_view import jump, look_at, make
-from webapp.run_handler import ask_to_stop, forecast, run
+from webapp.results_view import frame_comparison, prepare_export, show_frame
+from webapp.run_handler import estimate_text, request_stop, run
 from webapp.settings_controls import PRESETS, as_chosen
 
 
@@ -37,7 +37,12 @@ def connect_events(
     frame_events = _painting_events(session, clip, paint, run, review)
     for event in (*clip_events, *frame_events):
         event.then(
-            lay_strokes, session, paint.editor, js=WAIT_FOR_FRAME, show_progress="hidden", api_visibility="private"
+            load_mask_into_editor,
+            session,
+            paint.editor,
+            js=WAIT_FOR_FRAME,
+            show_progress="hidden",
+            api_visibility="private",
         )
     page.load(None, js=STORE_LOADING_PROMISE)
     _run_events(session, paint, run, review)
@@ -66,7 +71,7 @@ def _clip_events(
         clip.clip.input(open_clip, [clip.clip, session], outputs, api_visibility="private"),
         clip.clip.stop_recording(open_clip, [clip.clip, session], outputs, api_visibility="private"),
         clip.clip.clear(open_clip, [clip.clip, session], outputs, api_visibility="private"),
-        clip.trim.click(take_part, trim_inputs, outputs, api_visibility="private"),
+        clip.trim.click(trim_clip, trim_inputs, outputs, api_visibility="private"),
     ]
     for name, button in clip.examples.items():
         inputs = [gr.State(name), session]
@@ -79,32 +84,32 @@ def _estimate_events(session: gr.State, run: RunSection, clip_events: list[Any])
     size, flow, memory, features, _edges, _votes, top_k, radius = run.settings.controls
     wiring = {"inputs": [session, *run.settings.controls], "outputs": run.estimate, "show_progress": "hidden"}
     for event in clip_events:
-        event.then(forecast, **wiring, api_visibility="private")
+        event.then(estimate_text, **wiring, api_visibility="private")
     changes = [size.change, flow.change, memory.change, features.change, top_k.release, radius.release]
-    gr.on(changes, forecast, **wiring, api_visibility="private")
+    gr.on(changes, estimate_text, **wiring, api_visibility="private")
 
 
 def _painting_events(
     session: gr.State, clip: ClipSection, paint: PaintSection, run: RunSection, review: ReviewSection
 ) -> list[Any]:
     """Events that change the frame in the editor or its mask."""
-    paint.masks.submit(rename, session, None, show_progress="hidden", api_visibility="private")
+    paint.masks.submit(rename_object, session, None, show_progress="hidden", api_visibility="private")
     editor = paint.editor
     frame_outputs = [session, editor, paint.frame, paint.masks]
     mask_outputs = [editor, run.status, paint.masks]
     box_inputs = [session, editor, paint.box_object, *paint.box_corners]
     project_outputs = [run.status, editor, paint.masks, *run.settings.controls]
     return [
-        editor.clear(clear_frame, session, [editor, paint.masks], api_visibility="private"),
-        paint.frame.release(go_to, [session, editor, paint.frame], frame_outputs, api_visibility="private"),
-        review.correct.click(go_to, [session, editor, review.frame], frame_outputs, api_visibility="private"),
-        paint.masks.select(go_to_given, [session, editor], frame_outputs, api_visibility="private"),
+        editor.clear(clear_mask, session, [editor, paint.masks], api_visibility="private"),
+        paint.frame.release(select_frame, [session, editor, paint.frame], frame_outputs, api_visibility="private"),
+        review.correct.click(select_frame, [session, editor, review.frame], frame_outputs, api_visibility="private"),
+        paint.masks.select(select_masked_frame, [session, editor], frame_outputs, api_visibility="private"),
         paint.mask_file.upload(
-            take_mask_file, [session, editor, paint.mask_file], mask_outputs, api_visibility="private"
+            load_mask_file, [session, editor, paint.mask_file], mask_outputs, api_visibility="private"
         ),
-        paint.segment_box.click(fill_box, box_inputs, mask_outputs, api_visibility="private"),
+        paint.segment_box.click(add_object_in_box, box_inputs, mask_outputs, api_visibility="private"),
         clip.project_file.upload(
-            take_project_file, [session, editor, clip.project_file], project_outputs, api_visibility="private"
+            load_project_file, [session, editor, clip.project_file], project_outputs, api_visibility="private"
         ),
     ]
 
@@ -122,24 +127,26 @@ def _run_events(session: gr.State, paint: PaintSection, section: RunSection, rev
         concurrency_id="gpu",
         api_visibility="private",
     )
-    section.stop.click(ask_to_stop, session, None, queue=False, api_visibility="private")
+    section.stop.click(request_stop, session, None, queue=False, api_visibility="private")
 
 
 def _review_events(session: gr.State, run: RunSection, review: ReviewSection) -> None:
     """Events that show a frame of the result or export it."""
     opacity, parts = run.settings.opacity, run.settings.overlay_parts
     review.frame.input(
-        look_at,
+        frame_comparison,
         [session, review.frame, opacity, parts],
         review.comparison,
         show_progress="hidden",
         api_visibility="private",
     )
     review.flags.select(
-        jump,
+        show_frame,
         [session, opacity, parts],
         [review.frame, review.comparison],
         show_progress="hidden",
         api_visibility="private",
     )
-    review.prepare.click(make, [session, review.export_format], [review.exported, run.status], api_visibility="private")
+    review.prepare.click(
+        prepare_export, [session, review.export_format], [review.exported, run.status], api_visibility="private"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from webapp.javascript import FRAME_AND_NAME_EVENTS
-from webapp.results_view import PRODUCTS
+from webapp.results_view import EXPORT_FORMATS
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReviewSection:
 
     @property
     def results(self) -> list[Any]:
-        """The components that ``webapp.results_view.results`` updates, in its order."""
+        """The components that ``webapp.results_view.result_updates`` updates, in its order."""
         return [
             self.group,
             self.video,
@@ -53,36 +53,47 @@ class ReviewSection:
 def review_section() -> ReviewSection:
     """Builds the section."""
     with gr.Column(visible=False) as group:
-        gr.Markdown("## 4 · Look, correct, take away")
+        gr.Markdown("## 4 · Review, correct, download")
         with gr.Row():
             with gr.Column(min_width=300):
                 video = gr.Video(label="Result", interactive=False, height=320)
             with gr.Column(min_width=300):
                 comparison = gr.ImageSlider(
-                    label="Frame | frame with masks", interactive=False, max_height=300, buttons=["fullscreen"]
+                    label="Frame | with masks", interactive=False, max_height=300, buttons=["fullscreen"]
                 )
                 frame = gr.Slider(
-                    0, 1, value=0, step=1, label="Frame", info="Arrow keys step.", interactive=False, buttons=[]
+                    0,
+                    1,
+                    value=0,
+                    step=1,
+                    label="Frame",
+                    info="Use the arrow keys to step through the frames.",
+                    interactive=False,
+                    buttons=[],
                 )
                 correct = gr.Button("Correct this frame", size="sm")
         flags = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
         with gr.Tab("Files"):
             files = gr.Files(
-                label="Overlay, masks (PNG, run lengths), areas (CSV), receipt, project file",
+                label="Overlay, masks (PNG and RLE), areas (CSV), receipt, project file",
                 interactive=False,
                 height=330,
             )
             with gr.Row():
                 export_format = gr.Dropdown(
-                    list(PRODUCTS), value=next(iter(PRODUCTS)), label="Also", info="Written on request.", scale=3
+                    list(EXPORT_FORMATS),
+                    value=next(iter(EXPORT_FORMATS)),
+                    label="More formats",
+                    info="Created on request.",
+                    scale=3,
                 )
                 prepare = gr.Button("Prepare", size="sm", scale=1)
-            exported = gr.File(label="Product", interactive=False, height=90, visible=False, elem_id="product")
+            exported = gr.File(label="Exported file", interactive=False, height=90, visible=False, elem_id="product")
         with gr.Tab("This run as code"):
-            gr.Markdown("With the clip and `project.zip` (under *Files*) beside it:")
+            gr.Markdown("Run this in a folder with the clip and `project.zip` (see *Files*):")
             snippets = [  # not gr.Code: its colors have too little contrast
                 gr.Textbox(label=label, lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
-                for label in ("Python", "Command line", "Client of this page")
+                for label in ("Python", "Command line", "API client")
             ]
     return ReviewSection(
         group, video, comparison, frame, correct, flags, files, export_format, prepare, exported, snippets

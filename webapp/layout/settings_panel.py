@@ -1,4 +1,4 @@
-"""The settings of section 3, closed at first."""
+"""The settings panel of section 3."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.results_view import LOOK
+from webapp.results_view import OVERLAY_PARTS
 from webapp.settings_controls import EDGES, FEATURES, FLOWS, MAX_RADIUS, MEMORY, PRESETS, SIZES, USUAL, VOTES
 
 
@@ -34,39 +34,39 @@ def settings_panel() -> SettingsPanel:
             size = gr.Dropdown(
                 list(SIZES),
                 value=USUAL.size,
-                label="Processing size",
-                info="Short side at which objects are matched; twice the size takes four times as long.",
+                label="Processing resolution",
+                info="Short side at which objects are matched. Twice the size takes about four times as long.",
             )
             flow = gr.Dropdown(
                 list(FLOWS),
                 value=USUAL.flow,
                 label="Motion",
-                info="Optical flow lays earlier frames over the new one; off is quicker and loses fast objects.",
+                info="Optical flow aligns earlier frames with the current one. Off is faster but loses fast objects.",
             )
             memory = gr.Dropdown(
                 list(MEMORY),
                 value=USUAL.memory,
                 label="Memory",
-                info="Which earlier frames are asked. First ones keep the object, recent ones keep up with it.",
+                info="Reference frames. First frames preserve the object; recent frames follow its changes.",
             )
         with gr.Row():
             features = gr.Dropdown(
                 list(FEATURES),
                 value=USUAL.features,
                 label="Features",
-                info="What frames are compared by; patches need no weights and are the baseline.",
+                info="Features that frames are matched by. Patches need no weights: the untrained baseline.",
             )
             edges = gr.Dropdown(
                 list(EDGES),
                 value=USUAL.edges,
-                label="Edges",
-                info="Where objects end: where the image's colours change, at no cost, or between the cells that vote.",
+                label="Upsampling",
+                info="From feature cells to pixels: guided by the colors of the image, or bilinear interpolation.",
             )
             votes = gr.Dropdown(
                 list(VOTES),
                 value=USUAL.votes,
-                label="Votes",
-                info="What sets the objects off in the masks so far counts more, and small ones are not outvoted.",
+                label="Matching",
+                info="Object-adaptive matching weights features that discriminate the objects, and favors small objects.",
             )
         with gr.Row():
             top_k = gr.Slider(
@@ -74,8 +74,8 @@ def settings_panel() -> SettingsPanel:
                 200,
                 value=USUAL.top_k,
                 step=1,
-                label="Matches that vote",
-                info="36 in the paper; 0 for all.",
+                label="Top-k matches",
+                info="Matches per location: 36 in the paper, 0 for all.",
                 buttons=[],
             )
             radius = gr.Slider(
@@ -84,7 +84,7 @@ def settings_panel() -> SettingsPanel:
                 value=USUAL.radius,
                 step=1,
                 label="Search radius",
-                info="In steps of 4 pixels, around where the motion leads; twice as far takes four times as long.",
+                info="In steps of 4 pixels, around the motion-compensated position. Doubling it quadruples the time.",
                 buttons=[],
             )
         with gr.Row():
@@ -93,10 +93,12 @@ def settings_panel() -> SettingsPanel:
                 1,
                 value=0.45,
                 step=0.05,
-                label="Opacity of the overlay",
-                info="0 leaves the outline only.",
+                label="Overlay opacity",
+                info="0 shows the outlines only.",
                 buttons=[],
             )
-            parts = gr.CheckboxGroup(LOOK, value=LOOK, label="Drawn on the overlay", info="Besides the colour.")
+            parts = gr.CheckboxGroup(
+                OVERLAY_PARTS, value=OVERLAY_PARTS, label="Overlay elements", info="In addition to the color."
+            )
     controls = [size, flow, memory, features, edges, votes, top_k, radius]
     return SettingsPanel(presets, controls, opacity, parts)
