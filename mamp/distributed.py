@@ -1,4 +1,4 @@
-"""Joining the processes that torchrun starts: each takes its share of the work on a device of its own."""
+"""The process group of torchrun: each process works on its shard, on its own device."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-_PATIENCE = timedelta(days=1)  # shares differ in length: the quickest process waits for the slowest
+_TIMEOUT = timedelta(days=1)  # shards differ in length: the fastest process waits for the slowest
 
 
 def join(name: str) -> torch.device:
-    """Joins the processes that torchrun started, if it did, and picks this one's device.
+    """Joins the process group if torchrun started this process.
 
     Args:
-        name: "cpu", "cuda", "cuda:1" or "auto": CUDA where there is one.
+        name: "cpu", "cuda", "cuda:1", or "auto" for CUDA if available.
+
+    Returns:
+        The device of this process.
     """
     cuda = name.startswith("cuda") or (name == "auto" and torch.cuda.is_available())
     if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=_TIMEOUT)
         if cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -27,12 +30,12 @@ def join(name: str) -> torch.device:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """The number of this process, and how many there are."""
+    """Rank of this process, and number of processes; (0, 1) outside a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def leave() -> None:
-    """Leaves the other processes, if there are any, once all of them are done: gloo may abort where one goes early."""
+    """Leaves the process group, if any, once all processes are done: gloo may abort if one leaves early."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()

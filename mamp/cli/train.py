@@ -1,4 +1,4 @@
-"""The command ``python -m mamp train``: one process or many, stopped and resumed as one likes."""
+"""The command ``python -m mamp train``: one process or several; a stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -23,71 +23,95 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     paper = TrainConfig()
     parser.add_argument("data", type=Path, help="folder with videos, or with folders of frames")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/train"), help="checkpoint and weights go here; resumes from it"
+        "--out",
+        type=Path,
+        default=Path("runs/train"),
+        help="folder of the checkpoint, from which it resumes, and the weights",
     )
-    parser.add_argument("--samples", type=int, default=paper.samples, help="pairs of frames in all (%(default)s)")
-    parser.add_argument("--batch", type=int, default=paper.batch, help="pairs a step over all processes (%(default)s)")
-    parser.add_argument("--crop", type=int, default=paper.crop, help="side of the frames in pixels (%(default)s)")
-    parser.add_argument("--radius", type=int, default=paper.radius, help="of the window in cells (%(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=paper.learning_rate, help="of Adam (%(default)s)")
+    parser.add_argument("--samples", type=int, default=paper.samples, help="total number of pairs (%(default)s)")
     parser.add_argument(
-        "--schedule", choices=("paper", "cosine"), default=paper.schedule, help="halvings, or cosine to zero"
+        "--batch", type=int, default=paper.batch, help="pairs per step, over all processes (%(default)s)"
+    )
+    parser.add_argument("--crop", type=int, default=paper.crop, help="side of the crops in pixels (%(default)s)")
+    parser.add_argument("--radius", type=int, default=paper.radius, help="window radius in cells (%(default)s)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=paper.learning_rate, help="learning rate of Adam (%(default)s)"
     )
     parser.add_argument(
-        "--temperature", type=float, help="unit-length features with this temperature (none: the paper)"
+        "--schedule",
+        choices=("paper", "cosine"),
+        default=paper.schedule,
+        help="paper: halvings; cosine: warm-up and decay to zero (%(default)s)",
     )
-    parser.add_argument("--export-temperature", type=float, help="of the weights in use, when not that of training")
     parser.add_argument(
-        "--start", choices=("random", "patches"), default=paper.start, help="the first weights (%(default)s)"
+        "--temperature", type=float, help="unit-length features with this temperature (default: off, as in the paper)"
+    )
+    parser.add_argument(
+        "--export-temperature", type=float, help="temperature of the exported weights (default: that of training)"
+    )
+    parser.add_argument(
+        "--start", choices=("random", "patches"), default=paper.start, help="initial weights (%(default)s)"
     )
     parser.add_argument(
         "--reconstruction-weight",
         type=float,
         default=paper.reconstruction_weight,
-        help="of the paper's loss (%(default)s)",
+        help="weight of the paper's reconstruction loss (%(default)s)",
     )
     parser.add_argument(
         "--correspondence-weight",
         type=float,
         default=paper.correspondence_weight,
-        help="of the flow's cells (%(default)s)",
+        help="weight of the optical flow's correspondence loss (%(default)s)",
+    )
+    parser.add_argument("--jitter", type=float, default=paper.jitter, help="strength of color jitter (%(default)s)")
+    parser.add_argument(
+        "--synthetic-pair-ratio",
+        type=float,
+        default=paper.synthetic_pair_ratio,
+        help="share of pairs made from one frame by an affine warp (%(default)s)",
     )
     parser.add_argument(
-        "--jitter", type=float, default=paper.jitter, help="of the light between the frames (%(default)s)"
+        "--max-gap",
+        type=float,
+        default=paper.max_gap,
+        help="longest time between the two frames in seconds (%(default)s)",
     )
     parser.add_argument(
-        "--warped", type=float, default=paper.warped, help="share of pairs of a frame and itself warped (%(default)s)"
+        "--max-scale",
+        type=float,
+        default=paper.max_scale,
+        help="largest crop before resizing, as a multiple of --crop (%(default)s)",
     )
     parser.add_argument(
-        "--max-gap", type=float, default=paper.max_gap, help="seconds between the two frames (%(default)s)"
+        "--pairs-per-window",
+        type=int,
+        default=paper.pairs_per_window,
+        help="pairs from one decoded window (%(default)s)",
     )
-    parser.add_argument(
-        "--max-scale", type=float, default=paper.max_scale, help="how much larger than the crop (%(default)s)"
-    )
-    parser.add_argument(
-        "--pairs-per-window", type=int, default=paper.pairs_per_window, help="pairs cut from one decoded window"
-    )
-    parser.add_argument("--seed", type=int, default=paper.seed, help="of everything random (%(default)s)")
+    parser.add_argument("--seed", type=int, default=paper.seed, help="random seed (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that decode ahead (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="data loader processes (%(default)s)")
     parser.add_argument(
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="of the encoder; auto: bfloat16 where the device is made for it (%(default)s)",
+        help="precision of the encoder; auto: bfloat16 on devices with native support (%(default)s)",
     )
-    parser.add_argument("--checkpoint-minutes", type=float, default=5.0, help="between two checkpoints (%(default)s)")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=5.0, help="minutes between two checkpoints (%(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains, as the command line says; returns the exit code."""
+    """Trains with the parsed options; returns the exit code."""
     names = TrainConfig.__dataclass_fields__
-    recipe = TrainConfig(**{name: value for name, value in vars(args).items() if name in names})
-    if recipe.crop % STRIDE:
-        raise ValueError(f"--crop must be a multiple of {STRIDE}, not {recipe.crop}")
+    config = TrainConfig(**{name: value for name, value in vars(args).items() if name in names})
+    if config.crop % STRIDE:
+        raise ValueError(f"--crop must be a multiple of {STRIDE}, not {config.crop}")
     device = distributed.join(args.device)
     autocast = has_bfloat16(device) if args.precision == "auto" else args.precision == "bfloat16"
-    trainer = Trainer(recipe, args.data, args.out, device=device, workers=args.workers, autocast=autocast)
+    trainer = Trainer(config, args.data, args.out, device=device, workers=args.workers, autocast=autocast)
     if trainer.resume():
         print(f"resuming after {trainer.progress.samples:,} samples", file=sys.stderr)
     stop = _StopSignal()
@@ -95,16 +119,16 @@ def run(args: argparse.Namespace) -> int:
     smooth: float | None = None
     began, first = time.monotonic(), trainer.progress.samples
     for progress, loss in trainer.steps():
-        step = progress.samples // recipe.batch
+        step = progress.samples // config.batch
         if step % 20 == 0 or smooth is None:
             smooth = loss.item() if smooth is None else 0.8 * smooth + 0.2 * loss.item()
             rate = (progress.samples - first) / (time.monotonic() - began)
-            left = (recipe.samples - progress.samples) / rate
+            left = (config.samples - progress.samples) / rate
             _report(
                 trainer.rank,
-                f"{progress.samples:,}/{recipe.samples:,}  loss {smooth:.4f}  {rate:.1f} samples/s  {_clock(left)} left",
+                f"{progress.samples:,}/{config.samples:,}  loss {smooth:.4f}  {rate:.1f} samples/s  {_clock(left)} left",
             )
-        if stop.asked_anywhere(device):
+        if stop.received_anywhere(device):
             break
         if time.monotonic() - saved > args.checkpoint_minutes * 60:
             trainer.save()
@@ -120,18 +144,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _StopSignal:
-    """Notes SIGINT and SIGTERM, so that a run ends after its step with a checkpoint."""
+    """Records SIGINT and SIGTERM, so that a run ends after its current step and writes a checkpoint."""
 
     def __init__(self) -> None:
         self.number = 0
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+            signal.signal(number, self._record)
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
+    def _record(self, number: int, _frame: FrameType | None) -> None:
         self.number = number
 
-    def asked_anywhere(self, device: torch.device) -> bool:
-        """Whether any process was told to stop: they must leave the loop at the same step."""
+    def received_anywhere(self, device: torch.device) -> bool:
+        """Whether any process received a signal: all must leave the loop at the same step."""
         if not dist.is_initialized():
             return bool(self.number)
         flag = torch.tensor(self.number, device=device)

@@ -1,4 +1,4 @@
-"""Weights files: loading an encoder from the disk or the Hugging Face Hub, and saving one."""
+"""Weights files: loads encoders from disk or the Hugging Face Hub, and saves them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "mamp.safetensors"
 
 
 class WeightsError(ValueError):
-    """A weights file that cannot be found, read or used; its text is one sentence for the user."""
+    """A weights file cannot be found, read or used; the message is one sentence for the user."""
 
 
 def load_encoder(
@@ -35,37 +35,35 @@ def load_encoder(
     """Loads an encoder, ready for inference.
 
     Args:
-        source: ``None`` for the shipped weights; ``"patch"`` for the encoder without weights; else a file, or a Hugging
-            Face Hub id (``user/name``). Files are this project's safetensors or the authors' checkpoint
-            (``{"state_dict": ...}``).
-        filename: The file in the Hub repository.
-        sha256: What the file must hash to, in hexadecimal.
-        device: Where it runs; the CPU if not given.
-        fold: Fold batch norm into the convolutions, lay weights out channels last and, on a CPU without bfloat16, multiply
-            less (``mamp/model/winograd.py``): the same answers, faster.
+        source: ``None`` for the shipped weights, ``"patch"`` for ``PatchEncoder``, else a file or a Hugging Face Hub id
+            (``user/name`` or ``user/name:file``). A file is this project's safetensors or the checkpoint of the paper's
+            authors (``{"state_dict": ...}``).
+        filename: File in the Hub repository.
+        sha256: Expected SHA-256 of the file, in hexadecimal.
+        device: Device of the encoder; the CPU by default.
+        fold: Optimize the encoder for inference: fold batch norm into the convolutions, use the channels-last layout and,
+            on a CPU without bfloat16, Winograd convolutions. The features are the same up to rounding.
 
     Returns:
         A function from Lab (B, 3, H, W) to features (B, C, H / 4, W / 4).
 
     Raises:
-        WeightsError: The file is missing, damaged, of another model, or not what ``sha256`` says. No code of it is run.
+        WeightsError: The file is missing, damaged, of another model, or has another SHA-256. No code in it is run.
     """
     if source == PATCH:
         return PatchEncoder()
     path = resolve_weights(source or SHIPPED_WEIGHTS, filename=filename)
     if sha256 is not None and file_sha256(path) != sha256.lower():
-        raise WeightsError(
-            f"{path.name} does not have the SHA-256 that was asked for: the file is damaged or another one."
-        )
+        raise WeightsError(f"{path.name} does not have the expected SHA-256: it is damaged or another file.")
     state, temperature = _read_state(path)
     encoder = Encoder(temperature)
-    missing = {key: value for key, value in encoder.state_dict().items() if key.endswith("num_batches_tracked")}
+    counters = {key: value for key, value in encoder.state_dict().items() if key.endswith("num_batches_tracked")}
     try:
-        encoder.load_state_dict({**missing, **state})
+        encoder.load_state_dict({**counters, **state})
     except RuntimeError as error:
-        raise WeightsError(f"{path.name} holds the weights of another model.") from error
+        raise WeightsError(f"{path.name} contains the weights of another model.") from error
     if not all(torch.isfinite(value).all() for value in encoder.state_dict().values()):
-        raise WeightsError(f"{path.name} holds weights that are not numbers.")
+        raise WeightsError(f"{path.name} contains weights that are not finite.")
     encoder.eval().to(device or "cpu").requires_grad_(False)
     encoder.origin = {"weights": str(source or path.name), "weights_sha256": file_sha256(path)}
     return optimize_for_inference(encoder) if fold else encoder
@@ -74,10 +72,18 @@ def load_encoder(
 def resolve_weights(
     source: str | Path, *, filename: str | None = None, default_filename: str = "mamp.safetensors"
 ) -> Path:
-    """Finds a weights file on the disk, or on the Hugging Face Hub (``user/name`` or ``user/name:file``).
+    """Finds a weights file on disk, or downloads it from the Hugging Face Hub.
+
+    Args:
+        source: A file, or a Hub id (``user/name`` or ``user/name:file``).
+        filename: File in the Hub repository.
+        default_filename: The same, if neither ``source`` nor ``filename`` names one.
+
+    Returns:
+        The file on disk.
 
     Raises:
-        WeightsError: There is no such file, or the Hub cannot be reached.
+        WeightsError: The file does not exist, or cannot be downloaded.
     """
     path = Path(source)
     if path.is_file():
@@ -86,10 +92,10 @@ def resolve_weights(
     if isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
         raise WeightsError(f"There is no weights file {path.name}.")
     try:
-        # No revision: whoever names a repository takes it as it is; safetensors run no code, and a hash can be asked for.
+        # No pinned revision: the caller chooses the repository and may check a hash; no code in the file is run.
         return Path(hf_hub_download(repository, filename or named or default_filename))  # nosec
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise WeightsError(f"The weights {source} could not be fetched from the Hugging Face Hub.") from error
+        raise WeightsError(f"The weights {source} could not be downloaded from the Hugging Face Hub.") from error
 
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.pt)(?<!\.pth)(?<!\.ckpt)(?<!\.safetensors)")
@@ -105,9 +111,9 @@ def file_sha256(path: Path) -> str:
 
 
 def save_encoder(encoder: Encoder, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
-    """Writes an encoder as safetensors in half precision, with its temperature and ``notes`` as metadata."""
+    """Writes an encoder as safetensors in half precision; its temperature and ``notes`` become metadata."""
     state = {
-        # The counter of batches is no weight: inference never reads it.
+        # Inference never reads the batch counters.
         key: value.detach().cpu().half().contiguous()
         for key, value in encoder.state_dict().items()
         if not key.endswith("num_batches_tracked")
@@ -117,16 +123,16 @@ def save_encoder(encoder: Encoder, path: str | Path, notes: Mapping[str, str] | 
 
 
 def _read_state(path: Path) -> tuple[dict[str, Tensor], float | None]:
-    """The tensors of either format under this project's names, and the temperature."""
+    """State dict of either file format under the names of ``Encoder``, and the temperature."""
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             temperature = metadata.get("temperature", "None")
-            return _plain(state, path), None if temperature == "None" else float(temperature)
+            return _rename(state, path), None if temperature == "None" else float(temperature)
         except (SafetensorError, OSError, ValueError) as error:
-            raise WeightsError(f"{path.name} is not a whole safetensors file.") from error
+            raise WeightsError(f"{path.name} is not a complete safetensors file.") from error
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -134,17 +140,19 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], float | None]:
     if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get("state_dict"), Mapping):
         checkpoint = checkpoint["state_dict"]
     if not isinstance(checkpoint, Mapping) or not all(isinstance(value, Tensor) for value in checkpoint.values()):
-        raise WeightsError(f"{path.name} holds no weights.")
-    return _plain(checkpoint, path), None
+        raise WeightsError(f"{path.name} contains no weights.")
+    return _rename(checkpoint, path), None
 
 
-def _plain(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Names without the prefixes that the authors' checkpoint and data-parallel training put in front."""
-    plain = {}
+def _rename(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Maps parameter names to those of ``Encoder``, without the prefixes of data-parallel training."""
+    renamed = {}
     for key, value in state.items():
         if not value.dtype.is_floating_point:
             continue
-        plain[str(key).removeprefix("module.").removeprefix("feature_extraction.")] = value.float()
-    if "conv1.0.weight" not in plain:
-        raise WeightsError(f"{path.name} holds the weights of another model.")
-    return plain
+        name = str(key).removeprefix("module.").removeprefix("feature_extraction.")
+        # The authors' checkpoint and the shipped weights call the residual branch "left".
+        renamed[name.replace(".left.", ".residual.")] = value.float()
+    if "conv1.0.weight" not in renamed:
+        raise WeightsError(f"{path.name} contains the weights of another model.")
+    return renamed

@@ -1,4 +1,4 @@
-"""Colour: RGB frames to normalised CIE Lab, and the information bottleneck of Sec. 3.1."""
+"""Color: RGB frames to normalized CIE Lab, and the information bottleneck of Sec. 3.1."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _RGB_TO_XYZ = (
     (0.212671, 0.715160, 0.072169),
     (0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754),
 )
-_THRESHOLD = 0.008856  # below it CIE replaces the cube root by a line
+_THRESHOLD = 0.008856  # below it, CIE replaces the cube root by a line
 _SLOPE, _OFFSET = 7.787, 16.0 / 116.0
 
-A, B = 1, 2  # the two colour channels of Lab; channel 0 is the lightness
+A_CHANNEL, B_CHANNEL = 1, 2  # the color channels a and b of Lab; channel 0 is the lightness L
 
 
 def _linear_light() -> Tensor:
@@ -22,11 +22,11 @@ def _linear_light() -> Tensor:
     return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
-_LINEAR_LIGHT = _linear_light()  # 256 values: a look-up is ten times cheaper than the power
+_LINEAR_LIGHT = _linear_light()  # of the 256 values: a look-up is ten times cheaper than the power
 
 
 def rgb_to_lab(frames: Tensor) -> Tensor:
-    """Converts RGB frames to normalised CIE Lab (Sec. 4, implementation details).
+    """Converts RGB frames to normalized CIE Lab (Sec. 4, implementation details).
 
     Args:
         frames: RGB (..., H, W, 3) uint8 [0, 255], on any device.
@@ -35,7 +35,7 @@ def rgb_to_lab(frames: Tensor) -> Tensor:
         Lab (..., 3, H, W) float32: (L - 50) / 50 [-1, 1], a / 127 and b / 127 [about -1, 1].
 
     Raises:
-        ValueError: The frames are not uint8 with three channels last.
+        ValueError: The frames are not uint8 (..., H, W, 3).
     """
     if frames.dtype != torch.uint8 or frames.ndim < 3 or frames.shape[-1] != 3:
         raise ValueError(f"frames must be uint8 (..., H, W, 3), not {frames.dtype} {tuple(frames.shape)}")
@@ -48,22 +48,22 @@ def rgb_to_lab(frames: Tensor) -> Tensor:
 
 
 def drop_ab_channel(lab: Tensor, channel: int) -> tuple[Tensor, Tensor]:
-    """Takes one colour channel out of Lab frames: the bottleneck g of Sec. 3.1.
+    """Drops one color channel of Lab frames: the bottleneck g of Sec. 3.1.
 
-    The lightness is never dropped: without it there is too little left to match by.
+    The lightness is never dropped: too little would remain to match by.
 
     Args:
         lab: Lab (..., 3, H, W) float.
-        channel: ``A`` or ``B``, the same for a pair of frames.
+        channel: ``A_CHANNEL`` or ``B_CHANNEL``, the same for both frames of a pair.
 
     Returns:
-        The frames with that channel set to zero (..., 3, H, W), and the channel itself (..., 1, H, W): the target.
+        The frames with that channel set to zero (..., 3, H, W), and the channel (..., 1, H, W) as the target.
 
     Raises:
-        ValueError: The channel is not a colour channel.
+        ValueError: ``channel`` is not a color channel.
     """
-    if channel not in (A, B):
-        raise ValueError(f"channel must be {A} (a) or {B} (b), not {channel}")
+    if channel not in (A_CHANNEL, B_CHANNEL):
+        raise ValueError(f"channel must be {A_CHANNEL} (a) or {B_CHANNEL} (b), not {channel}")
     target = lab[..., channel : channel + 1, :, :].clone()
     bottleneck = lab.clone()
     bottleneck[..., channel, :, :] = 0

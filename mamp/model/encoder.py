@@ -20,11 +20,11 @@ EncoderFunction = Callable[[Tensor], Tensor]
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; the shortcut is a 1x1 convolution where the size changes."""
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution if the shape changes."""
 
     def __init__(self, *, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
-        self.left = nn.Sequential(
+        self.residual = nn.Sequential(
             nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
@@ -39,19 +39,19 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels_in, H, W) -> (B, channels_out, H / stride, W / stride)."""
-        left: Tensor = self.left(x)
-        return left.add_(self.shortcut(x)).relu_()
+        residual: Tensor = self.residual(x)
+        return residual.add_(self.shortcut(x)).relu_()
 
 
 class Encoder(nn.Module):
-    """Table 1 and a last 3x3 convolution 256 -> 64, as in the authors' code: 5,291,648 parameters.
+    """Table 1 and a last 3x3 convolution 256 -> 64, as in the reference implementation: 5,291,648 parameters.
 
     Args:
-        temperature: ``None`` gives the features as they are (the paper). A number [> 0] gives them unit length, scaled so
-            that the dot product over sqrt(c) that matching takes is the cosine over this temperature.
+        temperature: ``None`` for raw features, as in the paper. With a number [> 0], features have unit length times a
+            factor, so that the similarity of matching, the dot product over sqrt(C), is the cosine over the temperature.
     """
 
-    origin: dict[str, str | None]  # which weights these are, for receipts; set where they are loaded
+    origin: dict[str, str | None]  # name and hash of the weights, for receipts; set by load_encoder
 
     def __init__(self, temperature: float | None = None) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class Encoder(nn.Module):
         self.post_convolution = nn.Conv2d(256, CHANNELS, 3, 1, 1)
 
     def forward(self, lab: Tensor) -> Tensor:
-        """Encodes frames.
+        """Computes the features of frames.
 
         Args:
-            lab: Normalised Lab (B, 3, H, W); H and W multiples of 4.
+            lab: Normalized Lab (B, 3, H, W); H and W multiples of 4.
 
         Returns:
-            Features (B, 64, H / 4, W / 4); cell i is centred on pixel 4 i.
+            Features (B, 64, H / 4, W / 4); cell i is centered on pixel 4 i.
         """
         x = self.conv1(lab)  # (B, 64, H/2, W/2)
         x = self.layer1(x)
@@ -89,12 +89,12 @@ def _layer(channels_in: int, channels_out: int, *, stride: int) -> nn.Sequential
 
 
 def unit_length(features: Tensor, temperature: float) -> Tensor:
-    """Scales features (B, C, h, w) so that their dot product over sqrt(C) is the cosine over ``temperature``."""
+    """Scales features (B, C, h, w) so that their dot product over sqrt(C) is their cosine over ``temperature``."""
     return F.normalize(features, dim=1) * math.sqrt(math.sqrt(features.shape[1]) / temperature)
 
 
 def optimize_for_inference(encoder: Encoder) -> Encoder:
-    """The same encoder, faster: each batch norm within its convolution, and what suits the device."""
+    """Folds batch norm, picks the fastest convolutions for the device and the channels-last layout; same features."""
     _fold_batch_norm(encoder)
     device = next(encoder.parameters()).device
     if device.type == "cpu" and not has_bfloat16(device):
@@ -103,7 +103,7 @@ def optimize_for_inference(encoder: Encoder) -> Encoder:
 
 
 def _fold_batch_norm(encoder: Encoder) -> None:
-    """Folds every batch norm into the convolution before it: the same numbers with half the passes over memory."""
+    """Folds every batch norm into the convolution before it: same result, half the memory traffic."""
     for module in list(encoder.modules()):
         if not isinstance(module, nn.Sequential):
             continue
@@ -114,13 +114,13 @@ def _fold_batch_norm(encoder: Encoder) -> None:
 
 
 def to_channels_last(encoder: Encoder) -> Encoder:
-    """Lays the weights out channels last: a third faster on a CPU."""
-    moved: Encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return moved
+    """Converts the weights to the channels-last layout: a third faster on a CPU."""
+    converted: Encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return converted
 
 
 def device_of(encoder: EncoderFunction) -> torch.device:
-    """Where an encoder runs; the CPU, if it has no weights to say it."""
+    """Device of an encoder; the CPU if it has no weights."""
     if isinstance(encoder, nn.Module):
         return next(encoder.parameters()).device
     return torch.device("cpu")
@@ -128,13 +128,13 @@ def device_of(encoder: EncoderFunction) -> torch.device:
 
 @cache
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are faster on this device: twice as fast where its instructions know it."""
+    """Whether a device has bfloat16 instructions, which make convolutions twice as fast."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and (cpu_supports("avx512_bf16") or cpu_supports("amx_bf16"))
 
 
 def cpu_supports(instructions: str) -> bool:
-    """Whether the CPU has these instructions, by PyTorch's name of them; an older PyTorch cannot tell and says no."""
+    """Whether the CPU has an instruction set, by PyTorch's name of it; always false on older PyTorch versions."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return capabilities.get(instructions, False)

@@ -9,17 +9,17 @@ from torch import Tensor
 
 from mamp.model.encoder import STRIDE, unit_length
 
-PATCH = "patch"  # in place of a weights file: the encoder without weights
+PATCH = "patch"  # given in place of a weights file
 
 
 class PatchEncoder:
-    """The honest baseline: 7x7 Lab patches at every fourth pixel, no training and no weights.
+    """Untrained baseline: normalized 7x7 Lab patches at every fourth pixel.
 
-    Colour counts more than lightness (2.5 against 0.7), because light changes more from frame to frame.
+    Color counts more than lightness (2.5 against 0.7), because lightness changes more from frame to frame.
 
     Args:
         side: Side of the patch, odd [pixels].
-        temperature: Of the softmax over cosines [> 0].
+        temperature: Temperature of the softmax over cosines [> 0].
     """
 
     origin: ClassVar[dict[str, str | None]] = {"weights": PATCH, "weights_sha256": None}
@@ -29,7 +29,7 @@ class PatchEncoder:
         self.temperature = temperature
 
     def __call__(self, lab: Tensor) -> Tensor:
-        """Normalised Lab (B, 3, H, W) -> unit-length patches (B, 3 * side * side, H / 4, W / 4)."""
+        """Normalized Lab (B, 3, H, W) -> unit-length patches (B, 3 * side * side, H / 4, W / 4)."""
         weights = lab.new_tensor((0.7, 2.5, 2.5)).view(1, 3, 1, 1)
         margin = self.side // 2
         padded = F.pad(lab * weights, (margin,) * 4, mode="replicate")

@@ -1,1 +1,1 @@
-"""Self-supervised training of the encoder on unlabelled clips (Sec. 3.1)."""
+"""Self-supervised training of the encoder on unlabeled clips (Sec. 3.1)."""

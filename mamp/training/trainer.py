@@ -1,6 +1,6 @@
-"""Training without labels (Sec. 3.1): rebuild the colour of one frame from that of another.
+"""Self-supervised training of the encoder (Sec. 3.1), on a CPU or on one or several GPUs.
 
-Trains on any folder of videos or frame folders and resumes from its own checkpoint, on a CPU, a GPU, or one of many.
+It trains on any folder of videos or frame folders and resumes from its own checkpoint.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from mamp import distributed
 from mamp.files import atomic_path
 from mamp.model.checkpoint import save_encoder
-from mamp.model.color import A, B, drop_ab_channel, rgb_to_lab
+from mamp.model.color import A_CHANNEL, B_CHANNEL, drop_ab_channel, rgb_to_lab
 from mamp.model.encoder import Encoder, ResidualBlock, to_channels_last
 from mamp.training.frame_pairs import FramePairs
 from mamp.training.losses import correspondence_loss, reconstruction_loss
 
 PAPER_HALVINGS = (400_000, 600_000, 800_000, 1_000_000)  # samples after which Sec. 4 halves the learning rate
-COLOUR_GAIN = 3.5  # colours span a third of the range of the lightness; at the start they shall count as much
+COLOR_GAIN = 3.5  # a and b span a third of the range of L; the initial weights compensate for that
 WARM_UP = 100  # steps
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What decides the result of a run; a resumed run must have the same. The defaults are the paper's (Sec. 4)."""
+    """Hyperparameters of a run, by default the paper's (Sec. 4); a resumed run must have the same ones."""
 
-    batch: int = 24  # pairs a step, over all processes
+    batch: int = 24  # pairs per step, over all processes
     crop: int = 256  # [pixels]
-    radius: int = 6  # [cells]
+    radius: int = 6  # of the window [cells]
     samples: int = 1_100_000  # pairs
     learning_rate: float = 1e-3
-    schedule: str = "paper"
-    temperature: float | None = None
-    start: str = "random"
+    schedule: str = "paper"  # or "cosine"
+    temperature: float | None = None  # see Encoder
+    start: str = "random"  # or "patches", see start_as_patches
     reconstruction_weight: float = 1.0
     correspondence_weight: float = 0.0
-    jitter: float = 0.0
-    warped: float = 0.0  # share of pairs
+    jitter: float = 0.0  # see jitter
+    synthetic_pair_ratio: float = 0.0  # [0, 1]; see FramePairs, also for the next three
     max_gap: float = 0.4  # [s]
     max_scale: float = 2.0
     pairs_per_window: int = 1
@@ -55,46 +55,46 @@ class TrainConfig:
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """Progress of a run: pairs seen, and training time [s]."""
 
     samples: int = 0
     seconds: float = 0.0
 
 
-def learning_rate(recipe: TrainConfig, samples: int) -> float:
-    """The learning rate after so many samples: the paper's halvings, or a warm-up and a cosine down to zero."""
-    if recipe.schedule == "paper":
-        return recipe.learning_rate * 0.5 ** sum(samples >= mark for mark in PAPER_HALVINGS)
-    warm = min(1.0, (samples / recipe.batch + 1) / WARM_UP)
-    return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, samples / recipe.samples)))
+def learning_rate(config: TrainConfig, samples: int) -> float:
+    """Learning rate after some samples: the paper's halvings, or a warm-up and a cosine decay to zero."""
+    if config.schedule == "paper":
+        return config.learning_rate * 0.5 ** sum(samples >= mark for mark in PAPER_HALVINGS)
+    warm = min(1.0, (samples / config.batch + 1) / WARM_UP)
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, samples / config.samples)))
 
 
 def jitter(lab: Tensor, strength: float, rng: torch.Generator) -> Tensor:
-    """Changes gain and offset of every channel of every frame (..., 3, H, W) at random, as light does over time."""
+    """Random gain and offset of every channel of every frame (..., 3, H, W), like a change of illumination."""
     if not strength:
         return lab
     shape = (*lab.shape[:-2], 1, 1)
     gain, offset = (torch.randn(shape, generator=rng).to(lab.device) for _ in range(2))
-    # Colours span less than the lightness, so the same offset would be a larger change.
+    # a and b span less than L, so the same offset would be a larger change.
     span = lab.new_tensor((1.0, 0.5, 0.5)).view(3, 1, 1)
     return lab * (1 + strength * gain) + 0.5 * strength * span * offset
 
 
 @torch.no_grad()
 def start_as_patches(encoder: Encoder, pairs: Tensor) -> None:
-    """Changes random weights so that, untrained, they already tell patches apart.
+    """Adapts random weights so that the untrained encoder already discriminates patches.
 
-    Every residual block starts as its shortcut, colours count as much as lightness, and the features are centred: what
-    is left is a random projection of the colours around each cell, which keeps their distances.
+    Every residual block starts as its shortcut, a and b count as much as L, and the features are centered. The result is a
+    random projection of the colors around each cell, which preserves distances.
 
     Args:
-        encoder: Randomly initialised.
-        pairs: Some frames (B, 2, H, W, 3) uint8, to centre on.
+        encoder: A randomly initialized encoder, changed in place.
+        pairs: Frames (B, 2, H, W, 3) uint8, for the mean of the features.
     """
     for module in encoder.modules():
         if isinstance(module, ResidualBlock):
-            nn.init.zeros_(module.left.get_parameter("4.weight"))
-    encoder.conv1.get_parameter("0.weight")[:, 1:] *= COLOUR_GAIN
+            nn.init.zeros_(module.residual.get_parameter("4.weight"))
+    encoder.conv1.get_parameter("0.weight")[:, 1:] *= COLOR_GAIN
     temperature, encoder.temperature = encoder.temperature, None
     features = encoder(rgb_to_lab(pairs).flatten(0, 1))
     assert encoder.post_convolution.bias is not None
@@ -104,17 +104,17 @@ def start_as_patches(encoder: Encoder, pairs: Tensor) -> None:
 
 @torch.no_grad()
 def recalibrate_batch_norm(encoder: Encoder, batches: list[Tensor]) -> None:
-    """Measures batch-norm statistics anew on whole colours: in training one colour was always missing.
+    """Recomputes batch-norm statistics on complete Lab frames: in training one color channel is always zero.
 
     Args:
-        encoder: Left in evaluation mode.
+        encoder: Changed in place; in evaluation mode afterwards.
         batches: RGB pairs (B, 2, H, W, 3) uint8 each.
     """
     norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over the batches
+        norm.momentum = None  # the mean over all batches
     encoder.train()
     for pairs in batches:
         encoder(rgb_to_lab(pairs).flatten(0, 1))
@@ -124,20 +124,24 @@ def recalibrate_batch_norm(encoder: Encoder, batches: list[Tensor]) -> None:
 
 
 class Trainer:
-    """One run: its model, its optimiser and where it stands.
+    """One training run: its encoder, optimizer and progress.
 
     Args:
-        recipe: What decides the result.
+        config: Hyperparameters.
         data: Folder of clips.
-        out: Folder for ``checkpoint.pt`` and ``mamp.safetensors``.
-        device: Where it runs.
-        workers: Processes that decode ahead.
+        out: Folder of ``checkpoint.pt`` and ``mamp.safetensors``.
+        device: Device of the encoder.
+        workers: Number of data loader processes.
         autocast: Whether the encoder runs in bfloat16.
+
+    Raises:
+        FileNotFoundError: There is no clip under ``data``.
+        ValueError: The batch size is no multiple of the processes times the pairs per window.
     """
 
     def __init__(
         self,
-        recipe: TrainConfig,
+        config: TrainConfig,
         data: Path,
         out: Path,
         *,
@@ -146,133 +150,134 @@ class Trainer:
         autocast: bool = False,
     ) -> None:
         self.rank, self.world = distributed.rank_and_world()
-        if recipe.batch % (self.world * recipe.pairs_per_window):
+        if config.batch % (self.world * config.pairs_per_window):
             raise ValueError(
-                f"the batch must be a multiple of {self.world * recipe.pairs_per_window}, not {recipe.batch}"
+                f"the batch must be a multiple of {self.world * config.pairs_per_window}, not {config.batch}"
             )
-        self.recipe, self.out, self.device = recipe, out, device
+        self.config, self.out, self.device = config, out, device
         self.workers, self.autocast = workers, autocast
         self.pairs = FramePairs(
             data,
-            length=recipe.samples // recipe.pairs_per_window,
-            crop=recipe.crop,
-            pairs=recipe.pairs_per_window,
-            max_gap=recipe.max_gap,
-            max_scale=recipe.max_scale,
-            motion=recipe.correspondence_weight > 0,
-            warped=recipe.warped,
-            seed=recipe.seed,
+            length=config.samples // config.pairs_per_window,
+            crop=config.crop,
+            pairs=config.pairs_per_window,
+            max_gap=config.max_gap,
+            max_scale=config.max_scale,
+            with_flow=config.correspondence_weight > 0,
+            synthetic_pair_ratio=config.synthetic_pair_ratio,
+            seed=config.seed,
         )
-        torch.manual_seed(recipe.seed)
-        self.encoder = Encoder(recipe.temperature)
-        if recipe.start == "patches":
-            start_as_patches(self.encoder, self._some_pairs(1)[0])
+        torch.manual_seed(config.seed)
+        self.encoder = Encoder(config.temperature)
+        if config.start == "patches":
+            start_as_patches(self.encoder, self._calibration_pairs(1)[0])
         to_channels_last(self.encoder.to(device))
         self.model: nn.Module = self.encoder
         if self.world > 1:
             self.model = DistributedDataParallel(self.encoder, broadcast_buffers=False)
-        self.optimiser = torch.optim.Adam(self.encoder.parameters(), lr=recipe.learning_rate)
+        self.optimizer = torch.optim.Adam(self.encoder.parameters(), lr=config.learning_rate)
         self.progress = Progress()
 
     def steps(self) -> Iterator[tuple[Progress, Tensor]]:
-        """Trains on from where it stands; yields the progress and the loss of each step."""
-        recipe = self.recipe
+        """Trains from the current progress on; yields the progress and the loss of each step."""
+        config = self.config
         self.model.train()
         for item in self._loader():
             began = time.monotonic()
-            for group in self.optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, self.progress.samples)
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(config, self.progress.samples)
             loss = self._loss(
                 {name: part.flatten(0, 1).to(self.device, non_blocking=True) for name, part in item.items()}
             )
-            self.optimiser.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            self.optimiser.step()
-            self.progress.samples += recipe.batch
+            self.optimizer.step()
+            self.progress.samples += config.batch
             self.progress.seconds += time.monotonic() - began
             yield self.progress, loss.detach()
 
     def _loss(self, item: dict[str, Tensor]) -> Tensor:
-        """The loss of one batch: ``frames`` (B, 2, H, W, 3) uint8, and ``flow`` (B, 2, 2, H, W) if motion counts."""
-        recipe = self.recipe
-        # Drawn from the step alone: every process drops the same colour, and so does a resumed run.
-        rng = torch.Generator().manual_seed(recipe.seed + self.progress.samples // recipe.batch)
+        """Loss of one batch: ``frames`` (B, 2, H, W, 3) uint8 and, for correspondence, ``flow`` (B, 2, 2, H, W)."""
+        config = self.config
+        # Seeded by the step alone: every process, and a resumed run, drops the same channel.
+        rng = torch.Generator().manual_seed(config.seed + self.progress.samples // config.batch)
         lab = rgb_to_lab(item["frames"])  # (B, 2, 3, H, W)
-        seen = jitter(lab, recipe.jitter, rng)
-        if recipe.reconstruction_weight:
-            channel = (A, B)[int(torch.randint(2, (), generator=rng))]
-            seen, _ = drop_ab_channel(seen, channel)
+        inputs = jitter(lab, config.jitter, rng)
+        if config.reconstruction_weight:
+            channel = (A_CHANNEL, B_CHANNEL)[int(torch.randint(2, (), generator=rng))]
+            inputs, _ = drop_ab_channel(inputs, channel)
             _, target = drop_ab_channel(lab, channel)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            features = self.model(seen.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        features = features.float().unflatten(0, seen.shape[:2])  # (B, 2, C, h, w)
+            features = self.model(inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        features = features.float().unflatten(0, inputs.shape[:2])  # (B, 2, C, h, w)
         loss: Tensor = features.new_zeros(())
-        if recipe.reconstruction_weight:
-            loss = loss + recipe.reconstruction_weight * reconstruction_loss(features, target, radius=recipe.radius)
-        if recipe.correspondence_weight:
-            loss = loss + recipe.correspondence_weight * correspondence_loss(features, item["flow"])
+        if config.reconstruction_weight:
+            loss = loss + config.reconstruction_weight * reconstruction_loss(features, target, radius=config.radius)
+        if config.correspondence_weight:
+            loss = loss + config.correspondence_weight * correspondence_loss(features, item["flow"])
         return loss
 
     def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint atomically."""
         if self.rank:
             return
         self.out.mkdir(parents=True, exist_ok=True)
         state = {
-            "recipe": asdict(self.recipe),
+            "config": asdict(self.config),
             "progress": asdict(self.progress),
             "encoder": self.encoder.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
         with atomic_path(self.out / "checkpoint.pt") as partial:
             torch.save(state, partial)
 
     def resume(self) -> bool:
-        """Goes on from the checkpoint in the folder, if there is one.
+        """Resumes from the checkpoint in the output folder; returns whether there is one.
 
         Raises:
-            ValueError: It is of a run with another recipe.
+            ValueError: The checkpoint's hyperparameters differ.
         """
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return False
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            raise ValueError(f"{path} is of a run with another recipe: {state['recipe']}")
+        if state.get("config") != asdict(self.config):
+            raise ValueError(f"{path} is from a run with another configuration: {state.get('config')}")
         self.encoder.load_state_dict(state["encoder"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         return True
 
     def export(self, *, temperature: float | None = None) -> Path:
-        """Writes the encoder as it is used: statistics on whole colours, half precision.
-
-        The training state is not touched.
+        """Writes the encoder for inference, in half precision and with recalibrated batch norm; the run is unchanged.
 
         Args:
-            temperature: Of the features in use; that of training if not given.
+            temperature: Temperature for inference; that of training by default.
+
+        Returns:
+            The weights file.
         """
-        encoder = Encoder(self.recipe.temperature).to(self.device)
+        encoder = Encoder(self.config.temperature).to(self.device)
         encoder.load_state_dict(self.encoder.state_dict())
-        recalibrate_batch_norm(encoder, [pairs.to(self.device) for pairs in self._some_pairs(4)])
+        recalibrate_batch_norm(encoder, [pairs.to(self.device) for pairs in self._calibration_pairs(4)])
         encoder.temperature = temperature or encoder.temperature
         path = self.out / "mamp.safetensors"
-        notes = {"samples": str(self.progress.samples), "recipe": str(asdict(self.recipe))}
+        notes = {"samples": str(self.progress.samples), "config": str(asdict(self.config))}
         save_encoder(encoder, path, notes)
         return path
 
-    def _some_pairs(self, batches: int) -> list[Tensor]:
-        """A few batches (B, 2, H, W, 3) from the end of the sequence of items."""
-        windows = max(1, 16 // self.recipe.pairs_per_window)
+    def _calibration_pairs(self, batches: int) -> list[Tensor]:
+        """Batches (B, 2, H, W, 3) from beyond the items of training."""
+        windows = max(1, 16 // self.config.pairs_per_window)
         return [
             torch.cat([self.pairs[len(self.pairs) + batch * windows + index]["frames"] for index in range(windows)])
             for batch in range(batches)
         ]
 
     def _loader(self) -> DataLoader[dict[str, Tensor]]:
-        """This process's share of the items that are left."""
-        windows = self.recipe.batch // self.recipe.pairs_per_window
-        first = self.progress.samples // self.recipe.batch * windows
+        """Loader of this process's shard of the remaining items."""
+        windows = self.config.batch // self.config.pairs_per_window
+        first = self.progress.samples // self.config.batch * windows
         own = [
             index for index in range(first, len(self.pairs)) if index % windows // (windows // self.world) == self.rank
         ]
@@ -284,10 +289,10 @@ class Trainer:
             drop_last=True,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
-            worker_init_fn=_work_alone,
+            worker_init_fn=_use_one_thread,
         )
 
 
-def _work_alone(_worker: int) -> None:
-    """A worker beside others: threads of its own would stand in each other's way."""
+def _use_one_thread(_worker: int) -> None:
+    """Threads of several workers would compete for the cores."""
     cv2.setNumThreads(1)

@@ -1,14 +1,14 @@
-"""Colour and the bottleneck."""
+"""Lab colors and the information bottleneck."""
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from mamp.model.color import A, B, drop_ab_channel, rgb_to_lab
+from mamp.model.color import A_CHANNEL, B_CHANNEL, drop_ab_channel, rgb_to_lab
 
 
-def test_lab_is_what_opencv_makes_of_the_same_colours() -> None:
+def test_lab_equals_that_of_opencv() -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     lab = cv2.cvtColor(rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     expected = ((lab - (50, 0, 0)) / (50, 127, 127)).transpose(2, 0, 1)
@@ -16,25 +16,25 @@ def test_lab_is_what_opencv_makes_of_the_same_colours() -> None:
     np.testing.assert_allclose(rgb_to_lab(torch.from_numpy(rgb)).numpy(), expected, atol=5e-3)
 
 
-def test_red_has_the_lab_values_of_the_textbook() -> None:
+def test_red_has_its_textbook_lab_values() -> None:
     red = rgb_to_lab(torch.tensor([[[255, 0, 0]]], dtype=torch.uint8)).flatten()
     expected = torch.tensor([(53.24 - 50) / 50, 80.09 / 127, 67.20 / 127])
     torch.testing.assert_close(red, expected, atol=2e-4, rtol=0)
 
 
-def test_white_is_the_top_of_the_scale_and_black_the_bottom() -> None:
+def test_white_and_black_are_the_ends_of_the_lightness_scale() -> None:
     ends = rgb_to_lab(torch.tensor([[[255, 255, 255], [0, 0, 0]]], dtype=torch.uint8))
     torch.testing.assert_close(ends[:, 0], torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]]).T, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("channel", [A, B])
-def test_one_colour_is_dropped_and_is_the_target(channel: int) -> None:
+@pytest.mark.parametrize("channel", [A_CHANNEL, B_CHANNEL])
+def test_one_color_channel_is_dropped_and_is_the_target(channel: int) -> None:
     lab = torch.rand(2, 3, 4, 5) + 0.1
-    seen, target = drop_ab_channel(lab, channel)
-    assert (seen[:, channel] == 0).all()
+    bottleneck, target = drop_ab_channel(lab, channel)
+    assert (bottleneck[:, channel] == 0).all()
     assert torch.equal(target[:, 0], lab[:, channel])
     kept = [index for index in range(3) if index != channel]
-    assert torch.equal(seen[:, kept], lab[:, kept])
+    assert torch.equal(bottleneck[:, kept], lab[:, kept])
 
 
 def test_lightness_is_never_dropped() -> None:
@@ -42,6 +42,6 @@ def test_lightness_is_never_dropped() -> None:
         drop_ab_channel(torch.zeros(3, 4, 4), 0)
 
 
-def test_frames_of_another_type_are_refused() -> None:
+def test_frames_of_another_type_are_rejected() -> None:
     with pytest.raises(ValueError, match="uint8"):
         rgb_to_lab(torch.zeros(4, 4, 3))

@@ -1,4 +1,4 @@
-"""Table 1, and what can go wrong with weights."""
+"""The encoder of Table 1, and weights files."""
 
 import pickle
 from pathlib import Path
@@ -14,7 +14,7 @@ def test_encoder_has_the_parameters_of_the_paper() -> None:
     assert sum(parameter.numel() for parameter in Encoder().parameters()) == 5_291_648
 
 
-def test_saved_encoder_computes_the_same(tmp_path: Path) -> None:
+def test_a_saved_encoder_computes_the_same_features(tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = Encoder(0.05).eval()
     save_encoder(encoder, tmp_path / "weights.safetensors")
@@ -24,17 +24,19 @@ def test_saved_encoder_computes_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded(lab), encoder(lab), atol=0.05, rtol=0.02)  # half precision on disk
 
 
-def test_shipped_weights_load_and_have_unit_length() -> None:
+def test_shipped_weights_load_and_features_have_equal_length() -> None:
     features = load_encoder()(torch.rand(1, 3, 32, 32))
     length = features.norm(dim=1)
     assert features.shape == (1, 64, 8, 8)
     torch.testing.assert_close(length, length.mean().expand_as(length))
 
 
-def test_the_authors_checkpoint_is_read(tmp_path: Path) -> None:
+def test_the_checkpoint_of_the_authors_loads(tmp_path: Path) -> None:
     encoder = Encoder().eval()
     state = {
-        (f"module.{key}" if key.startswith("post") else f"module.feature_extraction.{key}"): value
+        f"module.{key}"
+        if key.startswith("post")
+        else f"module.feature_extraction.{key.replace('residual', 'left')}": value
         for key, value in encoder.state_dict().items()
     }
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "mamp.pt")
@@ -48,32 +50,36 @@ class Hostile:
         return Path.touch, (Path("hostile-was-here"),)  # type: ignore[return-value]
 
 
-def test_bad_files_are_refused_in_one_sentence_and_run_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_files_are_rejected_in_one_sentence_and_run_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("hostile.pt").write_bytes(pickle.dumps(Hostile()))
     torch.save({"state_dict": {"other.weight": torch.zeros(3)}}, "other.pt")
-    save_encoder(Encoder(), "whole.safetensors")
-    Path("half.safetensors").write_bytes(Path("whole.safetensors").read_bytes()[:5000])
+    save_encoder(Encoder(), "complete.safetensors")
+    Path("truncated.safetensors").write_bytes(Path("complete.safetensors").read_bytes()[:5000])
     Path("text.pt").write_text("hello")
-    for name in ("hostile.pt", "other.pt", "half.safetensors", "text.pt", "missing.pt"):
+    for name in ("hostile.pt", "other.pt", "truncated.safetensors", "text.pt", "missing.pt"):
         with pytest.raises(WeightsError, match=name) as caught:
             load_encoder(Path(name))
         assert str(caught.value).count(".") <= 2 and "\n" not in str(caught.value)
     assert not Path("hostile-was-here").exists()
 
 
-def test_weights_come_from_the_hub_and_their_hash_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_downloaded_from_the_hub_and_their_hash_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "mamp.safetensors"
     save_encoder(Encoder(), path)
-    asked = []
+    requests = []
 
     def download(repository: str, filename: str) -> str:
-        asked.append((repository, filename))
+        requests.append((repository, filename))
         return str(path)
 
     monkeypatch.setattr("mamp.model.checkpoint.hf_hub_download", download)
     load_encoder("somebody/mamp", filename="a.safetensors", sha256=file_sha256(path))
     load_encoder("somebody/mamp:b.safetensors")
-    assert asked == [("somebody/mamp", "a.safetensors"), ("somebody/mamp", "b.safetensors")]
+    assert requests == [("somebody/mamp", "a.safetensors"), ("somebody/mamp", "b.safetensors")]
     with pytest.raises(WeightsError, match="SHA-256"):
         load_encoder("somebody/mamp", sha256="0" * 64)

@@ -1,4 +1,4 @@
-"""Training on made-up clips."""
+"""Training on synthetic clips."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import torch
 from mamp.cli.main import main
 from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import Encoder
-from mamp.training.frame_pairs import FramePairs, split_shots, warp_at_random
+from mamp.training.frame_pairs import FramePairs, random_affine_warp, split_shots
 from mamp.training.losses import correspondence_loss, reconstruction_loss
 from mamp.training.trainer import TrainConfig, Trainer, learning_rate
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
 
-RECIPE = TrainConfig(
+CONFIG = TrainConfig(
     batch=4,
     crop=32,
     samples=48,
@@ -44,64 +44,64 @@ def clips(tmp_path: Path) -> Path:
     return folder
 
 
-def test_pairs_are_the_same_whenever_they_are_asked_for(clips: Path) -> None:
-    pairs = FramePairs(clips, length=8, crop=32, pairs=2, motion=True)
-    again = FramePairs(clips, length=8, crop=32, pairs=2, motion=True)
+def test_pairs_depend_on_their_index_alone(clips: Path) -> None:
+    pairs = FramePairs(clips, length=8, crop=32, pairs=2, with_flow=True)
+    again = FramePairs(clips, length=8, crop=32, pairs=2, with_flow=True)
     assert pairs[3]["frames"].shape == (2, 2, 32, 32, 3) and pairs[3]["flow"].shape == (2, 2, 2, 32, 32)
     assert all(torch.equal(pairs[3][name], again[3][name]) for name in pairs[3])
     assert not torch.equal(pairs[3]["frames"], pairs[4]["frames"])
 
 
-def test_a_warped_frame_moves_as_its_flow_says() -> None:
+def test_the_flow_of_a_synthetic_pair_is_exact() -> None:
     rng = np.random.default_rng(3)
     frame = scene(0, 96, 96)[0]
-    second, there, back = warp_at_random(frame, rng)
+    second, forward, backward = random_affine_warp(frame, rng)
     rows, columns = np.mgrid[:96, :96].astype(np.float32)
-    for one, other, flow in ((frame, second, there), (second, frame, back)):
+    for one, other, flow in ((frame, second, forward), (second, frame, backward)):
         x, y = columns + flow[0], rows + flow[1]
-        found = cv2.remap(other, x, y, cv2.INTER_LINEAR).astype(int)
-        inside = (x > 1) & (x < 94) & (y > 1) & (y < 94) & one.any(axis=2) & found.any(axis=2)
-        assert inside.mean() > 0.4 and np.abs(found - one)[inside].mean() < 6
-    assert np.abs(there).max() > 3
+        warped = cv2.remap(other, x, y, cv2.INTER_LINEAR).astype(int)
+        inside = (x > 1) & (x < 94) & (y > 1) & (y < 94) & one.any(axis=2) & warped.any(axis=2)
+        assert inside.mean() > 0.4 and np.abs(warped - one)[inside].mean() < 6
+    assert np.abs(forward).max() > 3
 
 
-def test_all_pairs_of_a_run_may_be_warped_ones(clips: Path) -> None:
-    item = FramePairs(clips, length=2, crop=32, pairs=2, motion=True, warped=1.0)[0]
+def test_all_pairs_of_a_run_can_be_synthetic(clips: Path) -> None:
+    item = FramePairs(clips, length=2, crop=32, pairs=2, with_flow=True, synthetic_pair_ratio=1.0)[0]
     assert item["flow"].shape == (2, 2, 2, 32, 32) and item["flow"].abs().max() > 1
 
 
-def test_no_pair_reaches_over_a_cut() -> None:
+def test_no_pair_spans_a_shot_change() -> None:
     one = [scene(t)[0] for t in range(5)]
     other = [255 - frame for frame in one]
     assert [len(shot) for shot in split_shots([*one, *other])] == [5, 5]
     assert [len(shot) for shot in split_shots(one)] == [5]
 
 
-def test_paper_halves_the_rate_and_cosine_ends_at_zero() -> None:
+def test_the_paper_halves_the_learning_rate_and_the_cosine_ends_at_zero() -> None:
     paper = TrainConfig()
     rates = [learning_rate(paper, samples) for samples in (0, 399_999, 400_000, 600_000, 800_000, 1_000_000)]
     assert rates == pytest.approx([1e-3, 1e-3, 5e-4, 2.5e-4, 1.25e-4, 6.25e-5])
     assert learning_rate(TrainConfig(schedule="cosine"), paper.samples) == pytest.approx(0)
 
 
-def test_loss_falls_on_a_fixed_pair(clips: Path) -> None:
+def test_the_loss_falls_on_fixed_pairs(clips: Path) -> None:
     torch.manual_seed(0)
-    item = FramePairs(clips, length=1, crop=32, pairs=4, motion=True)[0]
+    item = FramePairs(clips, length=1, crop=32, pairs=4, with_flow=True)[0]
     encoder = Encoder(0.05)
-    optimiser = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3)
     lab = torch.rand(4, 2, 3, 32, 32) * 0.1 + item["frames"].permute(0, 1, 4, 2, 3) / 255
     losses = []
     for _ in range(20):
         features = encoder(lab.flatten(0, 1)).unflatten(0, (4, 2))
         loss = reconstruction_loss(features, lab[:, :, 1:2], radius=6) + correspondence_loss(features, item["flow"])
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
 
 
-def test_motion_loss_is_lowest_where_features_follow_the_flow() -> None:
+def test_the_correspondence_loss_is_low_if_features_follow_the_flow() -> None:
     torch.manual_seed(0)
     first = torch.randn(1, 64, 8, 8) * 2
     flow = torch.zeros(1, 2, 2, 32, 32)
@@ -112,20 +112,20 @@ def test_motion_loss_is_lowest_where_features_follow_the_flow() -> None:
     assert right < 0.1 < wrong
 
 
-def test_a_resumed_run_takes_the_same_next_step_as_an_unbroken_one(clips: Path, tmp_path: Path) -> None:
-    whole = Trainer(RECIPE, clips, tmp_path / "whole", device=CPU)
-    losses = [loss.item() for _, loss in zip(range(4), (loss for _, loss in whole.steps()), strict=False)]
-    part = Trainer(RECIPE, clips, tmp_path / "part", device=CPU)
-    for progress, _ in part.steps():
-        if progress.samples == 2 * RECIPE.batch:
+def test_a_resumed_run_takes_the_same_steps_as_an_uninterrupted_one(clips: Path, tmp_path: Path) -> None:
+    uninterrupted = Trainer(CONFIG, clips, tmp_path / "uninterrupted", device=CPU)
+    losses = [loss.item() for _, loss in zip(range(4), (loss for _, loss in uninterrupted.steps()), strict=False)]
+    interrupted = Trainer(CONFIG, clips, tmp_path / "interrupted", device=CPU)
+    for progress, _ in interrupted.steps():
+        if progress.samples == 2 * CONFIG.batch:
             break
-    part.save()
-    resumed = Trainer(RECIPE, clips, tmp_path / "part", device=CPU)
+    interrupted.save()
+    resumed = Trainer(CONFIG, clips, tmp_path / "interrupted", device=CPU)
     assert resumed.resume()
     again = [loss.item() for _, loss in zip(range(2), (loss for _, loss in resumed.steps()), strict=False)]
     assert again == losses[2:]
-    with pytest.raises(ValueError, match="another recipe"):
-        Trainer(TrainConfig(batch=8), clips, tmp_path / "part", device=CPU).resume()
+    with pytest.raises(ValueError, match="another configuration"):
+        Trainer(TrainConfig(batch=8), clips, tmp_path / "interrupted", device=CPU).resume()
 
 
 def command(clips: Path, out: Path, *more: str) -> list[str]:
@@ -133,7 +133,7 @@ def command(clips: Path, out: Path, *more: str) -> list[str]:
     return ["-m", "mamp", "train", str(clips), "--out", str(out), *flags.split(" "), *more]
 
 
-def test_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: Path) -> None:
+def test_a_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with subprocess.Popen(
         [sys.executable, *command(clips, out, "--samples", "400000")], cwd=ROOT, stderr=subprocess.PIPE
@@ -147,7 +147,7 @@ def test_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: P
     load_encoder(out / "mamp.safetensors")
 
 
-def test_two_processes_train_as_one(clips: Path, tmp_path: Path) -> None:
+def test_two_processes_train_one_encoder(clips: Path, tmp_path: Path) -> None:
     out = tmp_path / "two"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [*TORCHRUN, *command(clips, out, "--samples", "12")]
@@ -157,28 +157,28 @@ def test_two_processes_train_as_one(clips: Path, tmp_path: Path) -> None:
     load_encoder(out / "mamp.safetensors")
 
 
-def test_weights_may_be_used_with_another_temperature_than_that_of_training(clips: Path, tmp_path: Path) -> None:
-    trainer = Trainer(RECIPE, clips, tmp_path, device=CPU)
+def test_weights_can_be_exported_with_another_temperature(clips: Path, tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, clips, tmp_path, device=CPU)
     lab = torch.rand(1, 3, 32, 32)
     trained = load_encoder(trainer.export())(lab)
     sharper = load_encoder(trainer.export(temperature=0.0125))(lab)
     assert torch.allclose(sharper, 2 * trained, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("knows", [True, False])
-def test_bfloat16_is_left_to_devices_made_for_it(
-    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows: bool
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_is_used_only_on_devices_that_support_it(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supported: bool
 ) -> None:
-    kinds = set()
-    encode = Encoder.forward
+    dtypes = set()
+    forward = Encoder.forward
 
-    def watched(encoder: Encoder, lab: torch.Tensor) -> torch.Tensor:
-        features = encode(encoder, lab)
-        kinds.add(features.dtype)
+    def recorded(encoder: Encoder, lab: torch.Tensor) -> torch.Tensor:
+        features = forward(encoder, lab)
+        dtypes.add(features.dtype)
         return features
 
-    monkeypatch.setattr(Encoder, "forward", watched)
-    monkeypatch.setattr("mamp.cli.train.has_bfloat16", lambda device: knows)
+    monkeypatch.setattr(Encoder, "forward", recorded)
+    monkeypatch.setattr("mamp.cli.train.has_bfloat16", lambda device: supported)
     arguments = command(clips, tmp_path / "run", "--samples", "4", "--precision", "auto")
     assert main(arguments[2:]) == 0
-    assert (torch.bfloat16 in kinds) == knows
+    assert (torch.bfloat16 in dtypes) == supported
