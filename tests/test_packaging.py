@@ -1,8 +1,14 @@
 """What a Space needs from this repository: its front matter, its requirements and small files."""
 
 import re
+import sys
 
 from tests.conftest import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 README = (ROOT / "README.md").read_text()
 FRONT = dict(re.findall(r"^(\w+): (.+)$", README.split("---")[1], re.M))
@@ -16,6 +22,13 @@ def test_space_installs_the_gradio_that_was_tested() -> None:
     version = FRONT["sdk_version"]
     assert f"gradio=={version}" in (ROOT / "requirements.txt").read_text().split()
     assert f"gradio=={version}" in (ROOT / "constraints.txt").read_text().split()
+
+
+def test_a_space_installs_the_library_and_the_app_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    space = {line for line in (ROOT / "requirements.txt").read_text().split("\n") if line}
+    assert space == {*project["dependencies"], *project["optional-dependencies"]["app"]}
+    assert not any("gradio" in requirement for requirement in project["dependencies"])
 
 
 def test_every_requirement_is_pinned() -> None:
