@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
@@ -72,12 +73,12 @@ def write_clip(
 ) -> Path:
     """A clip of the given frames; ``times`` in milliseconds makes its frame rate vary."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=fps)
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=fps))
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pix_fmt
         base = Fraction(1, 1000) if times else Fraction(1, fps)
         stream.codec_context.time_base = base
-        audio = container.add_stream(sound, rate=44_100, layout="mono") if sound else None
+        audio = cast(av.AudioStream, container.add_stream(sound, rate=44_100, layout="mono")) if sound else None
         for index, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             picture.time_base = base
