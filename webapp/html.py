@@ -28,10 +28,10 @@ def status_html(message: str, *, error: bool = False, progress: float | None = N
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in words: "20 seconds", "3 min 5 s"."""
+    """A duration in words: "20 seconds", "3 min", "3 min 5 s"."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return "1 second" if rest == 1 else f"{rest} seconds"
 
 

@@ -80,7 +80,7 @@ def chart(object_frames: Sequence[ObjectFrame], size: tuple[int, int], names: Ma
         f'<svg viewBox="0 0 {_WIDTH} {bottom + 22}" role="img" aria-label="Area and confidence of each object over time" '
         f'data-first="{first}" data-last="{last}" data-left="{_LEFT / _WIDTH}" data-right="{right / _WIDTH}">'
     ]
-    for row, (title, top_value) in enumerate((("Area [fraction of the frame]", f"{largest:.1%}"), ("Confidence", "1"))):
+    for row, (title, top_value) in enumerate((("Area (fraction of the frame)", f"{largest:.1%}"), ("Confidence", "1"))):
         top = _TOP + row * (_HEIGHT + _GAP)
         floor = top + _HEIGHT
         parts.append(

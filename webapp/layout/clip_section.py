@@ -29,9 +29,9 @@ class ClipSection:
 
 def clip_section() -> ClipSection:
     """Builds the section."""
+    max_upload = MAX_UPLOAD.upper().replace("MB", " MB")
     gr.Markdown(
-        "## 1 · Choose a clip\n"
-        f"Up to {MAX_FRAMES} frames, 8K resolution and {MAX_UPLOAD.upper()}, in any common video format."
+        f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames, 8K resolution and {max_upload}, in any common video format."
     )
     clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
     with gr.Accordion("Trim the clip", open=False, visible=False) as trim_panel:

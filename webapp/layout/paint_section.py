@@ -75,10 +75,10 @@ def paint_section() -> PaintSection:
             elem_id="mask-file",
         )
         with gr.Row():
-            box_object = gr.Number(1, label="Object number", precision=0, minimum=1, maximum=255, min_width=80)
+            box_object = gr.Number(1, label="Object", precision=0, minimum=1, maximum=255, min_width=80)
             box_corners = [
-                gr.Number(0, label=f"{side} [pixels]", precision=0, minimum=0, min_width=80)
+                gr.Number(0, label=side, precision=0, minimum=0, min_width=80)
                 for side in ("Left", "Top", "Right", "Bottom")
             ]
-        segment_box = gr.Button("Segment the object in this box", size="sm")
+        segment_box = gr.Button("Segment the object in this box (in pixels of the clip)", size="sm")
     return PaintSection(frame, placeholder, editor, masks, mask_file, box_object, box_corners, segment_box)

@@ -28,8 +28,9 @@ class SettingsPanel:
 
 def settings_panel() -> SettingsPanel:
     """Builds the panel."""
-    with gr.Accordion("Settings", open=False), gr.Row():
-        presets = [gr.Button(f"{name} preset", size="sm", min_width=120) for name in PRESETS]
+    with gr.Accordion("Settings", open=False):
+        with gr.Row():
+            presets = [gr.Button(f"{name} preset", size="sm", min_width=120) for name in PRESETS]
         with gr.Row():
             size = gr.Dropdown(
                 list(SIZES),
