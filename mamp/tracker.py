@@ -211,38 +211,38 @@ class MaskTracker:
         self._bank.add(t, self._with_statistics(MemoryFrame(image=frame, key=key, cues=cues, value=value, given=given)))
 
     def frames_to_restore(self, t: int, given: Collection[int] = ()) -> list[int]:
-        """The frames before ``t`` that it or a later frame can ask for; ``given`` are those whose masks were given."""
+        """The frames before ``t`` that it or a later frame references; ``given`` are the frames with input masks."""
         return frames_to_keep(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
     def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
-        """Follows objects through a whole clip.
+        """Tracks objects through a whole clip.
 
-        Frames before the first given mask are held until it comes, and tracked backwards from it; for a long clip give a
-        mask early, or use ``segment_video``, which reads the file backwards instead.
+        Frames before the first input mask are buffered, and tracked backwards from it; for a long clip provide an early
+        mask, or use ``segment_video``, which reads the file backwards instead.
 
         Args:
             frames: RGB (H, W, 3) uint8 each.
-            masks: Label maps (H, W) uint8 by frame number, at least one; see ``step``.
+            masks: Input masks, label maps (H, W) uint8 by frame number, at least one; see ``step``.
 
         Yields:
             A label map (H, W) uint8 for each frame, in order.
 
         Raises:
-            ValueError: No mask is given, one is for a frame that does not exist, or as ``step`` says.
+            ValueError: There is no mask, or one for a frame that does not exist; or as ``step``.
         """
         if not masks:
             raise ValueError("give a mask for at least one frame")
         first = min(masks)
-        waiting: list[Frame] = []
+        buffered: list[Frame] = []
         self.reset()
         t = -1
         for t, frame in enumerate(frames):
             if t < first:
-                waiting.append(frame)
+                buffered.append(frame)
                 continue
-            if t == first and waiting:
-                yield from self._backwards([*waiting, frame], masks[first])
-                waiting.clear()
+            if t == first and buffered:
+                yield from self._backwards([*buffered, frame], masks[first])
+                buffered.clear()
                 self.reset()
             yield self.step(frame, masks.get(t))
         beyond = sorted(number for number in masks if number > t or number < 0)
@@ -250,24 +250,24 @@ class MaskTracker:
             raise ValueError(f"a mask is given for frame {beyond[0]}, but the clip has frames 0 to {t}")
 
     def _backwards(self, frames: list[Frame], mask: Mask) -> list[Mask]:
-        """Masks of all frames but the last, whose mask is given."""
+        """Masks of all frames but the last, which has the input mask."""
         answers = [self.step(frame, mask if age == 0 else None) for age, frame in enumerate(reversed(frames))]
         return answers[:0:-1]
 
     def _update_motion(self, frame: Frame) -> None:
-        """Follows the motion of the frame that comes back to the frames in memory."""
+        """Updates the motion from the new frame to the frames in memory."""
         if self._motion is None:
             return
         self._motion.update(self._t, frame, self._bank)
         first = self._bank.all().get(0)
         if self.chained and self.discriminant_weight and self._t == 1 and first is not None:
-            came = self._motion.first_frame_motion(frame, first)
-            cues = torch.cat((first.cues[:-1], independent_motion(came, first.value > 0)))
+            flow = self._motion.first_frame_motion(frame, first)
+            cues = torch.cat((first.cues[:-1], independent_motion(flow, first.value > 0)))
             self._bank.replace(0, self._with_statistics(replace(first, cues=cues)))
 
     @property
     def _flow_to_previous(self) -> Tensor | None:
-        """Displacement of the newest frame to the one before it (2, h, w) [cells], where that is followed."""
+        """Displacement from the newest frame to the previous one (2, h, w) [cells], if it is tracked."""
         return None if self._motion is None else self._motion.flow_to_previous
 
     @property
@@ -288,49 +288,46 @@ class MaskTracker:
         self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
 
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Features (C, h, w) as the encoder gives them, and colours where they are asked for (D, h, w) float."""
+        """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used."""
         lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
             key = self.encoder(lab[None])[0]
         return key, color_features(lab) if self.discriminant_weight else key[:0].float()
 
-    def _auxiliary_features(self, colours: Tensor, objects: Tensor) -> Tensor:
-        """What cells are told apart by beside their features (D, h, w); ``objects`` (h, w) bool."""
+    def _auxiliary_features(self, colors: Tensor, objects: Tensor) -> Tensor:
+        """Color features and, given estimated object cells (h, w) bool, the independent motion (D, h, w)."""
         if not self.discriminant_weight:
-            return colours
-        own = (
-            colours.new_zeros(1, *colours.shape[1:])
-            if self._flow_to_previous is None
-            else independent_motion(self._flow_to_previous, objects)
-        )
-        return torch.cat((colours, own))
+            return colors
+        if self._flow_to_previous is None:
+            return torch.cat((colors, colors.new_zeros(1, *colors.shape[1:])))
+        return torch.cat((colors, independent_motion(self._flow_to_previous, objects)))
 
-    def _warped_previous_mask(self, colours: Tensor) -> Tensor:
-        """Where motion alone would lay the objects of the frame before, if it is kept (h, w) bool."""
-        before = self._previous_memory
-        if before is None or self._flow_to_previous is None:
-            return colours.new_zeros(colours.shape[1:], dtype=torch.bool)
-        return gather_by_flow(self._flow_to_previous.round(), before.value[None])[0][0][0] > 0
+    def _warped_previous_mask(self, colors: Tensor) -> Tensor:
+        """Object cells of the previous frame, warped to the newest (h, w) bool; none if it is not in memory."""
+        previous = self._previous_memory
+        if previous is None or self._flow_to_previous is None:
+            return colors.new_zeros(colors.shape[1:], dtype=torch.bool)
+        return gather_by_flow(self._flow_to_previous.round(), previous.value[None])[0][0][0] > 0
 
-    def _backpropagate_correction(self, given: MemoryFrame) -> None:
-        """Carries a given mask back to the frames in memory.
+    def _backpropagate_correction(self, corrected: MemoryFrame) -> None:
+        """Propagates an input mask back to the frames in memory.
 
-        They were labelled before it was known; all of them together would outvote it at the next frame. In frames of the
-        short term the objects it names are nowhere else; to older ones the way is too long to take anything away.
+        They were labeled without it, and together would outweigh it at the next frame. In short-term frames the labels of
+        the mask are replaced everywhere; older ones are too far away to remove anything.
         """
         labels = torch.tensor(self._labels, device=self.device)
         recent = self._t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
             key = memory.key.float()
-            asked = self._asked(memory.image, key, t, {self._t: given})
-            scores = self._vote(self._vote.query(key, memory.cues, asked, self._labels))
-            found = labels[scores.argmax(dim=0)].to(torch.uint8)
-            outdated = torch.isin(memory.value, given.value) & (t >= recent)
-            value = torch.where(found > 0, found, memory.value.masked_fill(outdated, 0))
+            references = self._references(memory.image, key, t, {self._t: corrected})
+            scores = self._vote(self._vote.query(key, memory.cues, references, self._labels))
+            propagated = labels[scores.argmax(dim=0)].to(torch.uint8)
+            outdated = torch.isin(memory.value, corrected.value) & (t >= recent)
+            value = torch.where(propagated > 0, propagated, memory.value.masked_fill(outdated, 0))
             self._bank.replace(t, self._with_statistics(replace(memory, value=value)))
 
     def _with_statistics(self, memory: MemoryFrame) -> MemoryFrame:
-        """A memory with what it now tells of its labels, where that is asked for."""
+        """A memory frame with the statistics of its labels, if they are used."""
         if not self.discriminant_weight:
             return memory
         return replace(
@@ -345,34 +342,32 @@ class MaskTracker:
 
     def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
         """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
-        asked = self._asked(frame, key, self._t, self._bank.references(self._t))
-        query = self._vote.query(key, cues, asked, self._labels)
+        references = self._references(frame, key, self._t, self._bank.references(self._t))
+        query = self._vote.query(key, cues, references, self._labels)
         scores = self._vote(query)
-        return (
-            self._search(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
-            if self.discriminant_weight
-            else scores
-        )
+        if not self.discriminant_weight:
+            return scores
+        return self._search(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
 
-    def _asked(self, frame: Frame, query: Tensor, t: int, references: Mapping[int, MemoryFrame]) -> list[Reference]:
-        """References as frame ``t`` asks them."""
+    def _references(self, frame: Frame, query: Tensor, t: int, memories: Mapping[int, MemoryFrame]) -> list[Reference]:
+        """Frames in memory as references of frame ``t``, with the motion to them."""
         early = max(self._long_term, default=0)
-        asked = []
-        for number, memory in references.items():
+        references = []
+        for number, memory in memories.items():
             motion = None
             if self._motion is not None:
                 motion = self._motion.motion_to(self._t, frame, query, abs(t - number), memory)
-            # Masks soon after the given one are mostly right.
-            asked.append(Reference(memory, motion, reliable=memory.given or number <= early))
-        return asked
+            # Masks soon after the first input mask are mostly right.
+            references.append(Reference(memory, motion, reliable=memory.given or number <= early))
+        return references
 
     def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel of a size (H, W)."""
         processed = (frame.shape[0], frame.shape[1])
-        edges: ScoreUpsampler = BilinearUpsampler(processed, size)
+        upsampler: ScoreUpsampler = BilinearUpsampler(processed, size)
         if self.upsampling == "guided":
-            edges = GuidedUpsampler(self._tensor(frame).permute(2, 0, 1) / 255, size)
-        return np.asarray(argmax_labels(scores, self._labels, edges).cpu().numpy(), np.uint8)
+            upsampler = GuidedUpsampler(self._tensor(frame).permute(2, 0, 1) / 255, size)
+        return np.asarray(argmax_labels(scores, self._labels, upsampler).cpu().numpy(), np.uint8)
 
 
 def _by(shape: Sequence[int]) -> str:

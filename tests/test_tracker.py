@@ -1,4 +1,4 @@
-"""Following made-up objects, with patches for an encoder."""
+"""Tracking synthetic objects with the patch encoder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mamp.propagation.local_matching import SMALL_BLOCK, propagate
 from tests.conftest import Image, overlap, scene
 
 
-def follow(count: int, **settings: object) -> list[Image]:
+def track_scene(count: int, **settings: object) -> list[Image]:
     tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
     return list(tracker.track([scene(t)[0] for t in range(count)], {0: scene(0)[1]}))
 
 
-def test_a_moving_disk_is_followed() -> None:
-    masks = follow(20)
+def test_a_moving_disk_is_tracked() -> None:
+    masks = track_scene(20)
     assert all(overlap(mask, scene(t)[1]) > 0.85 for t, mask in enumerate(masks))
 
 
@@ -69,17 +69,17 @@ def test_a_later_mask_adds_and_corrects_objects() -> None:
     assert overlap(masks[7] == 1, truth[7]) > 0.8
 
 
-def test_a_later_mask_takes_away_what_it_leaves_out() -> None:
+def test_a_later_mask_removes_wrong_parts_of_its_objects() -> None:
     frames, truth = zip(*(scene(t, 192, 256) for t in range(8)), strict=True)
     wrong = truth[0].copy()
-    wrong[10:60, 170:220] = 1  # background, taken for a part of the disk
+    wrong[10:60, 170:220] = 1  # background, labeled as part of the disk
     masks = list(MaskTracker(PatchEncoder()).track(frames, {0: wrong, 5: truth[5]}))
     assert overlap(masks[4], truth[4]) < 0.8
     assert (masks[5] == truth[5]).all()
     assert overlap(masks[7], truth[7]) > 0.85
 
 
-def test_many_objects_keep_their_numbers() -> None:
+def test_many_objects_keep_their_labels() -> None:
     frame, _ = scene(0, 192, 256)
     mask = np.zeros(frame.shape[:2], np.uint8)
     for number in range(24):
@@ -90,7 +90,7 @@ def test_many_objects_keep_their_numbers() -> None:
     assert (result == mask).mean() > 0.9
 
 
-def test_the_answer_comes_at_the_size_that_was_asked() -> None:
+def test_masks_have_the_output_size() -> None:
     tracker = MaskTracker(PatchEncoder())
     frames, truth = zip(*(scene(t) for t in range(3)), strict=True)
     tracker.step(frames[0], truth[0])
@@ -112,10 +112,10 @@ def test_the_answer_comes_at_the_size_that_was_asked() -> None:
     ],
 )
 def test_every_ablation_is_one_keyword(settings: dict[str, object]) -> None:
-    assert overlap(follow(4, **settings)[-1], scene(3)[1]) > 0.8
+    assert overlap(track_scene(4, **settings)[-1], scene(3)[1]) > 0.8
 
 
-def test_wrong_calls_are_answered_in_one_sentence() -> None:
+def test_wrong_calls_raise_a_clear_error() -> None:
     frame, mask = scene(0)
     tracker = MaskTracker(PatchEncoder())
     with pytest.raises(ValueError, match="first frame needs a mask"):
@@ -134,17 +134,17 @@ def test_wrong_calls_are_answered_in_one_sentence() -> None:
             MaskTracker(PatchEncoder(), **wrong)
 
 
-def test_confidence_is_high_on_what_is_clear_and_gone_with_the_object() -> None:
+def test_confidence_is_high_on_a_visible_object_and_drops_with_it() -> None:
     tracker = MaskTracker(PatchEncoder())
     frames, truth = zip(*(scene(t) for t in range(4)), strict=True)
     tracker.step(frames[0], truth[0])
     assert tracker.confidence == {1: 1.0}
     tracker.step(frames[1])
-    clear = tracker.confidence[1]
-    assert 0.5 < clear <= 1
+    visible = tracker.confidence[1]
+    assert 0.5 < visible <= 1
     noise = np.random.default_rng(0).integers(0, 255, frames[0].shape, dtype=np.uint8)
     tracker.step(noise)
-    assert tracker.confidence[1] < clear - 0.2
+    assert tracker.confidence[1] < visible - 0.2
     second = np.where(truth[3] > 0, 0, 2).astype(np.uint8)
     tracker.step(frames[3], second)
     assert tracker.confidence[2] == 1.0 and set(tracker.confidence) == {1, 2}
@@ -153,18 +153,18 @@ def test_confidence_is_high_on_what_is_clear_and_gone_with_the_object() -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"long_term": ()}, {"short_term": ()}, {"discriminant_weight": 0.2, "logit_adjustment": 0.1}]
 )
-def test_a_tracker_that_recalls_its_memory_goes_on_as_if_it_had_never_stopped(settings: dict[str, object]) -> None:
+def test_a_restored_tracker_resumes_with_similar_masks(settings: dict[str, object]) -> None:
     frames, truth = zip(*(scene(t, 128, 160) for t in range(14)), strict=True)
-    given = {0: truth[0], 6: truth[6]}
-    whole = list(MaskTracker(PatchEncoder(), **settings).track(frames, given))  # type: ignore[arg-type]
+    input_masks = {0: truth[0], 6: truth[6]}
+    unbroken = list(MaskTracker(PatchEncoder(), **settings).track(frames, input_masks))  # type: ignore[arg-type]
     for at in (1, 3, 8, 12):
         tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
-        for t in tracker.frames_to_restore(at, given):
-            tracker.restore_frame(t, frames[t], whole[t], given=t in given)
-        assert all(overlap(tracker.step(frames[t], given.get(t)), whole[t]) > 0.9 for t in range(at, 14))
+        for t in tracker.frames_to_restore(at, input_masks):
+            tracker.restore_frame(t, frames[t], unbroken[t], given=t in input_masks)
+        assert all(overlap(tracker.step(frames[t], input_masks.get(t)), unbroken[t]) > 0.9 for t in range(at, 14))
 
 
-def test_a_tracker_that_recalls_no_object_finds_none() -> None:
+def test_a_tracker_restored_without_objects_finds_none() -> None:
     tracker = MaskTracker(PatchEncoder(), discriminant_weight=0.2, logit_adjustment=0.1)
     frame, mask = scene(0)
     tracker.restore_frame(0, frame, np.zeros_like(mask))
@@ -172,66 +172,68 @@ def test_a_tracker_that_recalls_no_object_finds_none() -> None:
 
 
 @pytest.mark.parametrize("flow", [None, dis_flow])
-@pytest.mark.parametrize("fitted", [{}, {"discriminant_weight": 0.2, "logit_adjustment": 0.1}])
-def test_masks_do_not_hang_on_the_number_of_threads(flow: Any, fitted: dict[str, float]) -> None:
+@pytest.mark.parametrize("settings", [{}, {"discriminant_weight": 0.2, "logit_adjustment": 0.1}])
+def test_masks_do_not_depend_on_the_number_of_threads(flow: Any, settings: dict[str, float]) -> None:
     encoder = load_encoder()
     frames = [scene(t)[0] for t in range(6)]
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    answers = []
+    previous = torch.get_num_threads(), cv2.getNumThreads()
+    results = []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             cv2.setNumThreads(threads)
-            tracker = MaskTracker(encoder, flow=flow, **fitted)
-            answers.append(np.stack(list(tracker.track(frames, {0: scene(0)[1]}))))
+            tracker = MaskTracker(encoder, flow=flow, **settings)
+            results.append(np.stack(list(tracker.track(frames, {0: scene(0)[1]}))))
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
-    assert np.array_equal(answers[0], answers[1]) and np.array_equal(answers[0], answers[2])
+        torch.set_num_threads(previous[0])
+        cv2.setNumThreads(previous[1])
+    assert np.array_equal(results[0], results[1]) and np.array_equal(results[0], results[2])
 
 
-def test_chained_motion_takes_one_flow_a_frame_and_adds_up() -> None:
-    taken = []
+def test_chained_motion_computes_one_flow_per_frame_and_composes_them() -> None:
+    calls = []
 
-    def moved(query: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
-        taken.append((query[0, 0, 0], reference[0, 0, 0]))
+    def constant_flow(query: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+        calls.append((query[0, 0, 0], reference[0, 0, 0]))
         flow = np.zeros((2, *query.shape[:2]), np.float32)
         flow[0] = -60
         return flow
 
     frames = [np.roll(scene(0, 96, 384)[0], 60 * t, axis=1) for t in range(5)]
     truth = [np.roll(scene(0, 96, 384)[1], 60 * t, axis=1) for t in range(5)]
-    tracker = MaskTracker(PatchEncoder(), flow=moved, radius=1)
+    tracker = MaskTracker(PatchEncoder(), flow=constant_flow, radius=1)
     masks = list(tracker.track(frames, {0: truth[0]}))
-    assert len(taken) == 4, "all are in the short term"
+    assert len(calls) == 4, "all references are in the short term"
     assert all(overlap(mask, true) > 0.9 for mask, true in zip(masks, truth, strict=True))
     assert tracker._bank.all()[0].motion is not None
-    assert float(tracker._bank.all()[0].motion[0].mean()) == pytest.approx(-60 * 4 / 4)  # cells, over four frames
+    assert float(tracker._bank.all()[0].motion[0].mean()) == pytest.approx(
+        -60 * 4 / 4
+    )  # cells, composed over four frames
     with pytest.raises(ValueError, match="motion must be one of chained, direct"):
         MaskTracker(PatchEncoder(), motion="fast")
 
 
-def test_beyond_the_short_term_the_best_motion_counts_cell_by_cell() -> None:
+def test_beyond_the_short_term_the_better_motion_is_selected_per_cell() -> None:
     torch.manual_seed(0)
     query = torch.nn.functional.normalize(torch.randn(8, 20, 30), dim=0)
-    key = torch.roll(query, 3, dims=2)  # every cell is found three further to the right
+    key = torch.roll(query, 3, dims=2)  # every cell moves three to the right
     right, wrong = torch.zeros(2, 20, 30), torch.zeros(2, 20, 30)
     right[0] = 3
     left = torch.arange(30) < 15
     one, other = torch.where(left, right, wrong), torch.where(left, wrong, right)
-    found = select_motion(query, key, one, other)
-    inside = found[:, :, 3:24]
-    assert (inside == right[:, :, 3:24]).float().mean() > 0.95
-    taken = []
+    selected = select_motion(query, key, one, other)
+    inner = selected[:, :, 3:24]
+    assert (inner == right[:, :, 3:24]).float().mean() > 0.95
+    calls = []
 
-    def still(frame: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
-        taken.append(1)
+    def zero_flow(frame: Image, reference: Image) -> np.ndarray:  # type: ignore[type-arg]
+        calls.append(1)
         return np.zeros((2, *frame.shape[:2]), np.float32)
 
     frame, mask = scene(0)
-    list(MaskTracker(PatchEncoder(), flow=still, radius=2).track([frame] * 12, {0: mask}))
-    # One a frame, and one more for frames 0 and 5 as soon as they are beyond the short term.
-    assert len(taken) == 11 + 6 + 1
+    list(MaskTracker(PatchEncoder(), flow=zero_flow, radius=2).track([frame] * 12, {0: mask}))
+    # One per frame, and one more for each of frames 0 and 5 beyond the short term.
+    assert len(calls) == 11 + 6 + 1
 
 
 def test_a_flow_estimator_gives_a_fast_flow_and_one_from_the_composed_motion_beyond_the_short_term() -> None:
@@ -261,7 +263,7 @@ def test_a_flow_estimator_gives_a_fast_flow_and_one_from_the_composed_motion_bey
 @pytest.mark.parametrize(
     "settings", [{}, {"motion": "direct"}, {"short_term": ()}, {"short_term": (), "motion": "direct"}, {"flow": None}]
 )
-def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
+def test_the_flow_of_a_given_next_frame_is_prefetched(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: True)
@@ -282,53 +284,52 @@ def test_a_tracker_told_the_next_frame_looks_for_its_motion_meanwhile(
             calls.append((in_main_thread, (query.tobytes(), reference.tobytes(), fast, initial)))
             return super().__call__(query, reference, fast=fast, initial_flow=initial_flow, frame_gap=frame_gap)
 
-    given = {0: scene(0)[1], 5: scene(5)[1]}
+    input_masks = {0: scene(0)[1], 5: scene(5)[1]}
     frames = [scene(t)[0] for t in range(9)]
     settings = {"flow": RecordedFlow()} | settings
-    alone, told = (MaskTracker(PatchEncoder(), radius=4, top_k=9, **settings) for _ in range(2))
-    expected = [alone.step(frame, given.get(t)) for t, frame in enumerate(frames)]
-    before = sorted(pair for _, pair in calls)
+    plain, prefetching = (MaskTracker(PatchEncoder(), radius=4, top_k=9, **settings) for _ in range(2))
+    expected = [plain.step(frame, input_masks.get(t)) for t, frame in enumerate(frames)]
+    expected_calls = sorted(pair for _, pair in calls)
     calls.clear()
-    found = [told.step(frame, given.get(t), next_frame=after) for t, (frame, after) in enumerate(with_next(frames))]
-    np.testing.assert_array_equal(found, expected)
-    assert sorted(pair for _, pair in calls) == before, "each flow once, and none for nothing"
-    forwards = [here for here, (query, *_) in calls if query != frames[0].tobytes()]
+    pairs = enumerate(with_next(frames))
+    masks = [prefetching.step(frame, input_masks.get(t), next_frame=coming) for t, (frame, coming) in pairs]
+    np.testing.assert_array_equal(masks, expected)
+    assert sorted(pair for _, pair in calls) == expected_calls, "each flow once, and none in vain"
+    in_main_thread = [main for main, (query, *_) in calls if query != frames[0].tobytes()]
     if settings["flow"] is not None and "short_term" not in settings:
-        assert sum(forwards) < len(forwards) / 2, "few in the main thread"
+        assert sum(in_main_thread) < len(in_main_thread) / 2
 
 
-def test_a_device_short_of_memory_goes_on_in_smaller_blocks_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matching_uses_smaller_blocks_once_the_device_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int | None] = []
 
-    def short(*arguments: Any, block: int | None, **settings: Any) -> torch.Tensor:
+    def out_of_memory_once(*args: Any, block: int | None, **kwargs: Any) -> torch.Tensor:
         blocks.append(block)
         if block is None:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return propagate(*arguments, block=block, **settings)
+        return propagate(*args, block=block, **kwargs)
 
-    usual = follow(4)
-    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", short)
+    expected = track_scene(4)
+    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", out_of_memory_once)
     tracker = MaskTracker(PatchEncoder())
     masks = list(tracker.track([scene(t)[0] for t in range(4)], {0: scene(0)[1]}))
     assert blocks == [None, SMALL_BLOCK, SMALL_BLOCK, SMALL_BLOCK] and tracker.short_of_memory
-    assert all(np.array_equal(one, other) for one, other in zip(masks, usual, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(masks, expected, strict=True))
 
-    def never(*arguments: Any, **settings: Any) -> torch.Tensor:
+    def always_out_of_memory(*args: Any, **kwargs: Any) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", never)
+    monkeypatch.setattr("mamp.propagation.memory_readout.propagate", always_out_of_memory)
     with pytest.raises(torch.OutOfMemoryError):
-        follow(2)
+        track_scene(2)
 
 
-def test_a_tracker_that_recalls_its_answers_goes_on_as_it_would_have_at_any_size() -> None:
+def test_a_restored_tracker_resumes_with_the_same_masks_at_any_output_size() -> None:
     size, settings = (171, 228), {"flow": dis_flow, "radius": 4, "top_k": 9}
     frames = [scene(t)[0] for t in range(12)]
     unbroken, resumed = (MaskTracker(PatchEncoder(), **settings) for _ in range(2))  # type: ignore[arg-type]
-    answers = [
-        unbroken.step(frame, scene(0)[1] if t == 0 else None, output_size=size) for t, frame in enumerate(frames)
-    ]
+    masks = [unbroken.step(frame, scene(0)[1] if t == 0 else None, output_size=size) for t, frame in enumerate(frames)]
     kept = resumed.frames_to_restore(8, [0])
     for t, frame in enumerate(frames[:8]):
-        resumed.restore_frame(t, frame, resize_mask(answers[t], frame.shape[:2]) if t in kept else None, given=t == 0)
-    np.testing.assert_array_equal([resumed.step(frame, output_size=size) for frame in frames[8:]], answers[8:])
+        resumed.restore_frame(t, frame, resize_mask(masks[t], frame.shape[:2]) if t in kept else None, given=t == 0)
+    np.testing.assert_array_equal([resumed.step(frame, output_size=size) for frame in frames[8:]], masks[8:])
