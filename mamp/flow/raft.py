@@ -1,6 +1,6 @@
 """RAFT (Teed and Deng, ECCV 2020), small and large, for inference with the published weights.
 
-Names of modules are those of the original weights, so that they load as they are; torchvision's are renamed.
+Modules are named as in the original weights, which load unchanged; torchvision's parameter names are mapped to them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 LEVELS = 4  # of the correlation pyramid
-_COARSE = 8  # RAFT works at an eighth of the size
+_STRIDE = 8  # RAFT works at an eighth of the resolution
 
 
 class RaftError(ValueError):
-    """Weights that are not RAFT's; its text is one sentence for the user."""
+    """A file does not contain RAFT's weights; the message is one sentence for the user."""
 
 
 def _norm(kind: str, channels: int) -> nn.Module:
@@ -30,7 +30,7 @@ def _norm(kind: str, channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (RAFT large)."""
+    """Two 3x3 convolutions and a shortcut (RAFT large)."""
 
     def __init__(self, *, channels_in: int, channels_out: int, norm: str, stride: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """A 3x3 convolution between two 1x1 of a quarter of the channels (RAFT small)."""
+    """A 3x3 convolution between two 1x1 convolutions, with a quarter of the channels (RAFT small)."""
 
     def __init__(self, *, channels_in: int, channels_out: int, norm: str, stride: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class BottleneckBlock(nn.Module):
 
 
 class FeatureEncoder(nn.Module):
-    """An image (B, 3, H, W) to features (B, channels, H / 8, W / 8)."""
+    """Maps an image (B, 3, H, W) to features (B, channels, H / 8, W / 8)."""
 
     def __init__(
         self, *, block: type[ResidualBlock] | type[BottleneckBlock], widths: tuple[int, ...], channels: int, norm: str
@@ -79,17 +79,17 @@ class FeatureEncoder(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3)
         self.norm1 = _norm(norm, widths[0])
-        layers, before = [], widths[0]
+        layers, width_in = [], widths[0]
         for width, stride in zip(widths, (1, 2, 2), strict=True):
             layers.append(
                 nn.Sequential(
-                    block(channels_in=before, channels_out=width, norm=norm, stride=stride),
+                    block(channels_in=width_in, channels_out=width, norm=norm, stride=stride),
                     block(channels_in=width, channels_out=width, norm=norm, stride=1),
                 )
             )
-            before = width
+            width_in = width
         self.layer1, self.layer2, self.layer3 = layers
-        self.conv2 = nn.Conv2d(before, channels, 1)
+        self.conv2 = nn.Conv2d(width_in, channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         x = F.relu(self.norm1(self.conv1(image)))
@@ -98,7 +98,7 @@ class FeatureEncoder(nn.Module):
 
 
 class MotionEncoder(nn.Module):
-    """Correlation and flow to motion features; the flow itself is handed on in the last two channels."""
+    """Maps correlation and flow to motion features; the last two channels are the flow itself."""
 
     def __init__(self, *, correlations: int, corr: tuple[int, ...], flow: tuple[int, int], out: int) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class MotionEncoder(nn.Module):
 
 
 class ConvGRU(nn.Module):
-    """A gated recurrent unit of convolutions; large RAFT runs it along rows, then along columns."""
+    """A convolutional gated recurrent unit; RAFT large applies it along rows, then along columns."""
 
     def __init__(self, *, hidden: int, inputs: int, kernels: tuple[tuple[int, int], ...]) -> None:
         super().__init__()
@@ -132,14 +132,14 @@ class ConvGRU(nn.Module):
     def forward(self, hidden: Tensor, x: Tensor) -> Tensor:
         for suffix in self._suffixes:
             convz, convr, convq = (self.get_submodule(f"conv{gate}{suffix}") for gate in "zrq")
-            both = torch.cat((hidden, x), dim=1)
-            z, r = torch.sigmoid(convz(both)), torch.sigmoid(convr(both))
+            inputs = torch.cat((hidden, x), dim=1)
+            z, r = torch.sigmoid(convz(inputs)), torch.sigmoid(convr(inputs))
             hidden = (1 - z) * hidden + z * torch.tanh(convq(torch.cat((r * hidden, x), dim=1)))
         return hidden
 
 
 class FlowHead(nn.Module):
-    """The hidden state to a change of the flow (B, 2, h, w)."""
+    """Maps the hidden state to an update of the flow (B, 2, h, w)."""
 
     def __init__(self, *, channels_in: int, inner: int) -> None:
         super().__init__()
@@ -152,24 +152,24 @@ class FlowHead(nn.Module):
 
 
 class UpdateBlock(nn.Module):
-    """One refinement step: motion features, GRU, change of the flow, and how to up-sample it (large only)."""
+    """One refinement step: motion features, GRU, flow update, and the weights of convex upsampling (large only)."""
 
     def __init__(self, *, encoder: MotionEncoder, gru: ConvGRU, flow_head: FlowHead, mask_channels: int | None) -> None:
         super().__init__()
         self.encoder, self.gru, self.flow_head = encoder, gru, flow_head
         if mask_channels is not None:
             self.mask = nn.Sequential(
-                nn.Conv2d(mask_channels, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, _COARSE * _COARSE * 9, 1)
+                nn.Conv2d(mask_channels, 256, 3, padding=1), nn.ReLU(), nn.Conv2d(256, _STRIDE * _STRIDE * 9, 1)
             )
-        self._up = mask_channels is not None
+        self._predicts_mask = mask_channels is not None
 
     def forward(
         self, hidden: Tensor, context: Tensor, correlation: Tensor, flow: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         motion = self.encoder(flow, correlation)
         hidden = self.gru(hidden, torch.cat((context, motion), dim=1))
-        # The authors scale the mask's gradient by a quarter; the factor stays in the weights' meaning.
-        mask = 0.25 * self.mask(hidden) if self._up else None
+        # The authors balance gradients by this factor; the published weights depend on it.
+        mask = 0.25 * self.mask(hidden) if self._predicts_mask else None
         return hidden, self.flow_head(hidden), mask
 
 
@@ -184,7 +184,7 @@ class RAFT(nn.Module):
         self._hidden, self._radius = hidden, radius
 
     def forward(self, query: Tensor, reference: Tensor, iterations: int = 12) -> Tensor:
-        """Flow of the query to the reference.
+        """Estimates the flow from the query to the reference.
 
         Args:
             query: RGB (B, 3, H, W) float [0, 255].
@@ -195,9 +195,9 @@ class RAFT(nn.Module):
             Displacement (B, 2, H, W) [pixels], x then y.
         """
         H, W = query.shape[-2:]
-        # A side needs 16 cells of 8 pixels, or the coarsest level of the pyramid would be empty.
-        wanted = [max(length + -length % _COARSE, 16 * _COARSE) for length in (H, W)]
-        extra_y, extra_x = wanted[0] - H, wanted[1] - W
+        # With fewer than 16 positions a side, the coarsest level of the pyramid would be degenerate.
+        padded = [max(length + -length % _STRIDE, 16 * _STRIDE) for length in (H, W)]
+        extra_y, extra_x = padded[0] - H, padded[1] - W
         pad = (extra_x // 2, extra_x - extra_x // 2, extra_y // 2, extra_y - extra_y // 2)
         pair = [F.pad(2 * (image / 255) - 1, pad, mode="replicate") for image in (query, reference)]
         first, second = self.fnet(torch.cat(pair)).chunk(2)
@@ -206,19 +206,19 @@ class RAFT(nn.Module):
         hidden, context = torch.tanh(context[:, : self._hidden]), torch.relu(context[:, self._hidden :])
         B, _, h, w = first.shape
         y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-        here = torch.stack((x, y)).to(first)[None]  # (1, 2, h, w)
+        grid = torch.stack((x, y)).to(first)[None]  # (1, 2, h, w)
         flow = first.new_zeros(B, 2, h, w)
         mask: Tensor | None = None
         for _ in range(iterations):
-            correlation = look_up(pyramid, here + flow, self._radius)
+            correlation = look_up(pyramid, grid + flow, self._radius)
             hidden, delta, mask = self.update_block(hidden, context, correlation, flow)
             flow = flow + delta
-        full = _enlarge(flow) if mask is None else _enlarge_convex(flow, mask)
-        return full[..., pad[2] : pad[2] + H, pad[0] : pad[0] + W]
+        upsampled = _upsample(flow) if mask is None else _upsample_convex(flow, mask)
+        return upsampled[..., pad[2] : pad[2] + H, pad[0] : pad[0] + W]
 
 
 def correlation_pyramid(first: Tensor, second: Tensor) -> list[Tensor]:
-    """Correlation of all pairs of cells, (B h w, 1, h, w), and halved again and again."""
+    """All-pairs correlation (B h w, 1, h, w), and its average-pooled levels, each half the size of the last."""
     B, C, h, w = first.shape
     correlation = torch.bmm(first.flatten(2).transpose(1, 2), second.flatten(2)) / C**0.5
     levels = [correlation.reshape(B * h * w, 1, h, w)]
@@ -228,36 +228,36 @@ def correlation_pyramid(first: Tensor, second: Tensor) -> list[Tensor]:
 
 
 def look_up(pyramid: list[Tensor], target: Tensor, radius: int) -> Tensor:
-    """Correlations around where each cell points: (B, 2, h, w) -> (B, LEVELS (2 radius + 1)^2, h, w)."""
+    """Samples correlations around the flow's endpoints: (B, 2, h, w) -> (B, LEVELS (2 radius + 1)^2, h, w)."""
     B, _, h, w = target.shape
     step = torch.arange(-radius, radius + 1, device=target.device, dtype=target.dtype)
-    # The original runs x along the first axis of its window, and the weights know it so.
+    # In the original, x is the first axis of the window; the published weights depend on it.
     window = torch.stack(torch.meshgrid(step, step, indexing="ij"), dim=-1)
-    centre = target.permute(0, 2, 3, 1).reshape(B * h * w, 1, 1, 2)
-    found = []
+    center = target.permute(0, 2, 3, 1).reshape(B * h * w, 1, 1, 2)
+    samples = []
     for level, correlation in enumerate(pyramid):
-        point = centre / 2**level + window
+        point = center / 2**level + window
         size = point.new_tensor((max(correlation.shape[-1] - 1, 1), max(correlation.shape[-2] - 1, 1)))
         sampled = F.grid_sample(correlation, 2 * point / size - 1, align_corners=True)
-        found.append(sampled.view(B, h, w, -1))
-    return torch.cat(found, dim=-1).permute(0, 3, 1, 2)
+        samples.append(sampled.view(B, h, w, -1))
+    return torch.cat(samples, dim=-1).permute(0, 3, 1, 2)
 
 
-def _enlarge(flow: Tensor) -> Tensor:
-    return _COARSE * F.interpolate(flow, scale_factor=_COARSE, mode="bilinear", align_corners=True)
+def _upsample(flow: Tensor) -> Tensor:
+    return _STRIDE * F.interpolate(flow, scale_factor=_STRIDE, mode="bilinear", align_corners=True)
 
 
-def _enlarge_convex(flow: Tensor, mask: Tensor) -> Tensor:
-    """Each fine pixel is a learnt convex combination of the nine coarse ones around it."""
+def _upsample_convex(flow: Tensor, mask: Tensor) -> Tensor:
+    """Upsamples by learned convex combinations of the nine nearest flow vectors."""
     B, _, h, w = flow.shape
-    weight = mask.view(B, 1, 9, _COARSE, _COARSE, h, w).softmax(dim=2)
-    around = F.unfold(_COARSE * flow, 3, padding=1).view(B, 2, 9, 1, 1, h, w)
-    fine = (weight * around).sum(dim=2)  # (B, 2, 8, 8, h, w)
-    return fine.permute(0, 1, 4, 2, 5, 3).reshape(B, 2, _COARSE * h, _COARSE * w)
+    weight = mask.view(B, 1, 9, _STRIDE, _STRIDE, h, w).softmax(dim=2)
+    neighbors = F.unfold(_STRIDE * flow, 3, padding=1).view(B, 2, 9, 1, 1, h, w)
+    fine = (weight * neighbors).sum(dim=2)  # (B, 2, 8, 8, h, w)
+    return fine.permute(0, 1, 4, 2, 5, 3).reshape(B, 2, _STRIDE * h, _STRIDE * w)
 
 
 def build_raft(*, small: bool) -> RAFT:
-    """RAFT with random weights, of either published size."""
+    """Builds RAFT small or large, with random weights."""
     if small:
         widths, channels, hidden, context, radius = (32, 64, 96), 128, 96, 64, 3
         block: type[ResidualBlock] | type[BottleneckBlock] = BottleneckBlock
@@ -280,47 +280,47 @@ def build_raft(*, small: bool) -> RAFT:
 
 
 def load_raft(path: str | Path) -> RAFT:
-    """Loads published weights: the original's (with or without ``module.``) or torchvision's names.
+    """Loads published weights with the original's or torchvision's parameter names.
 
     Args:
-        path: ``.pth`` or ``.safetensors``.
+        path: A file, ``.pth`` or ``.safetensors``.
 
     Returns:
-        RAFT small or large, as the weights are, in evaluation mode.
+        RAFT small or large, depending on the weights, in evaluation mode.
 
     Raises:
-        RaftError: The file is missing, damaged, or holds something else. No code of it is run.
+        RaftError: The file is missing, damaged, or contains something else. No code in it is run.
     """
     path = Path(path)
     try:
         loaded = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, OSError) as error:
         raise RaftError(f"{path.name} is missing or damaged.") from error
-    except Exception as error:  # the unpickler raises what a hostile file makes it raise
+    except Exception as error:  # a malicious file can make the unpickler raise anything
         raise RaftError(f"{path.name} cannot be read safely.") from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise RaftError(f"{path.name} holds no weights.")
+        raise RaftError(f"{path.name} contains no weights.")
     state = {_original_name(str(key)): value for key, value in loaded.items()}
     small = "fnet.layer1.0.conv3.weight" in state
-    if small:  # torchvision numbers its one GRU; the original does not
+    if small:  # torchvision numbers the single GRU; the original does not
         state = {re.sub(r"(gru\.conv[zrq])1\.", r"\1.", key): value for key, value in state.items()}
     raft = build_raft(small=small)
-    own = raft.state_dict()
-    # Where a norm is also part of a shortcut it has two names; files hold one of them or both.
-    for key in own:
-        twin = re.sub(r"downsample\.1\.", "norm4." if small else "norm3.", key)
-        if key not in state and twin in state:
-            state[key] = state[twin]
-        if key in state and twin in own and twin not in state:
-            state[twin] = state[key]
+    expected = raft.state_dict()
+    # The norm of a shortcut has two names; files contain one of them or both.
+    for key in expected:
+        alias = re.sub(r"downsample\.1\.", "norm4." if small else "norm3.", key)
+        if key not in state and alias in state:
+            state[key] = state[alias]
+        if key in state and alias in expected and alias not in state:
+            state[alias] = state[key]
         if key not in state and key.endswith("num_batches_tracked"):
-            state[key] = own[key]
+            state[key] = expected[key]
     try:
         raft.load_state_dict(state)
     except RuntimeError as error:
-        raise RaftError(f"{path.name} does not hold RAFT's weights.") from error
+        raise RaftError(f"{path.name} does not contain RAFT's weights.") from error
     return raft.eval()
 
 

@@ -1,4 +1,4 @@
-"""Flow and warping: signs, units and borders."""
+"""Optical flow and warping: signs, units and borders."""
 
 import os
 import re
@@ -32,15 +32,17 @@ def test_dis_flow_points_from_the_query_to_the_reference(fast: bool) -> None:
     assert np.median(flow[0]) == pytest.approx(7, abs=0.3) and np.median(flow[1]) == pytest.approx(-3, abs=0.3)
 
 
-def test_dis_flow_finds_from_a_start_what_is_too_far_without() -> None:
+def test_dis_flow_finds_a_large_motion_only_from_an_initial_flow() -> None:
     image = np.random.default_rng(0).integers(0, 256, (160, 320, 3)).astype(np.uint8)
-    query, reference = image[:, 60:], image[:, :-60]  # 60 pixels to the right, with nothing to see at a coarser scale
-    start = np.zeros((2, 160, 260), np.float32)
-    start[0] = 60
+    query, reference = image[:, 60:], image[:, :-60]  # 60 pixels to the right, without structure at coarser scales
+    initial_flow = np.zeros((2, 160, 260), np.float32)
+    initial_flow[0] = 60
     for fast in (False, True):
-        found, alone = (dis_flow(query, reference, fast=fast, initial_flow=initial) for initial in (start, None))
-        assert abs(np.median(found[0][:, :190]) - 60) < 1 < abs(np.median(alone[0][:, :190]) - 60)
-    assert (start[0] == 60).all()
+        guided, unguided = (
+            dis_flow(query, reference, fast=fast, initial_flow=initial) for initial in (initial_flow, None)
+        )
+        assert abs(np.median(guided[0][:, :190]) - 60) < 1 < abs(np.median(unguided[0][:, :190]) - 60)
+    assert (initial_flow[0] == 60).all()
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -51,7 +53,7 @@ def test_small_frames_do_not_crash(size: tuple[int, int], fast: bool) -> None:
     assert flow.shape == (2, *size) and not flow.round().any()
 
 
-def test_warping_lays_the_reference_over_the_query() -> None:
+def test_warping_aligns_the_reference_to_the_query() -> None:
     reference = torch.zeros(1, 1, 10, 12)
     reference[0, 0, 4, 9] = 1
     flow = torch.zeros(1, 2, 10, 12)
@@ -67,7 +69,7 @@ def test_flow_in_cells_is_a_quarter_of_the_flow_in_pixels() -> None:
 
 
 def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same weights as torchvision's raft_small and raft_large call them."""
+    """The same weights under the parameter names of torchvision's raft_small and raft_large."""
     renames = (
         (r"^(fnet|cnet)\.(layer\d\.\d\.)?conv([123])\.", r"\1.\2convnormrelu\3.0."),
         (r"^(fnet|cnet)\.(layer\d\.\d\.)?norm([123])\.", r"\1.\2convnormrelu\3.1."),
@@ -85,7 +87,7 @@ def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tens
     named = {}
     for key, value in state.items():
         if re.search(r"layer\d\.\d\.norm[34]\.", key) and key.replace("norm3", "downsample.1") in state:
-            continue  # there a shortcut's norm has one name only
+            continue  # a shortcut's norm has only one name in torchvision
         name = key
         for pattern, replacement in renames:
             if not (name.startswith(("feature_", "context_")) and pattern.startswith("encoder")):
@@ -95,7 +97,7 @@ def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tens
 
 
 @pytest.mark.parametrize("small", [True, False])
-def test_raft_loads_its_own_weights_by_every_name(small: bool, tmp_path: Path) -> None:
+def test_raft_loads_weights_under_every_published_naming(small: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     raft = build_raft(small=small).eval()
     pair = torch.rand(2, 1, 3, 61, 83) * 255
@@ -109,7 +111,7 @@ def test_raft_loads_its_own_weights_by_every_name(small: bool, tmp_path: Path) -
             torch.testing.assert_close(load_raft(tmp_path / name)(*pair, iterations=2), flow)
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     (tmp_path / "text.pth").write_text("hello")
     for name in ("other.pth", "text.pth", "missing.pth"):
@@ -131,18 +133,18 @@ def test_raft_takes_more_iterations_for_a_distant_reference(tmp_path: Path) -> N
         raft_flow(weights, iterations=0)
 
 
-@pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are not here")
+@pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are missing")
 @pytest.mark.parametrize("name", ["raft-small.pth", "raft-sintel.pth"])
-def test_published_weights_find_the_motion(name: str) -> None:
+def test_published_weights_estimate_the_motion(name: str) -> None:
     flow = raft_flow(RAFT_FOLDER / name, iterations=5)(*shifted())[:, 30:-30, 30:-30]
     assert np.median(flow[0]) == pytest.approx(7, abs=0.5) and np.median(flow[1]) == pytest.approx(-3, abs=0.5)
 
 
-def test_flow_in_whole_cells_fetches_what_warping_does() -> None:
+def test_gathering_by_whole_cells_equals_warping() -> None:
     rng = torch.Generator().manual_seed(0)
     reference = torch.rand(5, 9, 14, generator=rng)
     flow = torch.randint(-6, 7, (2, 9, 14), generator=rng).float()
     warped, inside = warp(reference[None], flow[None])
-    (fetched,), also_inside = gather_by_flow(flow, reference)
-    assert torch.equal(inside[0], also_inside) and 0.2 < inside.float().mean() < 0.8
-    torch.testing.assert_close(fetched[:, also_inside], warped[0][:, also_inside], atol=1e-5, rtol=1e-5)
+    (gathered,), valid = gather_by_flow(flow, reference)
+    assert torch.equal(inside[0], valid) and 0.2 < inside.float().mean() < 0.8
+    torch.testing.assert_close(gathered[:, valid], warped[0][:, valid], atol=1e-5, rtol=1e-5)

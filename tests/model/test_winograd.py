@@ -1,4 +1,4 @@
-"""Convolutions with fewer multiplications are convolutions all the same."""
+"""Winograd convolutions equal direct ones."""
 
 import pytest
 import torch
@@ -17,32 +17,32 @@ def convolution(channels_in: int = 5, channels_out: int = 7, **changes: object) 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 4), (4, 4), (9, 18), (33, 7)])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_it_is_the_convolution_at_any_size(size: tuple[int, int], batch: int) -> None:
-    usual = convolution()
+def test_it_equals_the_convolution_at_any_size(size: tuple[int, int], batch: int) -> None:
+    direct = convolution()
     x = torch.randn(batch, 5, *size)
     with torch.inference_mode():
-        torch.testing.assert_close(WinogradConvolution(usual)(x), usual(x), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(WinogradConvolution(direct)(x), direct(x), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("held", [1, 36 * 3 * 7 * 2])
-def test_parts_of_a_frame_join_whatever_fits_into_them(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
-    monkeypatch.setattr(winograd, "_HELD", held)  # one row of tiles at a time; two, of five
-    usual = convolution()
+@pytest.mark.parametrize("block_values", [1, 36 * 3 * 7 * 2])
+def test_blocks_of_any_size_join_without_seams(monkeypatch: pytest.MonkeyPatch, block_values: int) -> None:
+    monkeypatch.setattr(winograd, "_BLOCK_VALUES", block_values)  # one row of tiles at a time; two of five
+    direct = convolution()
     x = torch.randn(1, 5, 20, 12)
     with torch.inference_mode():
-        torch.testing.assert_close(WinogradConvolution(usual)(x), usual(x), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(WinogradConvolution(direct)(x), direct(x), atol=1e-5, rtol=1e-4)
 
 
-def test_only_what_it_can_stand_for_is_replaced() -> None:
-    others = [convolution(stride=2), convolution(padding=0), convolution(bias=False), convolution(dilation=2)]
-    model = nn.Sequential(*others, nn.Sequential(convolution(kernel_size=1, padding=0), convolution()))
+def test_only_suitable_convolutions_are_replaced() -> None:
+    unsuitable = [convolution(stride=2), convolution(padding=0), convolution(bias=False), convolution(dilation=2)]
+    model = nn.Sequential(*unsuitable, nn.Sequential(convolution(kernel_size=1, padding=0), convolution()))
     use_winograd(model)
     replaced = [name for name, module in model.named_modules() if isinstance(module, WinogradConvolution)]
     assert replaced == ["4.1"]
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_the_encoder_takes_it_where_bfloat16_is_not_faster(monkeypatch: pytest.MonkeyPatch, bfloat16: bool) -> None:
+def test_the_encoder_uses_it_only_without_bfloat16(monkeypatch: pytest.MonkeyPatch, bfloat16: bool) -> None:
     monkeypatch.setattr(encoders, "has_bfloat16", lambda device: bfloat16)
     encoder, plain = load_encoder(), load_encoder(fold=False)
     assert isinstance(encoder, nn.Module)
