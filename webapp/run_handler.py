@@ -23,11 +23,8 @@ from webapp.runtime_estimate import estimate_run_seconds
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
 
-ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in (
-    "1",
-    "t",
-    "true",
-)  # other Spaces have the spaces package too
+# The spaces package is no sign of ZeroGPU: other Spaces have it too.
+ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
 encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
@@ -38,11 +35,11 @@ def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[...,
     if not ZERO_GPU:
         return function
 
-    def seconds(session: Session, settings: Settings, *_: object) -> int:
+    def duration(session: Session, settings: Settings, *_: object) -> int:
         frames: int = min(session["frames"], frames_per_allocation(session, settings))
         return math.ceil(GPU_STARTUP_SECONDS + frames * gpu_seconds_per_frame(session, settings))
 
-    decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=seconds)(function)
+    decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=duration)(function)
     return decorated
 
 

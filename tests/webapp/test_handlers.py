@@ -39,8 +39,8 @@ def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
 def editor(session: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
     """The editor's value: the current frame, and this mask painted on it."""
-    with Pictures.open(mask_editing.editor_frame(session)["background"]) as picture:
-        background = np.asarray(picture.convert("RGBA"))
+    with Pictures.open(mask_editing.editor_frame(session)["background"]) as image:
+        background = np.asarray(image.convert("RGBA"))
     mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
     return {
         "background": background,

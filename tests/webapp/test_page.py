@@ -281,19 +281,19 @@ def test_review_exports_names_and_project_file(page: Page, tmp_path: Path) -> No
     assert receipt["masks_written"] == receipt["frames_in_video"] == document["videos"][0]["length"] == 38
     assert len(rows) > 38 and [entry["category_id"] for entry in document["annotations"]] == [1, 2, 3]
     with zipfile.ZipFile(tmp_path / "masks.zip") as masks, zipfile.ZipFile(tmp_path / "objects.zip") as objects:
-        with masks.open("masks/00037.png") as file, Image.open(file) as picture:
-            last = np.asarray(picture)
+        with masks.open("masks/00037.png") as file, Image.open(file) as image:
+            last = np.asarray(image)
         names = [name for name in objects.namelist() if name.endswith("00037.png")]
         assert len(names) == 3
         for label, name in enumerate(sorted(names), 1):
-            with objects.open(name) as file, Image.open(file) as picture:
-                assert np.array_equal(np.asarray(picture) > 0, last == label), name
+            with objects.open(name) as file, Image.open(file) as image:
+                assert np.array_equal(np.asarray(image) > 0, last == label), name
         for label, entry in enumerate(document["annotations"], 1):
             assert (entry["areas"][37] or 0) == (last == label).sum()
-    with zipfile.ZipFile(tmp_path / "cutout.zip") as pictures:
-        assert len(pictures.namelist()) == 38
-        with pictures.open(sorted(pictures.namelist())[37]) as file, Image.open(file) as picture:
-            assert np.array_equal(np.asarray(picture)[..., 3] > 0, last > 0)
+    with zipfile.ZipFile(tmp_path / "cutout.zip") as images:
+        assert len(images.namelist()) == 38
+        with images.open(sorted(images.namelist())[37]) as file, Image.open(file) as image:
+            assert np.array_equal(np.asarray(image)[..., 3] > 0, last > 0)
 
     page.reload()
     page.locator("input[type=file]").first.set_input_files(EXAMPLES / "street.mp4")

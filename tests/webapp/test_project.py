@@ -70,6 +70,28 @@ def test_an_invalid_project_file_is_refused_with_a_message(project: Project, cha
         read_project_file(rewrite(project.save(SETTINGS), **changes))
 
 
+def test_a_project_file_of_version_0_1_is_read(project: Project, tmp_path: Path) -> None:
+    with zipfile.ZipFile(project.save(SETTINGS)) as archive:
+        document = json.loads(archive.read("project.json"))
+        pngs = {number: archive.read(f"input_masks/{number:06d}.png") for number in document["input_masks"]}
+    settings = document["settings"]
+    for old, new in (
+        ("edges", "upsampling"),
+        ("discriminant", "discriminant_weight"),
+        ("adjustment", "logit_adjustment"),
+    ):
+        settings[old] = settings.pop(new)
+    settings["edges"] = "image"
+    document["masks_given"] = document.pop("input_masks")
+    path = tmp_path / "old.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("project.json", json.dumps(document))
+        for number, png in pngs.items():
+            archive.writestr(f"given/{number:06d}.png", png)
+    file = read_project_file(path)
+    assert file.settings == SETTINGS and file.masks == pngs
+
+
 def test_a_file_without_object_adaptive_settings_keeps_them_off(project: Project) -> None:
     with zipfile.ZipFile(project.save(SETTINGS)) as archive:
         settings = json.loads(archive.read("project.json"))["settings"]
