@@ -1,4 +1,4 @@
-"""Made-up clips, and the running page."""
+"""Synthetic clips, and the running page."""
 
 from __future__ import annotations
 

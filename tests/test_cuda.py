@@ -1,4 +1,4 @@
-"""The same on a CUDA GPU as on the CPU. Skipped where there is none."""
+"""A CUDA GPU gives the results of the CPU. Skipped without one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA G
 SIZE = (240, 426)
 
 
-def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+def random_normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 
 
-def follow(device: str, objects: int, frames: int = 24) -> list[Frame]:
+def track(device: str, objects: int, frames: int = 24) -> list[Frame]:
     settings = Settings(device=device)
     tracker = settings.tracker(settings.encoder(), settings.flow_function())
     return list(tracker.track(synthetic_frames(SIZE, frames), {0: synthetic_mask(SIZE, objects)}))
@@ -34,48 +34,48 @@ def follow(device: str, objects: int, frames: int = 24) -> list[Frame]:
 
 @pytest.mark.parametrize("top_k", [1, 9, None])
 @pytest.mark.parametrize("block", [None, SMALL_BLOCK])
-def test_votes_are_those_of_the_cpu(top_k: int | None, block: int | None) -> None:
+def test_matching_equals_that_of_the_cpu(top_k: int | None, block: int | None) -> None:
     N, C, K, h, w = 3, 16, 4, 27, 45
-    query, keys = 4 * numbers(C, h, w), 4 * numbers(N, C, h, w, seed=1)
+    query, keys = 4 * random_normal(C, h, w), 4 * random_normal(N, C, h, w, seed=1)
     values = torch.nn.functional.one_hot(torch.arange(N * h * w).view(N, h, w) // 7 % K, K).permute(0, 3, 1, 2).float()
-    inside = numbers(N, h, w, seed=2) > -1
-    tensors = (query, keys, values, inside)
+    valid = random_normal(N, h, w, seed=2) > -1
+    tensors = (query, keys, values, valid)
 
-    def vote(device: str) -> torch.Tensor:
-        query, keys, values, inside = (tensor.to(device) for tensor in tensors)
+    def scores(device: str) -> torch.Tensor:
+        query, keys, values, valid = (tensor.to(device) for tensor in tensors)
         return propagate(
-            query, lambda rows: keys[:, :, rows], values, valid=inside, radius=5, top_k=top_k, block=block
+            query, lambda rows: keys[:, :, rows], values, valid=valid, radius=5, top_k=top_k, block=block
         ).cpu()
 
-    torch.testing.assert_close(vote("cuda"), vote("cpu"), atol=2e-3, rtol=0)
+    torch.testing.assert_close(scores("cuda"), scores("cpu"), atol=2e-3, rtol=0)
 
 
-def test_sides_are_those_of_the_cpu() -> None:
-    key, cues = 4 * numbers(64, 30, 40), numbers(22, 30, 40, seed=1)
+def test_discriminant_scores_equal_those_of_the_cpu() -> None:
+    key, features = 4 * random_normal(64, 30, 40), random_normal(22, 30, 40, seed=1)
     value = torch.zeros(30, 40, dtype=torch.uint8)
     value[8:20, 5:15], value[8:20, 20:30] = 1, 2
     key[:3] += 3 * value
 
-    def sides(device: str) -> torch.Tensor:
-        at = [tensor.to(device) for tensor in (key, cues, value)]
-        statistics = class_statistics(*at, radius=6)
-        return Discriminants([statistics], [0, 1, 2], strength=0.2).scores(*at[:2]).cpu()
+    def scores(device: str) -> torch.Tensor:
+        tensors = [tensor.to(device) for tensor in (key, features, value)]
+        statistics = class_statistics(*tensors, radius=6)
+        return Discriminants([statistics], [0, 1, 2], strength=0.2).scores(*tensors[:2]).cpu()
 
-    torch.testing.assert_close(sides("cuda"), sides("cpu"), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(scores("cuda"), scores("cpu"), atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("objects", [1, 3])
-def test_masks_are_those_of_the_cpu(objects: int) -> None:
-    equal = [(one == other).mean() for one, other in zip(follow("cuda", objects), follow("cpu", objects), strict=True)]
+def test_masks_equal_those_of_the_cpu(objects: int) -> None:
+    equal = [(one == other).mean() for one, other in zip(track("cuda", objects), track("cpu", objects), strict=True)]
     assert min(equal) > 0.995
 
 
 def test_the_same_clip_gives_the_same_masks_twice() -> None:
-    np.testing.assert_array_equal(follow("cuda", 3), follow("cuda", 3))
+    np.testing.assert_array_equal(track("cuda", 3), track("cuda", 3))
 
 
-def test_a_gpu_short_of_memory_goes_on_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = follow("cuda", 1, frames=8)
+def test_a_gpu_short_of_memory_continues_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = track("cuda", 1, frames=8)
     _, total = torch.cuda.mem_get_info()
 
     def greedy(*arguments: Any, block: int | None, **settings: Any) -> torch.Tensor:
@@ -84,11 +84,11 @@ def test_a_gpu_short_of_memory_goes_on_in_smaller_blocks(monkeypatch: pytest.Mon
         return propagate(*arguments, block=block, **settings)
 
     monkeypatch.setattr("mamp.propagation.memory_readout.propagate", greedy)
-    found = follow("cuda", 1, frames=8)
-    assert min((one == other).mean() for one, other in zip(found, usual, strict=True)) > 0.995
+    masks = track("cuda", 1, frames=8)
+    assert min((one == other).mean() for one, other in zip(masks, expected, strict=True)) > 0.995
 
 
-def test_a_clip_through_to_its_files(tmp_path: Path) -> None:
+def test_segment_video_writes_the_masks_of_the_cpu(tmp_path: Path) -> None:
     clip = synthetic_clip(tmp_path / "clip.mp4", SIZE[0], 12)
     mask = synthetic_mask(SIZE, 2)
 
@@ -101,11 +101,11 @@ def test_a_clip_through_to_its_files(tmp_path: Path) -> None:
     assert min(equal) > 0.995
 
 
-def test_training_learns_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_resumes_and_exports_finite_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clips").mkdir()
     synthetic_clip(tmp_path / "clips" / "one.mp4", 120, 24)
-    words = ["train", str(tmp_path / "clips"), "--out", str(tmp_path / "run"), "--device", "cuda", "--batch", "4"]
-    words += [
+    options = ["train", str(tmp_path / "clips"), "--out", str(tmp_path / "run"), "--device", "cuda", "--batch", "4"]
+    options += [
         "--crop",
         "64",
         "--workers",
@@ -117,8 +117,8 @@ def test_training_learns_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixtu
         "--start",
         "patches",
     ]
-    assert main([*words, "--samples", "40"]) == 0
-    assert main([*words, "--samples", "40"]) == 0
+    assert main([*options, "--samples", "40"]) == 0
+    assert main([*options, "--samples", "40"]) == 0
     assert "resuming after 40 samples" in capsys.readouterr().err
     encoder = load_encoder(tmp_path / "run" / "mamp.safetensors", device="cuda")
-    assert encoder(numbers(1, 3, 64, 64).cuda()).isfinite().all()
+    assert encoder(random_normal(1, 3, 64, 64).cuda()).isfinite().all()

@@ -1,4 +1,4 @@
-"""Optical flow and warping: signs, units and borders."""
+"""Optical flow: signs, sizes and weights."""
 
 import os
 import re
@@ -10,7 +10,6 @@ import torch
 
 from mamp.flow.optical_flow import dis_flow, raft_flow
 from mamp.flow.raft import RaftError, build_raft, load_raft
-from mamp.flow.warp import gather_by_flow, to_cell_units, warp
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
 
@@ -51,21 +50,6 @@ def test_small_frames_do_not_crash(size: tuple[int, int], fast: bool) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
     flow = dis_flow(frame, frame, fast=fast)
     assert flow.shape == (2, *size) and not flow.round().any()
-
-
-def test_warping_aligns_the_reference_to_the_query() -> None:
-    reference = torch.zeros(1, 1, 10, 12)
-    reference[0, 0, 4, 9] = 1
-    flow = torch.zeros(1, 2, 10, 12)
-    flow[:, 0], flow[:, 1] = 3, -2
-    warped, inside = warp(reference, flow)
-    assert torch.nonzero(warped[0, 0] > 0.99).tolist() == [[6, 6]]
-    assert not inside[0, :2].any() and not inside[0, :, 9:].any() and inside[0, 2:, :9].all()
-
-
-def test_flow_in_cells_is_a_quarter_of_the_flow_in_pixels() -> None:
-    flow = torch.arange(2 * 8 * 8.0).view(2, 8, 8)
-    assert torch.equal(to_cell_units(flow), flow[:, ::4, ::4] / 4)
 
 
 def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -138,13 +122,3 @@ def test_raft_takes_more_iterations_for_a_distant_reference(tmp_path: Path) -> N
 def test_published_weights_estimate_the_motion(name: str) -> None:
     flow = raft_flow(RAFT_FOLDER / name, iterations=5)(*shifted())[:, 30:-30, 30:-30]
     assert np.median(flow[0]) == pytest.approx(7, abs=0.5) and np.median(flow[1]) == pytest.approx(-3, abs=0.5)
-
-
-def test_gathering_by_whole_cells_equals_warping() -> None:
-    rng = torch.Generator().manual_seed(0)
-    reference = torch.rand(5, 9, 14, generator=rng)
-    flow = torch.randint(-6, 7, (2, 9, 14), generator=rng).float()
-    warped, inside = warp(reference[None], flow[None])
-    (gathered,), valid = gather_by_flow(flow, reference)
-    assert torch.equal(inside[0], valid) and 0.2 < inside.float().mean() < 0.8
-    torch.testing.assert_close(gathered[:, valid], warped[0][:, valid], atol=1e-5, rtol=1e-5)
