@@ -377,9 +377,9 @@ def test_the_python_client_runs_the_endpoint(page_url: str) -> None:
         client.close()
 
 
-def test_the_client_of_the_readme_works(page_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_of_the_api_page_works(page_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/API.md").read_text(), re.S)
     (code,) = (block for block in blocks if "gradio_client" in block)
     scope: dict[str, Any] = {}
     exec(code.replace("http://127.0.0.1:7860/", page_url).replace("short_side=240", "short_side=64"), scope)
