@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowEstimator, FlowFunction, dis_flow, raft_flow
 from mamp.model.checkpoint import load_encoder
@@ -84,13 +81,6 @@ _OF_TRACKER = (
     "discriminant_weight",
     "logit_adjustment",
 )
-
-
-def resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A frame at the (H, W) of processing."""
-    if size == frame.shape[:2]:
-        return frame
-    return np.asarray(cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def default_device() -> str:

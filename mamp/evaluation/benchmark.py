@@ -30,6 +30,7 @@ from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.reference_motion import FlowPrefetcher
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
+from mamp.video.images import resize_frame
 from mamp.video.reader import Frame as VideoFrame
 from mamp.video.reader import VideoReader
 from mamp.video.synthetic import synthetic_clip, synthetic_mask
@@ -169,7 +170,7 @@ def _measure(
 
     def shrunk() -> Iterator[tuple[VideoFrame, Frame]]:
         for frame in clock.timed("decode", itertools.islice(reader, warm + count)):
-            yield frame, settings.resized(frame.image, size)
+            yield frame, resize_frame(frame.image, size)
 
     def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
         nonlocal began
@@ -260,7 +261,7 @@ def _against_paper_code(
     given = resize_mask(mask, size)
     same_way = MaskTracker(encoder, motion="direct", upsampling="bilinear")
     found = [
-        same_way.step(settings.resized(frame.image, size), given if frame.index == 0 else None)
+        same_way.step(resize_frame(frame.image, size), given if frame.index == 0 else None)
         for frame in itertools.islice(reader, warm + 3)
     ]
     theirs = ReferenceImplementation(load_encoder(chosen.weights, device=device_of(encoder), fold=False), dis_flow)
@@ -328,7 +329,7 @@ def _in_turn(
     """
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for frame in frames:
-        small = settings.resized(frame.image, size)
+        small = resize_frame(frame.image, size)
         for name, step in ways.items():
             began = time.monotonic()
             step(frame, small)

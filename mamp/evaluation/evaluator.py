@@ -23,8 +23,9 @@ from mamp.evaluation.vos_datasets import VosSequence
 from mamp.masks.label_map import resize_mask
 from mamp.model.encoder import device_of
 from mamp.prefetch import prefetched, with_next
-from mamp.settings import Settings, resized
+from mamp.settings import Settings
 from mamp.tracker import Frame
+from mamp.video.images import resize_frame
 
 Mask = NDArray[np.uint8]
 
@@ -123,7 +124,7 @@ def _shrunk(
             chosen = replace(chosen, short_side=min(size) // 2)
         small = chosen.processing_size(size)
         mask = None if given is None else resize_mask(given, small)
-        yield t, size, resized(frame, small), mask
+        yield t, size, resize_frame(frame, small), mask
 
 
 def _summarize(

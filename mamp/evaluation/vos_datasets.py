@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.mask_io import read_mask
-from mamp.video import image_sequence as pictures
+from mamp.video.images import image_paths, read_image
 
 Frame = NDArray[np.uint8]
 
@@ -39,7 +38,7 @@ class VosSequence:
     def __init__(self, frames: Path, masks: Path, objects: Mapping[int, VosObject] | None = None) -> None:
         self.name = frames.name
         self.listed = objects is not None
-        self._frames = sorted(path for path in frames.iterdir() if path.suffix.lower() in pictures.SUFFIXES)
+        self._frames = image_paths(frames)
         self._masks = masks
         self._objects = objects
 
@@ -69,10 +68,7 @@ class VosSequence:
 
     def frame(self, index: int) -> Frame:
         """RGB (H, W, 3) uint8."""
-        image = cv2.imread(str(self._frames[index]))
-        if image is None:
-            raise ValueError(f"the frame {self._frames[index].name} of {self.name} cannot be read")
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return read_image(self._frames[index])
 
     def has_mask(self, index: int) -> bool:
         """Whether a frame has a true mask."""

@@ -23,9 +23,10 @@ from mamp.runs.incremental import clip_sha256, reusable_frames
 from mamp.runs.mask_store import MaskStore
 from mamp.runs.progress import Progress, Update
 from mamp.runs.results import Result
-from mamp.settings import Settings, resized
+from mamp.settings import Settings
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
+from mamp.video.images import resize_frame
 from mamp.video.reader import Frame, VideoReader
 from mamp.video.writer import VideoWriter
 
@@ -228,7 +229,7 @@ class _Run:
                     if video is not None:
                         self._render(video, frame, mask)
                 raise
-        self.sound = video.sound if video else None
+        self.sound = video.audio if video else None
 
     def _masked(
         self, frames: Iterable[tuple[Frame, Image | None]], should_stop: Callable[[], bool]
@@ -272,7 +273,7 @@ class _Run:
                 mask = self.record.mask(frame.index) if t in asked else None
                 tracker.restore_frame(
                     t,
-                    resized(frame.image, self.processed),
+                    resize_frame(frame.image, self.processed),
                     None if mask is None else resize_mask(mask, self.processed),
                     given=frame.index in given,
                 )
@@ -295,7 +296,7 @@ class _Run:
         """Frames, and what they are at the size of processing; ``None`` for those that need not be tracked."""
         for frame in self.clock.timed("read", frames):
             with self.clock.stage("track"):
-                small = None if frame.index in known else resized(frame.image, self.processed)
+                small = None if frame.index in known else resize_frame(frame.image, self.processed)
             yield frame, small
 
     def _step(self, tracker: MaskTracker, frame: Frame, small: Image | None, coming: Image | None) -> Image:

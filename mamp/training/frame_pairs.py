@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -15,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mamp.flow.optical_flow import dis_flow
-from mamp.video import image_sequence
+from mamp.video.decoder import VideoError
+from mamp.video.images import SUFFIXES, image_paths, read_image
 
 Frame = NDArray[np.uint8]
 Flow = NDArray[np.float32]
@@ -164,7 +166,7 @@ def random_affine_warp(frame: Frame, rng: np.random.Generator) -> tuple[Frame, F
 def find_clips(root: Path) -> list[Path]:
     """Video files and folders of frames under a folder, sorted by name."""
     clips = {path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES}
-    clips |= {path.parent for path in root.rglob("*") if path.suffix.lower() in image_sequence.SUFFIXES}
+    clips |= {path.parent for path in root.rglob("*") if path.suffix.lower() in SUFFIXES}
     return sorted(clips)
 
 
@@ -180,12 +182,14 @@ def read_window(clip: Path, *, start: float, seconds: float) -> tuple[list[Frame
         RGB frames (H, W, 3) uint8, none if the clip is unreadable, and the frame rate [1/s].
     """
     if clip.is_dir():
-        names = sorted(path for path in clip.iterdir() if path.suffix.lower() in image_sequence.SUFFIXES)
+        paths = image_paths(clip)
         count = max(2, round(seconds * FOLDER_FPS))
-        first = int(start * max(1, len(names) - count + 1))
-        images = (cv2.imread(str(name)) for name in names[first : first + count])
-        rgb = [cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images if image is not None]
-        return [np.asarray(image, np.uint8) for image in rgb], FOLDER_FPS
+        first = int(start * max(1, len(paths) - count + 1))
+        frames = []
+        for path in paths[first : first + count]:
+            with suppress(VideoError):
+                frames.append(read_image(path))
+        return frames, FOLDER_FPS
     try:
         with av.open(str(clip)) as container:
             stream = container.streams.video[0]

@@ -1,1 +1,1 @@
-"""Clips: decoded frame by frame with their time stamps, and written with the sound of the input. No part of the paper."""
+"""Clips: decoded frame by frame with time stamps, and written with the audio of the input. Not part of the paper."""

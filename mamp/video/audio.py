@@ -1,4 +1,4 @@
-"""Carries the sound of a clip into a video that is being written beside it, a little at a time."""
+"""Copying the audio of a clip into a video while its frames are written."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
 _MP4 = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"})
-# By container, what browsers or common players know inside it. FFmpeg would put more there (Vorbis, PCM) that few can play.
+# Codecs that browsers and common players support in each container. FFmpeg allows more (Vorbis, PCM) that few can play.
 COPIED = {"mp4": _MP4, "mov": _MP4 - {"flac", "opus", "libopus"}, "webm": frozenset({"opus", "libopus", "vorbis"})}
 
-_MAX_RATE = 48_000  # [Hz] of what is encoded again
-_BIT_RATE = 96_000  # [bits/s] a channel
-_HOLE = 0.03  # [s] from which on missing sound is filled with silence, so that what follows stays in time
+_MAX_RATE = 48_000  # [Hz] of re-encoded audio
+_BIT_RATE = 96_000  # [bits/s] per channel
+_GAP = 0.03  # [s]; longer gaps are filled with silence, so that later audio stays in sync
 
 
 class AudioTrackCopier:
-    """The first choice of a clip's sound tracks on its way into an mp4, mov or webm.
+    """Copies the best audio track of a clip into an mp4, mov or webm, re-encoded where the container needs it.
 
     Args:
-        source: The clip, opened for this alone.
-        start: Time stamp at which the clip begins [s].
-        output: The video; nothing may have been written to it yet.
+        source: The clip, opened for the copier alone.
+        start: Time stamp of the first frame [s].
+        output: The video; nothing may have been written yet.
 
     Attributes:
-        description: What was done to it, for the receipt; ``None`` if there is no sound.
+        description: Codec and treatment, for the receipt; ``None`` if there is no audio.
     """
 
     def __init__(self, source: InputContainer, start: Fraction, output: OutputContainer) -> None:
         self.description: str | None = None
         self._output = output
         self._packets: Iterator[Packet[AudioStream]] = iter(())
-        self._waiting: Packet[AudioStream] | None = None
+        self._pending: Packet[AudioStream] | None = None
         stream = source.streams.best("audio")
         if not isinstance(stream, AudioStream) or getattr(stream, "codec_context", None) is None:
             return
@@ -55,16 +55,16 @@ class AudioTrackCopier:
             self._out.bit_rate = _BIT_RATE * self._out.channels
             self.description = f"{codec}, encoded again as {self._out.codec_context.name}"
 
-    def carry(self, until: Fraction | None) -> None:
-        """Writes the sound that begins before a time [s]; ``None`` for all that is left."""
+    def write_until(self, until: Fraction | None) -> None:
+        """Writes audio that begins before a time [s]; ``None`` for all of the rest."""
         while True:
-            packet = self._waiting or next(self._packets, None)
-            self._waiting = packet
+            packet = self._pending or next(self._packets, None)
+            self._pending = packet
             if packet is None or (
                 until is not None and packet.pts is not None and packet.pts * packet.time_base >= until
             ):
                 return
-            self._waiting = None
+            self._pending = None
             packet.stream = self._out
             try:
                 self._output.mux_one(packet)
@@ -73,12 +73,12 @@ class AudioTrackCopier:
 
     def _copied(self, source: InputContainer, stream: AudioStream, start: Fraction) -> Iterator[Packet[AudioStream]]:
         for packet in self._demuxed(source, stream):
-            if packet.pts is None or packet.dts is None:  # the last one, which only flushes decoders
+            if packet.pts is None or packet.dts is None:  # the last packet only flushes decoders
                 continue
             shift = round(start / packet.time_base)
             packet.pts -= shift
             packet.dts -= shift
-            if packet.pts + (packet.duration or 1) >= 0:  # one before the beginning is what decoders need to start
+            if packet.pts + (packet.duration or 1) >= 0:  # decoders need the packet that spans the start
                 yield packet
 
     def _encoded(self, source: InputContainer, stream: AudioStream, start: Fraction) -> Iterator[Packet[AudioStream]]:
@@ -87,7 +87,7 @@ class AudioTrackCopier:
             format=encoder.format,
             layout=encoder.layout,
             rate=encoder.rate,
-            options={"async": "1", "min_hard_comp": str(_HOLE)},
+            options={"async": "1", "min_hard_comp": str(_GAP)},
         )
         for packet in self._demuxed(source, stream):
             try:

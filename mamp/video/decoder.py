@@ -1,4 +1,4 @@
-"""What a clip is made of, and the source of most: a video file, through PyAV."""
+"""Video files decoded through PyAV, and the interface that all clip sources share."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ RGB = NDArray[np.uint8]
 
 KINDS = "mp4, mov, mkv, webm, avi, gif, webp or a folder of frames"
 
-MAX_PIXELS = 8192 * 4352  # of a frame: 8K, as cameras round it; a header may claim anything
+MAX_PIXELS = 8192 * 4352  # in a frame: 8K, rounded up as in cameras; headers are not trusted
 
 _DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"  # no playlists: those open other files
-_HD_HEIGHT = 720  # [pixels] from which on an untagged video is in BT.709 colours, as every player assumes
+_HD_HEIGHT = 720  # [pixels]; players assume BT.709 for untagged videos of at least this height
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
-_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG: as they are stored, they look washed out
+_HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG: without tone mapping they look washed out
 
 
 class VideoError(ValueError):
-    """A clip that cannot be read or written; its text is one sentence for the user."""
+    """A clip that cannot be read or written; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a clip is, before its frames are counted.
+    """Properties of a clip that are known before its frames are counted.
 
     Attributes:
-        width: Of the upright frame [pixels].
-        height: Of the upright frame [pixels].
-        fps: Average rate, as the file says; the usual one of its first frames if it does not [frames/s].
+        width: Width of the upright frame [pixels].
+        height: Height of the upright frame [pixels].
+        fps: Average rate in the file; if there is none, the median rate of the first frames [frames/s].
         time_base: Unit of the time stamps [s].
-        rotation: By which the stored frames are turned clockwise to stand upright [degrees: 0, 90, 180, 270].
+        rotation: Clockwise rotation that turns stored frames upright [degrees: 0, 90, 180, 270].
         codec: Name of the video codec.
-        has_audio: Whether there is sound.
-        pixel_format: FFmpeg's name of how the pixels are stored.
-        duration: As the file says [s].
-        pixel_aspect: Width of an upright pixel, as a multiple of its height.
-        start: Time stamp in the file at which the clip begins [s].
+        has_audio: Whether the clip has an audio track.
+        pixel_format: FFmpeg's name of the pixel format.
+        duration: Duration in the file [s].
+        pixel_aspect: Width of an upright pixel divided by its height.
+        start: Time stamp of the first frame in the file [s].
     """
 
     width: int
@@ -69,17 +69,17 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded frame that is not yet a picture: converting pixels costs more than decoding them.
+    """A decoded frame before conversion to RGB, which costs more than decoding.
 
     Attributes:
         pts: Time stamp [ticks of the time base]; ``None`` if the file has none.
-        duration: How long it is shown [ticks]; 0 if the file does not say.
-        picture: Gives the upright RGB (H, W, 3) uint8.
+        duration: Display duration [ticks]; 0 if unknown.
+        image: Converts the frame to upright RGB (H, W, 3) uint8.
     """
 
     pts: int | None
     duration: int
-    picture: Callable[[], RGB]
+    image: Callable[[], RGB]
 
 
 class Source(Protocol):
@@ -87,19 +87,19 @@ class Source(Protocol):
 
     info: VideoInfo
     damage: str | None
-    end: int | None  # where the last frame ends, as the file says [ticks]
+    end: int | None  # end of the last frame according to the file [ticks]
 
     def name(self, index: int) -> str:
-        """What a frame is called."""
+        """The name of a frame."""
         ...
 
-    def decode(self, near: int | None = None) -> Iterator[Decoded]:
-        """Decodes from the beginning, or from somewhere before the frame with the time stamp ``near``."""
+    def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
+        """Decodes from the first frame, or from a frame at or before the time stamp ``seek_pts`` [ticks]."""
         ...
 
 
 class VideoFile:
-    """A video file, through FFmpeg's decoders; only local files and only the kinds named above."""
+    """A video file, through FFmpeg's decoders; only local files of the kinds in ``KINDS``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -107,7 +107,7 @@ class VideoFile:
         self._converter, self._converting = VideoReformatter(), Lock()
         with open_container(path) as container:
             stream = self._video_stream(container)
-            start = max(container.start_time or 0, 0)  # a recording may begin hours after zero; [microseconds]
+            start = max(container.start_time or 0, 0)  # [microseconds]; a recording may begin hours after zero
             self._start = Fraction(start, 1_000_000)
             assert stream.time_base is not None
             self._origin = round(self._start / stream.time_base)
@@ -117,8 +117,8 @@ class VideoFile:
                 raise VideoError(f"{path.name} has no frame that can be decoded.")
             self._matrix = _display_matrix(first)
             self._size = (first.width, first.height)
-            # A browser's recording names no rate, and FFmpeg's guess may be a frame a millisecond.
-            rate = stream.average_rate or _usual_rate(stream, pts, frames) or stream.guessed_rate
+            # A browser's recording has no rate, and FFmpeg's guess may be 1,000 frames/s.
+            rate = stream.average_rate or _median_rate(stream, pts, frames) or stream.guessed_rate
             self.info = self._describe(container, stream, first, rate or Fraction(25))
             self.end: int | None = None
             if stream.duration and self.damage is None:
@@ -129,16 +129,16 @@ class VideoFile:
         """See ``Source``."""
         return f"{index:05d}"
 
-    def decode(self, near: int | None = None) -> Iterator[Decoded]:
-        """Decodes all frames, or those from the last key frame before ``near`` on; see ``Source``."""
+    def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
+        """Decodes all frames, or those from the last key frame before ``seek_pts``; see ``Source``."""
         with open_container(self.path) as container:
             stream = self._video_stream(container)
-            if near is not None:
+            if seek_pts is not None:
                 try:
-                    container.seek(near + self._origin, stream=stream)
-                except av.FFmpegError:  # a damaged index; from the beginning the frame is found
+                    container.seek(seek_pts + self._origin, stream=stream)
+                except av.FFmpegError:  # a damaged index: the caller decodes from the first frame
                     return
-            for pts, frame in self._frames(container, stream, from_start=near is None):
+            for pts, frame in self._frames(container, stream, from_start=seek_pts is None):
                 yield Decoded(pts, frame.duration or 0, partial(self._upright, frame))
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
@@ -150,46 +150,46 @@ class VideoFile:
         if getattr(stream, "codec_context", None) is None:
             raise VideoError(f"{self.path.name} is compressed in a way that cannot be decoded here.")
         check_size(self.path, stream.width, stream.height)
-        # Frames may be larger than the header says.
+        # Frames may be larger than in the header.
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        # With threads that each take a frame, one broken frame would take its neighbours with it.
+        # With frame threads, one broken frame would lose its neighbors too.
         stream.thread_type = "SLICE"
         return stream
 
     def _frames(
         self, container: InputContainer, stream: VideoStream, *, from_start: bool = True
     ) -> Iterator[tuple[int | None, VideoFrame]]:
-        """Every frame that decodes, with its time stamp from the start of the clip [ticks]."""
+        """Every decodable frame, with its time stamp from the start of the clip [ticks]."""
         packets = container.demux(stream)
-        # The header of an mp4 lists every frame: where the file is cut off, reading just ends.
+        # The header of an mp4 lists every frame: a truncated file ends without an error.
         missing = len(stream.index_entries) if "mp4" in container.format.name else 0
         while True:
             try:
                 packet = next(packets, None)
             except av.FFmpegError:
-                self._note("it breaks off")
+                self._note_damage("it breaks off")
                 return
             if packet is None:
                 if missing > 0 and from_start:
-                    self._note("it breaks off")
+                    self._note_damage("it breaks off")
                 return
             missing -= packet.size > 0
             if packet.is_corrupt:
-                self._note("it breaks off")
+                self._note_damage("it breaks off")
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                self._note("a part of it cannot be decoded")
+                self._note_damage("a part of it cannot be decoded")
                 continue
             for frame in frames:
                 if frame.is_corrupt:
-                    self._note("a part of it cannot be decoded")
+                    self._note_damage("a part of it cannot be decoded")
                     continue
                 pts = frame.pts if frame.pts is not None else frame.dts
                 yield None if pts is None else pts - self._origin, frame
 
-    def _note(self, what: str) -> None:
-        self.damage = self.damage or f"{self.path.name} is damaged: {what}; only the frames that decode are used."
+    def _note_damage(self, cause: str) -> None:
+        self.damage = self.damage or f"{self.path.name} is damaged: {cause}; only the frames that decode are used."
 
     def _describe(self, container: InputContainer, stream: VideoStream, first: VideoFrame, rate: Fraction) -> VideoInfo:
         sideways = abs(self._matrix[0, 1]) > abs(self._matrix[0, 0])
@@ -212,12 +212,12 @@ class VideoFile:
         )
 
     def _upright(self, frame: VideoFrame) -> RGB:
-        # A file may change its frame size on the way; every frame takes the size of the first.
+        # The frame size may change within a file; all frames are scaled to the size of the first.
         width, height = self._size
         if any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8":
-            return _turn(on_white(_array(frame.reformat(width, height, "rgba"))), self._matrix)
+            return _apply_orientation(composite_on_white(_array(frame.reformat(width, height, "rgba"))), self._matrix)
         if frame.color_trc in _HDR:
-            # The tables of this conversion take a second to make: they are kept, and no two threads may use them at once.
+            # The tables of this conversion take a second to build: they are reused, by one thread at a time.
             with self._converting:
                 plain = self._converter.reformat(
                     frame,
@@ -227,42 +227,44 @@ class VideoFile:
                     dst_color_trc=ColorTrc.BT709,
                     dst_color_primaries=ColorPrimaries.BT709,
                 )
-            return _turn(_array(plain), self._matrix)
+            return _apply_orientation(_array(plain), self._matrix)
         untagged_hd = frame.colorspace == _UNSPECIFIED and height >= _HD_HEIGHT and not frame.format.is_rgb
-        colours = "ITU709" if untagged_hd else None
-        return _turn(_array(frame.reformat(width, height, "rgb24", src_colorspace=colours)), self._matrix)
+        color_space = "ITU709" if untagged_hd else None
+        return _apply_orientation(
+            _array(frame.reformat(width, height, "rgb24", src_colorspace=color_space)), self._matrix
+        )
 
 
-def _usual_rate(
+def _median_rate(
     stream: VideoStream, first: int | None, following: Iterable[tuple[int | None, VideoFrame]]
 ) -> Fraction | None:
-    """The rate of which half the first steps between frames are faster, if there are steps [frames/s]."""
+    """The median rate over the first frames, if they have increasing time stamps [frames/s]."""
     assert stream.time_base is not None
-    stamps = [first, *(pts for pts, _ in islice(following, _FRAMES_TO_KNOW_THE_RATE))]
+    stamps = [first, *(pts for pts, _ in islice(following, _FRAMES_FOR_RATE))]
     steps = sorted(b - a for a, b in pairwise(stamps) if a is not None and b is not None and b > a)
     return 1 / (steps[len(steps) // 2] * stream.time_base) if steps else None
 
 
-_FRAMES_TO_KNOW_THE_RATE = 48
+_FRAMES_FOR_RATE = 48
 
 
 def check_size(path: Path, width: int, height: int) -> None:
-    """Refuses frames that are too large, before memory is taken for them.
+    """Rejects frames that are too large, before memory is allocated for them.
 
     Raises:
-        VideoError: They are.
+        VideoError: The frames have more than ``MAX_PIXELS`` pixels.
     """
     if width * height > MAX_PIXELS:
         raise VideoError(f"{path.name} is {width}x{height}: frames of more than 8K cannot be taken.")
 
 
 def open_container(path: Path) -> InputContainer:
-    """Opens a video file; nothing in it can make other files or the network be read.
+    """Opens a video file without access to other files or the network.
 
     Raises:
-        VideoError: It is no video.
+        VideoError: The file is not a video.
     """
-    # The prefix keeps a name like "concat:a|b" from being taken for an address.
+    # With the prefix, a name like "concat:a|b" is not parsed as a URL.
     name = f"file:{path.absolute()}"
     options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
     try:
@@ -278,25 +280,25 @@ def _array(frame: VideoFrame) -> RGB:
     return array
 
 
-def on_white(rgba: NDArray[np.uint8]) -> RGB:
-    """Lays (H, W, 4) over white, as a viewer shows it."""
+def composite_on_white(rgba: NDArray[np.uint8]) -> RGB:
+    """Composites RGBA (H, W, 4) uint8 over white, as image viewers do."""
     alpha = rgba[..., 3:].astype(np.uint16)
-    mixed = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return mixed.astype(np.uint8)
+    blended = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return blended.astype(np.uint8)
 
 
 def _display_matrix(frame: VideoFrame) -> NDArray[np.int32]:
-    """How stored pixels are mapped to the screen: (x, y) -> (x, y) @ matrix (2, 2), one of turns and mirrorings."""
-    side_data: Any = frame.side_data  # a sequence, though its type says a dictionary
+    """The display matrix (2, 2): stored (x, y) maps to (x, y) @ matrix, a rotation by right angles or a reflection."""
+    side_data: Any = frame.side_data  # a sequence, though its type is a dictionary
     for data in side_data:
         if data.type.name == "DISPLAYMATRIX":
             return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
     return np.eye(2, dtype=np.int32)
 
 
-def _turn(image: RGB, matrix: NDArray[np.int32]) -> RGB:
+def _apply_orientation(image: RGB, matrix: NDArray[np.int32]) -> RGB:
     (a, b), (c, d) = matrix
-    if abs(int(b)) > abs(int(a)):  # x and y change places
+    if abs(int(b)) > abs(int(a)):  # x and y are swapped
         image = image.transpose(1, 0, 2)
         a, d = c, b
     if a < 0:

@@ -1,36 +1,32 @@
-"""Clips made of pictures, through Pillow: a folder of frames, or an animated webp."""
+"""Clips made of images, through Pillow: a folder of frames, or an animated webp."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from mamp.video.decoder import RGB, Decoded, VideoError, VideoInfo, check_size, on_white
+from mamp.video.decoder import RGB, Decoded, VideoError, VideoInfo, check_size, composite_on_white
+from mamp.video.images import image_paths, read_image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-RATE = Fraction(24)  # [frames/s] of a folder of frames, which says nothing about time; DAVIS is at 24
+RATE = Fraction(24)  # [frames/s] of a folder of frames, which has no time stamps; DAVIS is at 24
 
 
-class PictureFolder:
+class ImageSequence:
     """A folder of frames, jpg or png, in the natural order of their names."""
 
     def __init__(self, path: Path) -> None:
         self.damage: str | None = None
-        self.paths = sorted(
-            (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")),
-            key=_natural,
-        )
+        self.paths = image_paths(path)
         if not self.paths:
             raise VideoError(f"The folder {path.name} holds no frames (jpg or png).")
         if len({p.stem for p in self.paths}) < len(self.paths):
             raise VideoError(f"The folder {path.name} holds two frames of one name, such as 0.jpg and 0.png.")
-        height, width = _read_picture(self.paths[0]).shape[:2]
+        height, width = read_image(self.paths[0]).shape[:2]
         self.end: int | None = len(self.paths)
         self.info = VideoInfo(
             width=width,
@@ -48,21 +44,21 @@ class PictureFolder:
         """See ``Source``."""
         return self.paths[index].stem
 
-    def decode(self, near: int | None = None) -> Iterator[Decoded]:
+    def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
         """See ``Source``."""
-        for index in range(near or 0, len(self.paths)):
-            yield Decoded(index, 1, partial(self._picture, index))
+        for index in range(seek_pts or 0, len(self.paths)):
+            yield Decoded(index, 1, partial(self._image, index))
 
-    def _picture(self, index: int) -> RGB:
-        picture = _read_picture(self.paths[index])
-        if picture.shape[:2] != (self.info.height, self.info.width):
+    def _image(self, index: int) -> RGB:
+        image = read_image(self.paths[index])
+        if image.shape[:2] != (self.info.height, self.info.width):
             names = (self.paths[index].name, self.paths[0].name)
             raise VideoError(f"The frame {names[0]} is not of the size of {names[1]}; all frames must be of one size.")
-        return picture
+        return image
 
 
-class AnimatedPicture:
-    """A webp: FFmpeg's decoder knows only still ones."""
+class AnimatedWebp:
+    """An animated webp: FFmpeg's decoder reads still ones only."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -71,7 +67,7 @@ class AnimatedPicture:
         first = next(self.decode(), None)
         if first is None:
             raise VideoError(f"{path.name} has no frame that can be decoded.")
-        height, width = first.picture().shape[:2]
+        height, width = first.image().shape[:2]
         milliseconds = max(first.duration, 1)
         self.info = VideoInfo(
             width=width,
@@ -89,8 +85,8 @@ class AnimatedPicture:
         """See ``Source``."""
         return f"{index:05d}"
 
-    def decode(self, near: int | None = None) -> Iterator[Decoded]:
-        """Decodes from the beginning, whatever ``near``: each frame is drawn over the one before it."""
+    def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
+        """Decodes from the first frame and ignores ``seek_pts``: each frame is drawn over the previous one."""
         try:
             with Image.open(self.path, formats=("WEBP",)) as image:
                 check_size(self.path, *image.size)
@@ -99,28 +95,9 @@ class AnimatedPicture:
                     image.seek(number)
                     rgba = np.asarray(image.convert("RGBA"))
                     duration = int(image.info.get("duration", 0)) or 1000 // int(RATE)
-                    yield Decoded(start, duration, partial(on_white, rgba))
+                    yield Decoded(start, duration, partial(composite_on_white, rgba))
                     start += duration
         except VideoError:
             raise
         except (OSError, ValueError, EOFError, Image.DecompressionBombError):
             self.damage = f"{self.path.name} is damaged; only the frames that decode are used."
-
-
-def _read_picture(path: Path) -> RGB:
-    try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
-            check_size(path, *image.size)
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data:
-                return on_white(np.asarray(upright.convert("RGBA")))
-            return np.array(upright.convert("RGB"))
-    except VideoError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise VideoError(f"The frame {path.name} cannot be read as a picture.") from error
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Orders frame2 before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.stem)]

@@ -1,4 +1,4 @@
-"""Clips in: frames as people see them, with the times at which they are shown."""
+"""Clip reading: upright RGB frames with display times, forwards, backwards and by number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from mamp.video.decoder import RGB, Decoded, Source, VideoError, VideoFile, VideoInfo
-from mamp.video.image_sequence import AnimatedPicture, PictureFolder
+from mamp.video.image_sequence import AnimatedWebp, ImageSequence
 
 __all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
 
-_BLOCK_BYTES = 256 * 2**20  # of decoded frames held at a time when a clip is read backwards
-_RESTART = Fraction(1)  # [s] a time stamp this far back is a clock that starts again, not a slip
+_BLOCK_BYTES = 256 * 2**20  # decoded frames held at a time when a clip is read backwards
+_RESTART = Fraction(1)  # [s]; a larger step back in time stamps is a restarted clock, not jitter
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Frame:
 
     Attributes:
         image: RGB (H, W, 3) uint8, upright.
-        time: When it is shown, from the start of the clip [s].
-        index: Its number, from 0.
-        duration: How long it is shown [s].
+        time: Display time from the start of the clip [s].
+        index: Frame number, from 0.
+        duration: Display duration [s].
     """
 
     image: RGB
@@ -37,7 +37,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class _Index:
-    """What one pass over a clip finds out: a few numbers a frame, never pictures."""
+    """Time stamps of all frames, from one pass over the clip; no images."""
 
     ticks: list[int]
     pts: list[int | None]
@@ -45,7 +45,7 @@ class _Index:
 
     @cached_property
     def position(self) -> dict[int, int]:
-        """Of each time stamp; empty if they cannot tell frames apart."""
+        """Frame number by time stamp; empty if time stamps are missing or repeated."""
         position = {stamp: index for index, stamp in enumerate(self.pts) if stamp is not None}
         return position if len(position) == len(self.pts) else {}
 
@@ -53,18 +53,18 @@ class _Index:
 class VideoReader:
     """Reads a video file (mp4, mov, mkv, webm, avi, gif, webp) or a folder of frames, one frame at a time.
 
-    It can be iterated over any number of times. Frames are counted by decoding them, never taken from the header. Time
-    stamps are those of the file; missing ones and ones that do not go forward are replaced.
+    It can be iterated any number of times. Frames are counted by decoding, never from the header. Time stamps are those
+    of the file; missing and non-increasing ones are replaced.
 
     Args:
-        path: File or folder.
+        path: Video file or folder.
 
     Attributes:
-        info: What the clip is.
+        info: Properties of the clip.
 
     Raises:
-        FileNotFoundError: There is nothing at ``path``.
-        VideoError: It is no clip, or has no frames.
+        FileNotFoundError: ``path`` does not exist.
+        VideoError: It is not a clip, or has no frames.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -75,30 +75,30 @@ class VideoReader:
 
     @property
     def damage(self) -> str | None:
-        """What is wrong with the file, as far as it has been read: one sentence, or ``None``."""
+        """One sentence about damage in the part of the file read so far, or ``None``."""
         return self._source.damage
 
     def name(self, index: int) -> str:
-        """The name of a frame's mask: that of the frame's own file in a folder, else its number in five digits."""
+        """The file stem of a frame's mask: that of the frame in a folder of frames, else its number in five digits."""
         return self._source.name(index)
 
     def count(self, limit: int | None = None) -> int:
-        """The number of frames, by decoding them all the first time.
+        """The number of frames. The first call decodes the clip.
 
         Raises:
-            VideoError: There are more than ``limit``: they are not counted further.
+            VideoError: There are more than ``limit``; counting stops there.
         """
         return len(self._index(limit).ticks)
 
     def time(self, index: int) -> Fraction:
-        """When a frame is shown, from the start of the clip [s]."""
+        """Display time of a frame from the start of the clip [s]."""
         return self._index().ticks[index] * self.info.time_base
 
     def __iter__(self) -> Iterator[Frame]:
-        """Reads from the beginning.
+        """Reads all frames.
 
         Raises:
-            VideoError: A picture of a folder cannot be read or has another size.
+            VideoError: An image of a folder is unreadable or has another size.
         """
         for index, (decoded, tick, duration) in enumerate(self._timed()):
             yield self._frame(decoded, index, tick, duration)
@@ -107,15 +107,15 @@ class VideoReader:
         """One frame by its number.
 
         Raises:
-            IndexError: There is no such frame.
+            IndexError: The frame does not exist.
         """
         return next(self._downwards(index, held=1))
 
     def backwards(self, start: int) -> Iterator[Frame]:
-        """Reads frames ``start``, ``start`` - 1, ..., 0, a bounded number of them held at a time.
+        """Reads frames ``start``, ``start`` - 1, ..., 0, with a bounded number of them in memory.
 
         Raises:
-            IndexError: There is no frame ``start``.
+            IndexError: Frame ``start`` does not exist.
         """
         return self._downwards(start, held=max(_BLOCK_BYTES // (3 * self.info.width * self.info.height), 4))
 
@@ -130,10 +130,10 @@ class VideoReader:
 
     def _frame(self, decoded: Decoded, index: int, tick: int, duration: int) -> Frame:
         unit = self.info.time_base
-        return Frame(image=decoded.picture(), time=tick * unit, index=index, duration=duration * unit)
+        return Frame(image=decoded.image(), time=tick * unit, index=index, duration=duration * unit)
 
     def _timed(self) -> Iterator[tuple[Decoded, int, int]]:
-        """Every frame with its time and its duration [ticks], which is known when the next frame is."""
+        """Every frame with its time and duration [ticks]; the duration follows from the next frame."""
         usual = max(round(1 / (self.info.fps * self.info.time_base)), 1)
         restart = _RESTART / self.info.time_base
         held: Decoded | None = None
@@ -148,7 +148,7 @@ class VideoReader:
                 if decoded.pts + shift < tick - restart:
                     shift = tick + usual - decoded.pts
                 following = decoded.pts + shift
-                if following <= tick:  # half a step leaves the frames after it where they are
+                if following <= tick:  # half a step, so that later frames keep their times
                     following = tick + max(usual // 2, 1)
             yield held, tick, following - tick
             held, tick = decoded, following
@@ -156,7 +156,7 @@ class VideoReader:
             yield held, tick, self._last_duration(tick, held, usual, moved=shift != 0)
 
     def _last_duration(self, tick: int, last: Decoded, usual: int, *, moved: bool) -> int:
-        """How long the last frame is shown: up to the end that the file claims, if nothing speaks against it."""
+        """Duration of the last frame [ticks]: up to the end in the file, if that is plausible."""
         end = self._source.end
         if end is not None and end > tick and not moved and self.damage is None:
             return end - tick
@@ -176,20 +176,20 @@ class VideoReader:
         return self._known
 
     def _block(self, first: int, end: int) -> list[Decoded]:
-        """Frames ``first`` to ``end`` - 1, from the key frame before them if seeking leads there, else from frame 0."""
+        """Frames ``first`` to ``end`` - 1, decoded from the previous key frame if seeking works, else from frame 0."""
         known = self._index()
-        for near in (known.pts[first], None) if known.position and first else (None,):
-            block = self._decode_block(known, first, end, near)
+        for seek_pts in (known.pts[first], None) if known.position and first else (None,):
+            block = self._decode_block(known, first, end, seek_pts)
             if len(block) == end - first:
                 return block
         raise VideoError(f"{self.path.name} has changed while it was read.")
 
-    def _decode_block(self, known: _Index, first: int, end: int, near: int | None) -> list[Decoded]:
-        """Frames ``first`` to ``end`` - 1, or fewer where decoding did not lead through the frames it should."""
+    def _decode_block(self, known: _Index, first: int, end: int, seek_pts: int | None) -> list[Decoded]:
+        """Frames ``first`` to ``end`` - 1, or fewer where decoded time stamps differ from the index."""
         block: list[Decoded] = []
         index = -1
-        for decoded in self._source.decode(near):
-            if near is not None and index < 0:
+        for decoded in self._source.decode(seek_pts):
+            if seek_pts is not None and index < 0:
                 index = known.position.get(decoded.pts, end) if decoded.pts is not None else end
                 if index > first:
                     break
@@ -206,11 +206,11 @@ class VideoReader:
 
 def _open_source(path: Path) -> Source:
     if path.is_dir():
-        return PictureFolder(path)
+        return ImageSequence(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path.name}.")
     with path.open("rb") as file:
         head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-        return AnimatedPicture(path)
+        return AnimatedWebp(path)
     return VideoFile(path)

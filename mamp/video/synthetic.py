@@ -1,4 +1,4 @@
-"""A made-up clip, to measure time and memory on where none is at hand."""
+"""Synthetic clips for time and memory measurements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Frame = NDArray[np.uint8]
 
 
 def synthetic_clip(path: Path, short_side: int, frames: int) -> Path:
-    """A clip in which a textured ground and a patch of it move in different ways, 16:9."""
+    """Writes a 16:9 clip of a textured background and a textured patch that move differently."""
     size = (short_side, short_side * 16 // 9 // 2 * 2)
     with VideoWriter(path, None, size) as video:
         for t, image in enumerate(synthetic_frames(size, frames)):
@@ -28,18 +28,18 @@ def synthetic_frames(size: tuple[int, int], frames: int) -> Iterator[Frame]:
     """The frames (H, W, 3) uint8 of ``synthetic_clip``."""
     height, width = size
     rng = np.random.default_rng(0)
-    grain = rng.integers(20, 235, (height // 8, width // 8, 3), dtype=np.uint8)
-    ground = cv2.resize(grain, (width + 4 * frames, height), interpolation=cv2.INTER_CUBIC)
+    noise = rng.integers(20, 235, (height // 8, width // 8, 3), dtype=np.uint8)
+    background = cv2.resize(noise, (width + 4 * frames, height), interpolation=cv2.INTER_CUBIC)
     side = height // 3
     for t in range(frames):
-        image = np.ascontiguousarray(ground[:, 2 * t : 2 * t + width])
+        image = np.ascontiguousarray(background[:, 2 * t : 2 * t + width])
         left = (width // 8 + 5 * t) % (width - side)
-        image[side : 2 * side, left : left + side] = ground[:side, :side][::-1]
+        image[side : 2 * side, left : left + side] = background[:side, :side][::-1]
         yield image.astype(np.uint8)
 
 
 def synthetic_mask(size: tuple[int, int], objects: int) -> Frame:
-    """Squares of equal size in a row (H, W) uint8, the first where the moving patch of ``synthetic_clip`` begins."""
+    """Equal rectangles in a row (H, W) uint8, the first at the first position of ``synthetic_clip``'s patch."""
     height, width = size
     mask = np.zeros(size, np.uint8)
     side = height // 3

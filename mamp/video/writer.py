@@ -1,4 +1,4 @@
-"""Clips out: an mp4 that plays everywhere, or a see-through webm or mov, with the time stamps and the sound of the clip."""
+"""Video writing: mp4 for every player, or transparent webm or mov, with the time stamps and audio of a clip."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from mamp.video.decoder import RGB, VideoError, open_container
 from mamp.video.image_sequence import RATE
 from mamp.video.reader import VideoReader
 
-_RATES = (Fraction(1), Fraction(240))  # [frames/s] that the encoder is told; a file may claim anything
-_COARSEST = 10_000  # [ticks/s]
-_FINEST = 1_000_000  # [ticks/s] a finer time base overflows the 32 bits that an mp4 has for the length of a frame
-_START = Fraction(0)
-_WRITER_TIME_BASE = Fraction(1, 90_000)  # [s] when there is no clip to take one from
+_RATES = (Fraction(1), Fraction(240))  # [frames/s] range passed to the encoder; headers are not trusted
+_MIN_TIMESCALE = 10_000  # [ticks/s]
+_MAX_TIMESCALE = 1_000_000  # [ticks/s]; a finer time base overflows the 32 bits of a frame duration in mp4
+_WRITER_TIME_BASE = Fraction(1, 90_000)  # [s] without a source clip
 
 
 @dataclass(frozen=True)
 class _Codec:
-    """How frames are written into a container."""
+    """Encoder settings of a container."""
 
     name: str
     pixel_format: str
@@ -37,9 +36,9 @@ class _Codec:
 
 
 _CODECS = {
-    # Without B-frames an mp4's times are the frames' own.
+    # Without B-frames, time stamps in an mp4 equal those of the frames.
     ".mp4": _Codec("libx264", "yuv420p", {"crf": "18", "preset": "veryfast", "bf": "0", "g": "60"}),
-    # Alternate reference frames and alpha do not go together.
+    # Alternate reference frames are incompatible with alpha.
     ".webm": _Codec(
         "libvpx-vp9",
         "yuva420p",
@@ -53,33 +52,36 @@ _CODECS = {
 class VideoWriter:
     """Writes a video.
 
-    Its kind goes by its name: ``.mp4`` is what browsers play (H.264, yuv420p, an even size, its index in front); ``.webm``
-    (VP9) and ``.mov`` (ProRes 4444) are see-through, for browsers and for video editors. It is written under another name
-    and gets its own when it is closed, also after an error: what was written so far can be played.
+    The suffix selects the format: ``.mp4`` plays in browsers (H.264, yuv420p, even size, index in front); ``.webm`` (VP9)
+    and ``.mov`` (ProRes 4444) are transparent, for browsers and video editors. The file has a temporary name until it is
+    closed. Closing after an error keeps a playable video of the frames so far.
 
     Args:
         path: Ends in .mp4, .webm or .mov.
-        like: The clip whose time base and sound it gets. Its sound is carried up to the end of the last frame, and to
-            the sound's own end if all frames of ``like`` were written.
-        size: Of the frames (H, W) [pixels]. An odd side gets one more row or column, a copy of the last.
-        begin: Where in ``like`` the video begins [s]; its own time counts from there.
+        source: Clip that provides time base and audio. Audio is copied up to the end of the last frame, and to its own
+            end if all frames of ``source`` were written.
+        size: Frame size (H, W) [pixels]. Odd sides are padded with a copy of the last row or column.
+        begin: Time in ``source`` at which the video begins [s].
+
+    Attributes:
+        frames_muxed: Number of frames in the file so far.
 
     Raises:
-        VideoError: No such video can be written.
+        VideoError: The video cannot be written.
     """
 
     def __init__(
-        self, path: str | Path, like: VideoReader | None, size: tuple[int, int], *, begin: Fraction = Fraction(0)
+        self, path: str | Path, source: VideoReader | None, size: tuple[int, int], *, begin: Fraction = Fraction(0)
     ) -> None:
         self.path = Path(path)
-        self._like, self._begin = like, begin
+        self._source, self._begin = source, begin
         self._size = size
         self._codec = _CODECS[self.path.suffix]
-        self._written = 0
+        self._written = self.frames_muxed = 0
         self._closed = False
         self._last: tuple[int, int] | None = None  # time stamp and duration of the last frame [ticks]
-        unit = like.info.time_base if like else _WRITER_TIME_BASE
-        self._unit = unit if unit.denominator <= _FINEST else _WRITER_TIME_BASE
+        unit = source.info.time_base if source else _WRITER_TIME_BASE
+        self._unit = unit if unit.denominator <= _MAX_TIMESCALE else _WRITER_TIME_BASE
         self._partial = self.path.with_name(f".{self.path.name}.part")
         with ExitStack() as opened:
             opened.callback(self._partial.unlink, missing_ok=True)
@@ -90,10 +92,10 @@ class VideoWriter:
             self._opened = opened.pop_all()
 
     def _open(self, opened: ExitStack) -> None:
-        info = self._like.info if self._like else None
+        info = self._source.info if self._source else None
         height, width = (side + side % 2 for side in self._size)
         scale = self._unit.denominator
-        while scale < _COARSEST:  # the length of the sound is rounded to it
+        while scale < _MIN_TIMESCALE:  # the duration of the audio is rounded to it
             scale *= 2
         container = self.path.suffix[1:]
         options = {} if container == "webm" else {"movflags": "+faststart", "movie_timescale": str(scale)}
@@ -114,27 +116,27 @@ class VideoWriter:
         encoder.color_range, encoder.colorspace, encoder.color_primaries, encoder.color_trc = 1, 1, 1, 1  # BT.709
         if info and info.pixel_aspect != 1:
             encoder.sample_aspect_ratio = info.pixel_aspect
-        self._sound: AudioTrackCopier | None = None
-        if info and info.has_audio and self._like:
-            source = opened.enter_context(open_container(self._like.path))
-            self._sound = AudioTrackCopier(source, info.start + self._begin, self._output)
+        self._audio: AudioTrackCopier | None = None
+        if info and info.has_audio and self._source:
+            audio_source = opened.enter_context(open_container(self._source.path))
+            self._audio = AudioTrackCopier(audio_source, info.start + self._begin, self._output)
         self._output.start_encoding()
 
     @property
-    def sound(self) -> str | None:
-        """What is done with the sound, in words; ``None`` if there is none."""
-        return self._sound.description if self._sound else None
+    def audio(self) -> str | None:
+        """Codec and treatment of the audio; ``None`` without audio."""
+        return self._audio.description if self._audio else None
 
     def write(self, image: RGB, time: Fraction, duration: Fraction | None = None) -> None:
         """Writes the next frame.
 
         Args:
-            image: RGB (H, W, 3) uint8; RGBA (H, W, 4) uint8 for what is see-through.
-            time: When it is shown [s]; later than the frame before it.
-            duration: How long it is shown [s]; it counts for the last frame only, others last until the next one.
+            image: RGB (H, W, 3) uint8; RGBA (H, W, 4) uint8 for transparent formats.
+            time: Display time [s], after that of the previous frame.
+            duration: Display duration [s]; used for the last frame only, others last until the next.
 
         Raises:
-            ValueError: The frame has another size, or its time does not go forward.
+            ValueError: The frame has another size, or its time is not after that of the previous frame.
         """
         height, width = self._size
         if image.shape != (height, width, self._codec.channels):
@@ -153,20 +155,21 @@ class VideoWriter:
         )
         frame = rgb.reformat(format=self._codec.pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG")
         frame.pts, frame.time_base = pts, self._unit
-        if self._sound:
-            self._sound.carry((pts + ticks) * self._unit)
+        if self._audio:
+            self._audio.write_until((pts + ticks) * self._unit)
         self._mux(frame)
         self._written += 1
 
     def _mux(self, frame: VideoFrame | None) -> None:
         assert self._last is not None
         for packet in self._video.encode(frame):
-            # An mp4 takes each frame's length from the next one's time; only the last one's is asked for.
+            # An mp4 derives each duration from the next time stamp; only that of the last frame is used.
             packet.duration = self._last[1]
             self._output.mux_one(packet)
+            self.frames_muxed += 1
 
     def close(self) -> None:
-        """Finishes the file and gives it its name; without a frame there is no file."""
+        """Finishes the file and moves it to its final name; without frames there is no file."""
         if self._closed:
             return
         self._closed = True
@@ -174,8 +177,8 @@ class VideoWriter:
             if self._last is None:
                 return
             self._mux(None)
-            if self._sound and self._like and self._written == self._like.count():
-                self._sound.carry(None)
+            if self._audio and self._source and self._written == self._source.count():
+                self._audio.write_until(None)
             self._output.close()
             os.replace(self._partial, self.path)
 
@@ -189,16 +192,16 @@ class VideoWriter:
 
 
 def cut_clip(reader: VideoReader, first: int, last: int, path: str | Path) -> None:
-    """Writes a part of a clip, with its time stamps and its sound.
+    """Writes a part of a clip, with its time stamps and audio.
 
     Args:
         reader: The clip.
-        first: Number of the part's first frame.
-        last: Number of its last one.
-        path: Of the mp4.
+        first: Number of the first frame.
+        last: Number of the last frame.
+        path: The mp4 to write.
 
     Raises:
-        VideoError: There is no such part.
+        VideoError: The frame range is invalid.
     """
     if not 0 <= first <= last < reader.count():
         raise VideoError(f"The clip has frames 0 to {reader.count() - 1}; frames {first} to {last} are no part of it.")

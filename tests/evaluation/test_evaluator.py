@@ -166,7 +166,7 @@ def test_one_sequence_that_fails_leaves_the_others(tmp_path: Path, capsys: pytes
     assert main(["evaluate", str(tmp_path), "--weights", "patch"]) == 1
     summary = summary_of(capsys)
     assert summary["encoder"]["objects"] == 1
-    assert summary["failures"] == {"bad": "the frame 00003.jpg of bad cannot be read"}
+    assert summary["failures"] == {"bad": "The frame 00003.jpg cannot be read as an image."}
 
 
 def test_what_is_done_is_not_done_again(

@@ -288,7 +288,7 @@ def test_the_index_stands_in_front_so_that_playing_starts_at_once(tmp_path: Path
 def test_sound_stays_in_time(tmp_path: Path, name: str, codec: str, described: str, at: float) -> None:
     clip = make(tmp_path / name, times=range(0, 1200, 40), sound=codec, sound_at=at)
     _, written, writer = copy(clip)
-    assert writer.sound == described
+    assert writer.audio == described
     assert written.info.has_audio
     assert tone_starts(tmp_path / "out.mp4") == pytest.approx(tone_starts(clip), abs=0.005)
 
