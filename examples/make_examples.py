@@ -1,4 +1,4 @@
-"""Makes the example clips and their first masks; see README.md beside this file.
+"""Creates the example clips and their input masks; see README.md in this folder.
 
 Two clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
 package installed: ``python -m examples.make_examples``.
@@ -33,7 +33,7 @@ CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
 
 
 def main() -> None:
-    """Makes all three, and the results that the page shows of them."""
+    """Creates all three clips, and their results for the page."""
     recording = OPENCV / "examples/data/vtest.avi"
     write_clip("street", [_crop(frame, STREET_CROP) for frame in _frames(recording, STREET_FRAMES)], fps=10)
     empty_street = np.median([_crop(frame, STREET_CROP) for frame in _frames(recording, range(0, 700, 20))], axis=0)
@@ -60,13 +60,13 @@ def main() -> None:
 def write_clip(
     name: str, frames: list[Image], *, fps: int, quarter_turns: int = 0, sound: NDArray[np.float32] | None = None
 ) -> None:
-    """Writes H.264, with AAC where there is sound.
+    """Writes H.264 video, with optional AAC audio.
 
     Args:
-        name: Of the file, without its suffix.
+        name: File name without suffix.
         frames: RGB (H, W, 3), upright.
-        fps: Frames a second.
-        quarter_turns: By which the picture is stored turned, with a note that players turn it back, as a phone does.
+        fps: Frames per second.
+        quarter_turns: Rotation of the stored frames, with metadata that players rotate them back by, as of a phone.
         sound: Mono samples in [-1, 1] at 44.1 kHz.
     """
     with av.open(str(HERE / f"{name}.mp4"), "w", options={"movflags": "+faststart"}) as container:
@@ -89,13 +89,13 @@ def write_clip(
 
 
 def people_in_boxes(frame: Image, empty_street: Image, boxes: list[Box]) -> Image:
-    """Whatever is not the empty street, by box."""
-    strange = np.abs(frame.astype(int) - empty_street).max(axis=2) > 42
+    """Foreground against the empty street, by box."""
+    foreground = np.abs(frame.astype(int) - empty_street).max(axis=2) > 42
     mask = np.zeros(frame.shape[:2], np.uint8)
     for label, (x, y, width, height) in enumerate(boxes, start=1):
-        inside = np.zeros_like(strange)
-        inside[y : y + height, x : x + width] = strange[y : y + height, x : x + width]
-        mask[_largest_part(inside)] = label
+        inside = np.zeros_like(foreground)
+        inside[y : y + height, x : x + width] = foreground[y : y + height, x : x + width]
+        mask[_largest_component(inside)] = label
     return mask
 
 
@@ -103,13 +103,13 @@ def cup_and_hand(frame: Image) -> Image:
     """Cup (1) and hand (2): both are darker than the wall or redder, and the hand is redder than the cup."""
     smooth = cv2.bilateralFilter(frame, 7, 40, 5).astype(int)
     redness = smooth[..., 0] - smooth[..., 2]
-    both = _largest_part((smooth.max(axis=2) < 140) | (redness > 45))
-    hand = _largest_part(both & (redness > 17))
+    both = _largest_component((smooth.max(axis=2) < 140) | (redness > 45))
+    hand = _largest_component(both & (redness > 17))
     return np.where(both, np.where(hand, 2, 1), 0).astype(np.uint8)
 
 
 def render_shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iterator[tuple[Image, Image]]:
-    """Three textured shapes that cross over a textured ground that moves as well, with their exact masks."""
+    """Three textured shapes that cross over a moving textured background, with their exact masks."""
     rng = np.random.default_rng(7)
 
     def texture(dark: tuple[int, int, int], light: tuple[int, int, int], grain: int) -> Image:
@@ -121,8 +121,8 @@ def render_shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iter
         share = np.clip((mixed - 0.4) / 0.95, 0, 1)
         return (np.array(dark) + share * (np.array(light) - np.array(dark))).astype(np.uint8)
 
-    ground = texture((52, 70, 58), (176, 184, 150), 40)
-    coats = [
+    background = texture((52, 70, 58), (176, 184, 150), 40)
+    shape_textures = [
         texture((70, 20, 110), (200, 130, 240), 16),
         texture((120, 10, 20), (255, 120, 90), 14),
         texture((190, 140, 20), (255, 250, 170), 12),
@@ -130,23 +130,25 @@ def render_shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iter
     y, x = np.mgrid[:height, :width]
     for t in range(frames):
         left = round(0.8 * t)
-        frame = ground[20 : 20 + height, left : left + width].copy()
+        frame = background[20 : 20 + height, left : left + width].copy()
         mask = np.zeros((height, width), np.uint8)
         paths = (
             (70 + 4.2 * t, 90 + 25 * math.sin(t / 9), 44),
             (340 - 3.6 * t, 135 + 12 * math.cos(t / 7), 32),
             (200 + 60 * math.sin(t / 14), 195 - 1.2 * t, 26),
         )
-        for label, ((centre_x, centre_y, radius), coat) in enumerate(zip(paths, coats, strict=True), start=1):
-            dx, dy = x - round(centre_x), y - round(centre_y)
+        for label, ((center_x, center_y, radius), shape_texture) in enumerate(
+            zip(paths, shape_textures, strict=True), start=1
+        ):
+            dx, dy = x - round(center_x), y - round(center_y)
             inside = np.maximum(abs(dx), abs(dy)) < radius if label == 2 else dx**2 + dy**2 < radius**2
-            frame[inside] = coat[(dy + height)[inside], (dx + width)[inside]]
+            frame[inside] = shape_texture[(dy + height)[inside], (dx + width)[inside]]
             mask[inside] = label
         yield frame, mask
 
 
 def plucks(seconds: float) -> NDArray[np.float32]:
-    """A quiet plucked note every 0.4 s."""
+    """Soft plucked notes, one every 0.4 s."""
     time = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
     notes = np.array([262.0, 330.0, 392.0, 523.0, 392.0, 330.0])[(time / 0.4).astype(int) % 6]
     since = time % 0.4
@@ -162,7 +164,7 @@ def _frames(path: Path, numbers: range) -> Iterator[Image]:
 
 
 def _decoded(name: str) -> Image:
-    """The first frame as users of the clip get it."""
+    """The first frame of the written clip, after compression."""
     return VideoReader(HERE / f"{name}.mp4").frame(0).image
 
 
@@ -175,11 +177,11 @@ def _shrink(frame: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest connected part, without the holes and hairs of a pixel or two."""
+def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest connected component, without holes and gaps of one or two pixels."""
     closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    _, parts, facts, _ = cv2.connectedComponentsWithStats(closed)
-    return np.asarray(parts == 1 + int(np.argmax(facts[1:, cv2.CC_STAT_AREA])))
+    _, components, stats, _ = cv2.connectedComponentsWithStats(closed)
+    return np.asarray(components == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Damaged files, by the thousand: each ends in a result or in one sentence, soon, and in little memory."""
+"""Fuzz test of the file readers: a damaged file ends in a result or a clear error, within limits of time and memory."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mamp.video.writer import VideoWriter
 from tests.conftest import scene, write_clip
 from webapp.project import Project, read_project_file
 
-PATIENCE = 10.0  # [s] for one file
-MEMORY = 2000  # [MB] that reading one file may take
-_SHOWN = 40  # frames of a clip that are turned into pictures
+TIME_LIMIT = 10.0  # [s] for one file
+MEMORY = 2000  # [MB] of the reading process
+_MAX_FRAMES = 40  # of a clip that are converted to RGB
 
 
 @dataclass
 class Findings:
-    """What came of the cases."""
+    """Results of all cases."""
 
     ends: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Findings:
 
 
 def seeds(folder: Path) -> list[Path]:
-    """Whole files of every kind that is read."""
+    """Creates valid files of every supported kind."""
     frames = [scene(t)[0] for t in range(10)]
     clips = [
         write_clip(folder / "a.mp4", frames, sound="aac"),
@@ -61,24 +61,24 @@ def seeds(folder: Path) -> list[Path]:
     mask = synthetic_mask((96, 128), 4)
     write_mask(folder / "palette.png", mask)
     Image.fromarray(mask * 60).save(folder / "grey.png")
-    Image.fromarray(scene(0)[0]).save(folder / "colours.jpg", quality=60)
-    Image.fromarray(np.dstack([mask * 60] * 4)).save(folder / "see-through.webp")
+    Image.fromarray(scene(0)[0]).save(folder / "colors.jpg", quality=60)
+    Image.fromarray(np.dstack([mask * 60] * 4)).save(folder / "transparent.webp")
     (folder / "project").mkdir()
     project = Project(folder / "project", folder / "a.mp4")
     project.set_mask(0, mask)
     project.rename({1: "one"})
     project.save(Settings())
     masks = [
-        folder / name for name in ("palette.png", "grey.png", "colours.jpg", "see-through.webp", "project/project.zip")
+        folder / name for name in ("palette.png", "grey.png", "colors.jpg", "transparent.webp", "project/project.zip")
     ]
     return [*clips, folder / "f.webm", *masks]
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:
-    """Flips bits, cuts off, blanks, repeats or moves a part."""
+    """Flips bits, or truncates, zeroes, repeats or deletes a part."""
     raw = bytearray(data)
     kind = rng.integers(5)
-    start = int(rng.integers(len(raw)) * rng.choice([0.05, 1]))  # headers are hit as often as the rest
+    start = int(rng.integers(len(raw)) * rng.choice([0.05, 1]))  # half of the time in the header
     end = min(len(raw), start + 1 + int(rng.integers(1 + len(raw) // 8)))
     if kind == 0:
         for at in rng.integers(start, len(raw), rng.integers(1, 60)):
@@ -95,20 +95,20 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def read(path: Path) -> str:
-    """Reads a file as the project would; says how that ended."""
+    """Reads a file like the project does; returns "read" or "refused"."""
     try:
         if path.suffix == ".zip":
             for png in read_project_file(path).masks.values():
                 path.with_suffix(".png").write_bytes(png)
                 read_mask(path.with_suffix(".png"))
-        elif path.stem in ("palette", "grey", "colours", "see-through"):
+        elif path.stem in ("palette", "grey", "colors", "transparent"):
             open_mask(path, (96, 128))
         else:
             reader = VideoReader(path)
             total = reader.count(1000)
             for frame in reader:
                 assert frame.image.shape == (reader.info.height, reader.info.width, 3)
-                if frame.index >= _SHOWN:
+                if frame.index >= _MAX_FRAMES:
                     break
             assert reader.frame(total - 1).index == total - 1
         return "read"
@@ -119,11 +119,11 @@ def read(path: Path) -> str:
 
 
 def work(folder: Path, numbers: Sequence[int], pipe: Connection) -> None:
-    """A process that reads cases: it says which one it begins, and how that ended."""
-    whole = seeds(folder)
+    """Reads cases in a child process, and sends the start and the end of each."""
+    valid = seeds(folder)
     for number in numbers:
         rng = np.random.default_rng(number)
-        source = whole[number % len(whole)]
+        source = valid[number % len(valid)]
         case = folder / f"case-{source.name}" if source.suffix == ".zip" else folder / "cases" / source.name
         case.parent.mkdir(exist_ok=True)
         case.write_bytes(damaged(source.read_bytes(), rng))
@@ -136,29 +136,29 @@ def work(folder: Path, numbers: Sequence[int], pipe: Connection) -> None:
 
 
 def fuzz(folder: Path, numbers: Sequence[int]) -> Findings:
-    """Reads damaged files in a process of its own, which is watched: a crash or a hang costs one case."""
+    """Reads damaged files in a monitored child process, so that a crash or a hang costs one case."""
     findings = Findings()
-    left = list(numbers)
+    remaining = list(numbers)
     spawned = multiprocessing.get_context("spawn")
-    while left:
-        batch = folder / f"from-{left[0]}"
+    while remaining:
+        batch = folder / f"from-{remaining[0]}"
         batch.mkdir()
-        here, there = spawned.Pipe()
-        process = spawned.Process(target=work, args=(batch, left, there))
+        parent_end, child_end = spawned.Pipe()
+        process = spawned.Process(target=work, args=(batch, remaining, child_end))
         process.start()
-        there.close()
-        last = _watch(process, here, left[0], findings)
-        left = left[left.index(last) + 1 :]
+        child_end.close()
+        last = _watch(process, parent_end, remaining[0], findings)
+        remaining = remaining[remaining.index(last) + 1 :]
     return findings
 
 
 def _watch(process: BaseProcess, pipe: Connection, number: int, findings: Findings) -> int:
-    """Follows a process until it ends or has to be ended; gives the number of its last case."""
-    name, began = "the whole files", time.monotonic()
+    """Monitors a process until it ends or must be killed; returns the number of its last case."""
+    name, began = "valid files", time.monotonic()
     while True:
         try:
-            if not pipe.poll(PATIENCE + (50 if name == "the whole files" else 0)):
-                findings.faults.append(f"case {number}, {name}: no end after {PATIENCE:.0f} s")
+            if not pipe.poll(TIME_LIMIT + (50 if name == "valid files" else 0)):
+                findings.faults.append(f"case {number}, {name}: no end after {TIME_LIMIT:.0f} s")
                 break
             number, name, end, memory = pipe.recv()
         except EOFError:

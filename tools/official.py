@@ -1,7 +1,7 @@
-"""J and F beside the official tool's own code: python -m tools.official CHECKOUT DAVIS.
+"""Compares J and F, and their speed, with the official tool: python -m tools.official CHECKOUT DAVIS.
 
 CHECKOUT is a clone of github.com/davisvideochallenge/davis2017-evaluation, which needs ``pip install scikit-image``; DAVIS
-holds ``Annotations/480p``. The masks compared are the true ones, moved and widened by a few pixels.
+holds ``Annotations/480p``. The evaluated masks are the ground truth, shifted and dilated by a few pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHIFT, WIDTH, FRAMES = (3, 5), 5, 40
 
 
 def main() -> None:
-    """Prints milliseconds a mask of both, their ratio and their largest difference, for each sequence."""
+    """Prints milliseconds per mask of both, their ratio and their largest difference, for each sequence."""
     checkout, davis = map(Path, sys.argv[1:])
     sys.path.insert(0, str(checkout))
     official = importlib.import_module("davis2017.metrics")
@@ -39,19 +39,19 @@ def main() -> None:
 
 
 def _print_row(name: str, theirs: float, ours: float, difference: float | None = None) -> None:
-    told = "" if difference is None else f"{difference:12.0e}"
-    print(f"{name:20}  {theirs * 1e3:5.2f} ms  {ours * 1e3:5.2f} ms  {theirs / ours:12.1f}{told}")
+    last_column = "" if difference is None else f"{difference:12.0e}"
+    print(f"{name:20}  {theirs * 1e3:5.2f} ms  {ours * 1e3:5.2f} ms  {theirs / ours:12.1f}{last_column}")
 
 
 def _damaged(truth: Bool) -> Bool:
-    moved = np.roll(truth, SHIFT, (0, 1)).view(np.uint8)
-    return cv2.dilate(moved, np.ones((WIDTH, WIDTH), np.uint8)) > 0
+    shifted = np.roll(truth, SHIFT, (0, 1)).view(np.uint8)
+    return cv2.dilate(shifted, np.ones((WIDTH, WIDTH), np.uint8)) > 0
 
 
 def _timed(
     score: Callable[[Bool, Bool], tuple[float, float]], pairs: list[tuple[Bool, Bool]]
 ) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], float]:
-    """The scores (T, 2), and seconds a pair in the better of two rounds."""
+    """The scores (T, 2), and seconds per pair in the faster of two rounds."""
     seconds = []
     for _ in range(2):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Pictures of every step of the page, on desktop and phone, light and dark: ``scripts/screenshots [FOLDER]``."""
+"""Screenshots of every step of the page, desktop and phone, light and dark: ``scripts/screenshots [FOLDER]``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 def main(folder: Path) -> None:
-    """Walks from the first look to a finished run, four times."""
+    """Takes screenshots from the start page to a finished run, four times."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as files, serve(Path(files)) as url, browser() as chromium:
         for screen, (width, height) in SCREENS.items():
@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
 
 
 def walk(page: Page, name: Path) -> None:
-    """One walk; the pictures are called ``name`` and the step."""
+    """Takes the screenshots of one session; their names are ``name`` and the step."""
 
     def take(step: str) -> None:
         page.wait_for_timeout(1500)

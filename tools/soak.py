@@ -1,4 +1,4 @@
-"""What takes too long for every change: ``scripts/soak [fuzz|load|long]``; ends in a table."""
+"""Long tests: ``scripts/soak [fuzz|load|long]``. Prints a table of measured values and whether they pass."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from mamp import Settings, load_encoder, segment_video, write_mask
 from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from tests.conftest import Image as Picture
 from tests.conftest import serve_process, write_clip
-from tools.fuzz import MEMORY, PATIENCE, fuzz
+from tools.fuzz import MEMORY, TIME_LIMIT, fuzz
 
-GROWTH = 1.10  # of memory, files and handles, from the time when all visitors have been served once
-FIRST_ANSWER = 1.0  # [s], 95th percentile
+GROWTH = 1.10  # of memory, files and handles, once all visitors have been served
+MAX_LATENCY = 1.0  # [s], 95th percentile
 SIZE = (72, 96)
 
 
 @dataclass
 class Report:
-    """One row of the table."""
+    """Measured values of one test: name, value, and whether it passes."""
 
-    what: str
+    test: str
     rows: list[tuple[str, str, bool]] = field(default_factory=list)
 
-    def add(self, name: str, value: object, good: bool) -> None:
-        """One measured value, and whether it is as it should be."""
-        self.rows.append((name, str(value), good))
+    def add(self, name: str, value: object, passed: bool) -> None:
+        """Adds one value."""
+        self.rows.append((name, str(value), passed))
 
 
 def soak_fuzz(options: argparse.Namespace) -> Report:
@@ -51,18 +51,18 @@ def soak_fuzz(options: argparse.Namespace) -> Report:
     for fault in findings.faults:
         print(fault)
     report.add("cases: read, refused", f"{findings.ends['read']}, {findings.ends['refused']}", not findings.faults)
-    report.add("slowest [s]", f"{findings.slowest:.1f}", findings.slowest < PATIENCE)
+    report.add("slowest [s]", f"{findings.slowest:.1f}", findings.slowest < TIME_LIMIT)
     report.add("memory [MB]", findings.memory, findings.memory < MEMORY)
     return report
 
 
 @dataclass
 class Traffic:
-    """What the visitors met with."""
+    """Results of all visitors."""
 
     ends: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
-    first_answers: list[float] = field(default_factory=list)  # [s]
+    latencies: list[float] = field(default_factory=list)  # [s]
 
 
 def soak_load(options: argparse.Namespace) -> Report:
@@ -76,31 +76,31 @@ def soak_load(options: argparse.Namespace) -> Report:
                 lambda number=number: session(url, Path(folder), number, until, traffic)  # type: ignore[misc]
                 for number in range(options.visitors)
             ]
-            threads = [threading.Thread(target=job) for job in [*work, lambda: look(url, until, traffic)]]
+            threads = [threading.Thread(target=job) for job in [*work, lambda: load_page(url, until, traffic)]]
             for thread in threads:
                 thread.start()
-            held = []
+            samples = []
             while any(thread.is_alive() for thread in threads):
-                held.append((time.monotonic(), memory_of(pid), handles_of(pid), files_in(Path(folder) / "served")))
+                samples.append((time.monotonic(), memory_of(pid), handles_of(pid), files_in(Path(folder) / "served")))
                 time.sleep(2)
     for fault in traffic.faults[:20]:
         print(fault)
-    third = len(held) // 3
+    third = len(samples) // 3
     report.add("answers", dict(traffic.ends), not traffic.faults and traffic.ends["right"] > 0)
-    answer = float(np.percentile(traffic.first_answers, 95))
-    report.add("first answer of the page, 95th percentile [s]", f"{answer:.2f}", answer < FIRST_ANSWER)
+    answer = float(np.percentile(traffic.latencies, 95))
+    report.add("latency of the page, 95th percentile [s]", f"{answer:.2f}", answer < MAX_LATENCY)
     for column, name in ((1, "memory [MB]"), (2, "file handles"), (3, "files")):
-        middle, end = (max(row[column] for row in part) for part in (held[third : 2 * third], held[2 * third :]))
+        middle, end = (max(row[column] for row in part) for part in (samples[third : 2 * third], samples[2 * third :]))
         report.add(f"{name}: middle, last third", f"{middle}, {end}", end <= middle * GROWTH)
     return report
 
 
 def session(url: str, folder: Path, number: int, until: float, traffic: Traffic) -> None:
-    """One visitor: a clip of a length and a mask of a place of their own, again and again."""
+    """One visitor, who sends a clip of a unique length with a unique mask, again and again."""
     length, mask = 6 + number, np.zeros(SIZE, np.uint8)
     row, column = 6 + 12 * (number // 5 % 5), 6 + 18 * (number % 5)
     mask[row : row + 12, column : column + 14] = 1 + number
-    clip = write_clip(folder / f"{number}.mp4", [coloured(mask, number)] * length)
+    clip = write_clip(folder / f"{number}.mp4", [textured(mask, number)] * length)
     write_mask(folder / f"{number}.png", mask)
     try:
         client = Client(url, verbose=False, download_files=str(folder / f"answers-{number}"))
@@ -129,48 +129,48 @@ def session(url: str, folder: Path, number: int, until: float, traffic: Traffic)
             with zipped.open("masks/00000.png") as file, Image.open(file) as first:
                 own = np.array_equal(np.asarray(first), mask)
             right = own and len(zipped.namelist()) == length
-        traffic.ends["right" if right else "mixed up"] += 1
+        traffic.ends["right" if right else "wrong"] += 1
         if not right:
-            traffic.faults.append(f"visitor {number}: somebody else's masks")
+            traffic.faults.append(f"visitor {number}: masks of another visitor")
     client.close()
 
 
-def coloured(mask: Picture, number: int) -> Picture:
-    """A frame with a textured object where the mask is."""
+def textured(mask: Picture, number: int) -> Picture:
+    """A frame with a textured object at the mask."""
     rng = np.random.default_rng(number)
     frame = rng.integers(60, 120, (*SIZE, 3)).astype(np.uint8)
     frame[mask > 0] = (220, 40, 10 * number)
     return frame
 
 
-def look(url: str, until: float, traffic: Traffic) -> None:
-    """Asks for the page every second, as a newcomer does."""
+def load_page(url: str, until: float, traffic: Traffic) -> None:
+    """Loads the page every second, like a new visitor."""
     while time.monotonic() < until:
         began = time.monotonic()
         with urllib.request.urlopen(url, timeout=30) as page:
             page.read()
-        traffic.first_answers.append(time.monotonic() - began)
+        traffic.latencies.append(time.monotonic() - began)
         time.sleep(1)
 
 
 def memory_of(pid: int) -> int:
-    """Memory that a process holds [MB]."""
+    """Resident memory of a process [MB]."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) // 1024
 
 
 def handles_of(pid: int) -> int:
-    """Files and sockets that a process holds."""
+    """Number of open files and sockets of a process."""
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def files_in(folder: Path) -> int:
-    """Files under a folder, while others come and go."""
+    """Number of files under a folder, which may change meanwhile."""
     return sum(len(names) for _, _, names in os.walk(folder))
 
 
 def soak_long(options: argparse.Namespace) -> Report:
-    """A long clip, and one that is left half-way."""
+    """A long clip, and a run that is closed half-way."""
     report = Report("long")
     settings = Settings(short_side=48, flow="dis", radius=3)
     encoder = load_encoder("patch")
@@ -188,13 +188,13 @@ def soak_long(options: argparse.Namespace) -> Report:
         report.add("frames", frames, document["end"] == "complete")
         report.add("frames a second", f"{rate:.1f}", True)
         report.add("memory at a tenth, at most after [MB]", f"{early}, {late}", late <= early * GROWTH)
-        run = segment_video(clip, {0: mask}, Path(folder) / "left", settings, encoder=encoder)
+        run = segment_video(clip, {0: mask}, Path(folder) / "closed", settings, encoder=encoder)
         for _ in range(50):
             next(run)
         handles = handles_of(os.getpid())
         run.close()
-        parts = list((Path(folder) / "left").glob(".*.part"))
-        report.add("left half-way: handles before, after", f"{handles}, {handles_of(os.getpid())}", not parts)
+        parts = list((Path(folder) / "closed").glob(".*.part"))
+        report.add("closed half-way: handles before, after", f"{handles}, {handles_of(os.getpid())}", not parts)
     return report
 
 
@@ -202,20 +202,20 @@ SOAKS = {"fuzz": soak_fuzz, "load": soak_load, "long": soak_long}
 
 
 def main() -> int:
-    """Runs what is asked for; the exit code is 1 where something is not as it should be."""
+    """Runs the named tests; returns 1 if one fails."""
     parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__)
-    parser.add_argument("which", nargs="*", choices=[*SOAKS, []], help="all, if none is named")
-    parser.add_argument("--cases", type=int, default=2000, help="of fuzz (%(default)s)")
-    parser.add_argument("--minutes", type=float, default=10, help="of load (%(default)s)")
-    parser.add_argument("--visitors", type=int, default=20, help="of load (%(default)s)")
-    parser.add_argument("--clip-minutes", type=int, default=20, help="of long (%(default)s)")
+    parser.add_argument("which", nargs="*", choices=[*SOAKS, []], help="tests to run (default: all)")
+    parser.add_argument("--cases", type=int, default=2000, help="damaged files in fuzz (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10, help="duration of load (%(default)s)")
+    parser.add_argument("--visitors", type=int, default=20, help="visitors in load (%(default)s)")
+    parser.add_argument("--clip-minutes", type=int, default=20, help="length of the clip in long (%(default)s)")
     options = parser.parse_args()
     reports = [SOAKS[name](options) for name in options.which or SOAKS]
-    print("| what | measured | | |\n|---|---|---|---|")
+    print("| test | measured | | |\n|---|---|---|---|")
     for report in reports:
-        for name, value, good in report.rows:
-            print(f"| {report.what} | {name} | {value} | {'ok' if good else '**not ok**'} |")
-    return 0 if all(good for report in reports for _, _, good in report.rows) else 1
+        for name, value, passed in report.rows:
+            print(f"| {report.test} | {name} | {value} | {'ok' if passed else '**not ok**'} |")
+    return 0 if all(passed for report in reports for _, _, passed in report.rows) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The subcommand ``benchmark``: time and memory of a frame."""
+"""The subcommand ``benchmark``: time per frame by stage, and memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mamp.evaluation.benchmark import COMPARISONS, benchmark
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``python -m mamp benchmark``."""
-    parser.add_argument("--clip", type=Path, help="a clip; one is made up if not given")
+    parser.add_argument("--clip", type=Path, help="a clip (default: a synthetic one)")
     parser.add_argument("--frames", type=int, default=30, help="frames to measure (%(default)s)")
     parser.add_argument("--objects", type=int, default=1, help="number of objects (%(default)s)")
     parser.add_argument(
         "--against",
         choices=COMPARISONS,
-        help="also measure the authors' way, on 3 frames, or one object, in turn with what is measured",
+        help="also measure, interleaved, the reference implementation (on 3 frames) or one object",
     )
     options.add_arguments(parser, short_side=480)
 

@@ -22,12 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", choices=DATASETS, default="auto", help="layout of the folder (%(default)s)")
     parser.add_argument("--split", default="val", help="list in ImageSets/, or folder of YouTube-VOS (%(default)s)")
     parser.add_argument("--resolution", default="480p", help="folder in JPEGImages/ and Annotations/ (%(default)s)")
-    parser.add_argument("--sequences", help="only these, with commas")
-    parser.add_argument("--frames", type=int, help="only so many frames of each")
-    parser.add_argument("--save", type=Path, help="keep masks, tables and the zip for the server here; resumes from it")
+    parser.add_argument("--sequences", help="names of the sequences to measure, separated by commas")
+    parser.add_argument("--frames", type=int, help="number of frames to measure of each sequence")
+    parser.add_argument(
+        "--save", type=Path, help="folder for masks, tables and the zip for the server; a stopped run resumes from it"
+    )
     others = parser.add_mutually_exclusive_group()
-    others.add_argument("--baseline", action="store_true", help="measure the encoder without weights in the same run")
-    others.add_argument("--score", type=Path, help="track nothing: score the masks in this folder")
+    others.add_argument("--baseline", action="store_true", help="also measure the untrained baseline, patches")
+    others.add_argument("--score", type=Path, help="score the masks in this folder, without tracking")
     others.add_argument("--compare", type=Path, nargs=2, metavar=("A", "B"), help="score two folders side by side")
     others.add_argument("--ablate", choices=tuple(ABLATIONS), help="the rows of one of the paper's ablations")
     options.add_arguments(parser, short_side=0)
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _methods(args: argparse.Namespace, chosen: Settings) -> list[Method]:
     if args.score or args.compare:
         if args.save:
-            raise ValueError("nothing is tracked, so there is nothing to --save")
+            raise ValueError("--score and --compare track nothing: leave out --save")
         folders = [args.score] if args.score else args.compare
         return [Method(folder.name, None, folder) for folder in folders]
     if args.ablate:

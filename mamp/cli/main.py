@@ -16,14 +16,14 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: that of the subcommand; 2, with one line on stderr, for input that the user can correct; 130 after
         Ctrl-C.
     """
-    parser = argparse.ArgumentParser(prog="python -m mamp", description="Follow objects through a video.")
+    parser = argparse.ArgumentParser(prog="python -m mamp", description="Track objects through a video.")
     commands = parser.add_subparsers(required=True, metavar="{segment,export,train,evaluate,benchmark}")
     for name, module, about in (
-        ("segment", segment, "follow objects through a clip"),
+        ("segment", segment, "track objects through a clip"),
         ("export", export, "cut-outs with alpha, and masks by object, of a finished run"),
-        ("train", train, "train the encoder on unlabelled clips"),
+        ("train", train, "train the encoder on unlabeled clips"),
         ("evaluate", evaluate, "measure J and F on sequences with masks"),
-        ("benchmark", benchmark, "measure the time and memory of a frame, stage by stage"),
+        ("benchmark", benchmark, "measure the time per frame by stage, and the memory"),
     ):
         command = commands.add_parser(name, help=about)
         module.add_arguments(command)

@@ -1,4 +1,4 @@
-"""The subcommand ``segment``: masks of a clip."""
+"""The subcommand ``segment``: tracks objects through a clip."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mamp.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of ``segment``."""
+    """Declares the options of ``python -m mamp segment``."""
     parser.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     parser.add_argument(
         "--mask",
         action="append",
         required=True,
         metavar="[FRAME=]FILE",
-        help="mask file, of frame 0 if no number is given",
+        help="mask file, of frame 0 if there is no number; repeat for more masks",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results")
     parser.add_argument(
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Follows objects through a clip, as the command line says."""
+    """Tracks objects through a clip and writes the results."""
     masks: dict[int, str | Path] = {}
     for text in args.mask:
         number, equals, file = text.partition("=")

@@ -1,4 +1,4 @@
-"""The rows of the paper's ablations, each as settings of ours and a tracker."""
+"""The rows of the ablation tables, each as changed settings and a tracker class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Frame = NDArray[np.uint8]
 
 
 class UnalignedTracker(MaskTracker):
-    """Without size-aware alignment (Sec. 3.3): masks are resized to the cells and back as any image is."""
+    """A tracker without size-aware alignment (Sec. 3.3): masks are resized to the cells and back like images."""
 
     def _value(self, mask: Frame) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
@@ -35,7 +35,7 @@ class UnalignedTracker(MaskTracker):
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table."""
+    """One row of an ablation table."""
 
     changes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # of ``Settings``
     tracker: type[MaskTracker] = MaskTracker
@@ -53,8 +53,8 @@ ABLATIONS: dict[str, dict[str, Row]] = {
         "off": Row({"upsampling": "bilinear"}, UnalignedTracker),
         "on": Row({"upsampling": "bilinear"}),
     },  # Table 5, S
-    "edges": {"votes": Row({"upsampling": "bilinear"}), "image": Row()},  # ours
-    "votes": {
+    "upsampling": {"bilinear": Row({"upsampling": "bilinear"}), "guided": Row()},  # ours
+    "matching": {
         "neither": Row({"discriminant_weight": 0.0, "logit_adjustment": 0.0}),
         "discriminant_weight": Row({"logit_adjustment": 0.0}),
         "logit_adjustment": Row({"discriminant_weight": 0.0}),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Bool = NDArray[np.bool_]
 
-BOUND = 0.008  # tolerance of contours, as a share of the image's diagonal
+BOUND = 0.008  # tolerance of contours, as a fraction of the image's diagonal
 BINS = 4
 
 
@@ -34,7 +34,7 @@ def contour_accuracy(truth: Bool, result: Bool) -> float:
 
 
 def contours(mask: Bool) -> Bool:
-    """Pixels (H, W) whose right, lower or lower right neighbour is on the other side of the mask's edge."""
+    """Pixels (H, W) with a different right, lower or lower right neighbor."""
     edge = np.zeros_like(mask)
     edge[:, :-1] = mask[:, :-1] ^ mask[:, 1:]
     edge[:-1] |= mask[:-1] ^ mask[1:]
@@ -50,15 +50,15 @@ def _dilate(points: Bool, radius: int) -> Bool:
 
 
 def _around_objects(truth: Bool, result: Bool) -> tuple[Bool, Bool]:
-    """The part of two masks that holds their objects and the contours of those: the same numbers in a fraction of time."""
+    """The part of two masks that contains their objects and contours: the same scores in less time."""
     left, top, width, height = cv2.boundingRect((truth | result).view(np.uint8))
     part = slice(max(0, top - 1), top + height + 1), slice(max(0, left - 1), left + width + 1)
     return truth[part], result[part]
 
 
 def statistics(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean, recall (share above 0.5) and decay (first quarter less last quarter) of an object's frames (T,)."""
-    # The official tool casts these to uint8, so that its quarters are others beyond 256 frames.
+    """Mean, recall (fraction above 0.5) and decay (first minus last quarter) of an object's scores by frame (T,)."""
+    # The official tool casts these to uint8: beyond 256 frames its quarters are wrong, and so are these.
     ids = (np.round(np.linspace(1, len(values), BINS + 1) + 1e-10) - 1).astype(int).astype(np.uint8).astype(int)
     quarters = [values[ids[index] : ids[index + 1] + 1] for index in range(BINS)]
     ends = [float(np.mean(quarter)) if len(quarter) else math.nan for quarter in (quarters[0], quarters[-1])]

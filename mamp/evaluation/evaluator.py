@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mamp import distributed
 from mamp.evaluation.method import Method, encoder_of, flow_of
-from mamp.evaluation.score_tables import frames_that_count, measure, write_tables
+from mamp.evaluation.score_tables import measure, scored_frames, write_tables
 from mamp.evaluation.sharding import EvaluationResults, gather_results, shard_sequences
 from mamp.evaluation.stored_masks import NumberedMasks, mask_file, read_masks, save_masks, save_settings
 from mamp.evaluation.summary import print_comparison, print_header, print_means, print_sequence
@@ -86,11 +86,11 @@ def _evaluate_shard(sequences: Iterable[VosSequence], methods: list[Method], fra
 
 def masks_of(method: Method, sequence: VosSequence, count: int) -> NumberedMasks:
     """The masks of a sequence's first ``count`` frames that its data set evaluates: read where stored, else tracked."""
-    evaluated, folder = sequence.wanted(count), method.folder
+    evaluated, folder = sequence.evaluated_frames(count), method.folder
     if method.settings is None:
         assert folder is not None
-        counted = {t for frames in frames_that_count(sequence, count).values() for t in frames}
-        return read_masks(sequence, folder, sorted(counted))
+        with_truth = {t for frames in scored_frames(sequence, count).values() for t in frames}
+        return read_masks(sequence, folder, sorted(with_truth))
     if folder and all(mask_file(folder, sequence, t).exists() for t in evaluated):
         return read_masks(sequence, folder, evaluated)
     masks = (numbered for numbered in tracked(sequence, method, count) if numbered[0] in evaluated)
@@ -98,7 +98,7 @@ def masks_of(method: Method, sequence: VosSequence, count: int) -> NumberedMasks
 
 
 def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
-    """Tracks the first ``count`` frames, from the first given mask on; YouTube-VOS at half its size (Sec. 4)."""
+    """Tracks the first ``count`` frames, from the first input mask on; YouTube-VOS at half its size (Sec. 4)."""
     chosen = method.settings
     assert chosen is not None
     encoder = encoder_of(chosen)
@@ -111,11 +111,11 @@ def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
 def _shrunk(
     sequence: VosSequence, chosen: Settings, count: int
 ) -> Iterator[tuple[int, tuple[int, int], Frame, Mask | None]]:
-    """Number, size (H, W), frame at the size of processing, and given mask, from the first given mask on."""
+    """Yields number, size (H, W), resized frame, and resized input mask, from the first input mask on."""
     started = False
     for t in range(count):
-        given = sequence.given(t)
-        started = started or given is not None
+        input_mask = sequence.input_mask(t)
+        started = started or input_mask is not None
         if not started:
             continue
         frame = sequence.frame(t)
@@ -123,7 +123,7 @@ def _shrunk(
         if sequence.listed and not chosen.short_side:
             chosen = replace(chosen, short_side=min(size) // 2)
         small = chosen.processing_size(size)
-        mask = None if given is None else resize_mask(given, small)
+        mask = None if input_mask is None else resize_mask(input_mask, small)
         yield t, size, resize_frame(frame, small), mask
 
 
@@ -157,7 +157,7 @@ def _summarize(
 
 
 def write_zip(folder: Path, sequences: Iterable[VosSequence], inside: str) -> Path:
-    """Packs the masks of a folder as the data set's server takes them; ``inside`` is where in the zip they lie."""
+    """Packs the masks of a folder for the data set's server; ``inside`` is their folder in the zip."""
     path = folder / "masks.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
         for sequence in sequences:

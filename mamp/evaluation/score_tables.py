@@ -1,4 +1,4 @@
-"""Scores of masks as the official tools take them, and the tables that they write."""
+"""Scores of masks by object, averaged and written as the official tools do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, s
 from mamp.evaluation.vos_datasets import VosSequence
 
 Mask = NDArray[np.uint8]
-Scores = dict[int, tuple[float, ...]]  # of each object: mean, recall and decay of J, then those of F
+Scores = dict[int, tuple[float, ...]]  # by object: mean, recall and decay of J, then of F
 BySequence = Mapping[str, Scores]
 
 GLOBAL_COLUMNS = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
@@ -21,39 +21,47 @@ SEQUENCE_COLUMNS = ("Sequence", "J-Mean", "F-Mean")
 SEEN_COLUMNS = ("Overall", "J-Seen", "F-Seen", "J-Unseen", "F-Unseen", "Gen-Gap")
 
 
-def frames_that_count(sequence: VosSequence, count: int) -> dict[int, list[int]]:
-    """The frames that every object is measured on, by label.
+def scored_frames(sequence: VosSequence, count: int) -> dict[int, list[int]]:
+    """The frames that each object is evaluated on, by label.
 
-    DAVIS leaves out the first and the last frame with a mask; YouTube-VOS the frame with which an object's mask is given.
-    Both have the true mask of every frame they count; where YouTube-VOS keeps those to itself, nothing counts.
+    DAVIS excludes the first and the last frame with a mask, YouTube-VOS the frame with an object's input mask. Where
+    YouTube-VOS does not publish the masks, there are no such frames.
     """
-    annotated = [t for t in sequence.wanted(count) if sequence.has_mask(t)]
+    annotated = [t for t in sequence.evaluated_frames(count) if sequence.has_mask(t)]
     if not sequence.listed:
         return dict.fromkeys(sequence.objects, annotated[1:-1])
-    if annotated != sequence.wanted(count):
+    if annotated != sequence.evaluated_frames(count):
         return {label: [] for label in sequence.objects}
     return {
-        label: [t for t in annotated if sequence.frame_name(t) in found.frames[1:]]
-        for label, found in sequence.objects.items()
+        label: [t for t in annotated if sequence.frame_name(t) in vos_object.frames[1:]]
+        for label, vos_object in sequence.objects.items()
     }
 
 
 def measure(sequence: VosSequence, masks: Iterable[tuple[int, Mask]], count: int) -> Scores:
-    """Scores masks (H, W) uint8 that come with the numbers of their frames; no scores where there is no true mask.
+    """Scores masks of one sequence.
+
+    Args:
+        sequence: The ground truth.
+        masks: Frame numbers and masks (H, W) uint8.
+        count: Number of frames of the sequence to use.
+
+    Returns:
+        Scores by object; none where the ground truth is not published.
 
     Raises:
-        ValueError: A data set that keeps its masks open has too few of them here.
+        ValueError: The sequence has too few frames with ground truth.
     """
-    frames = frames_that_count(sequence, count)
+    frames = scored_frames(sequence, count)
     values: dict[int, list[tuple[float, float]]] = {label: [] for label in frames}
     for t, mask in masks:
-        labels = [label for label, counted in frames.items() if t in counted]
+        labels = [label for label, evaluated in frames.items() if t in evaluated]
         truth = sequence.mask(t) if labels else None
         if truth is None:
             continue
         for label in labels:
-            one, other = truth == label, mask == label
-            values[label].append((region_similarity(one, other), contour_accuracy(one, other)))
+            expected, actual = truth == label, mask == label
+            values[label].append((region_similarity(expected, actual), contour_accuracy(expected, actual)))
     if not sequence.listed and not all(values.values()):
         raise ValueError(f"{sequence.name} has too few frames with masks to measure on")
     tables = {label: np.array(rows) for label, rows in values.items() if rows}
@@ -72,7 +80,7 @@ def j_and_f(objects: Iterable[tuple[float, ...]]) -> tuple[float, float, float]:
 
 
 def global_table(by_sequence: BySequence) -> dict[str, float]:
-    """What DAVIS reports, over all objects [0, 1]."""
+    """The global scores of DAVIS, over all objects [0, 1]."""
     means = np.mean(objects_of(by_sequence), axis=0)
     return dict(zip(GLOBAL_COLUMNS, [(means[0] + means[3]) / 2, *means.tolist()], strict=True))
 
@@ -80,9 +88,9 @@ def global_table(by_sequence: BySequence) -> dict[str, float]:
 def seen_table(
     by_sequence: BySequence, categories: Mapping[str, Mapping[int, str | None]], seen: set[str]
 ) -> dict[str, float]:
-    """What YouTube-VOS reports, by categories that were in its training set and that were not [0, 1].
+    """The scores of YouTube-VOS, for seen and unseen categories [0, 1]; empty if either has no objects.
 
-    The gap is the mean of J and F of seen objects less that of unseen ones: what a method lost by never having seen them.
+    The generalization gap is the mean of J and F of seen objects minus that of unseen objects (Table 3).
     """
     parts: dict[bool, list[tuple[float, ...]]] = {True: [], False: []}
     for name, scores in by_sequence.items():
@@ -95,13 +103,13 @@ def seen_table(
     return dict(zip(SEEN_COLUMNS, row, strict=True))
 
 
-def write_tables(folder: Path, split: str, whole: Mapping[str, float], by_sequence: BySequence) -> None:
+def write_tables(folder: Path, split: str, global_scores: Mapping[str, float], by_sequence: BySequence) -> None:
     """Writes the two CSVs of the official DAVIS tool, with its names, columns and digits."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"global_results-{split}.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(whole)
-        table.writerow(f"{value:.3f}" for value in whole.values())
+        table.writerow(global_scores)
+        table.writerow(f"{value:.3f}" for value in global_scores.values())
     with (folder / f"per-sequence_results-{split}.csv").open("w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(SEQUENCE_COLUMNS)

@@ -1,4 +1,4 @@
-"""Data to measure on: sequences with masks, in the folders of DAVIS or YouTube-VOS."""
+"""Sequences with ground truth, in the folder layouts of DAVIS and YouTube-VOS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Frame = NDArray[np.uint8]
 class VosObject:
     """An object of a sequence."""
 
-    frames: tuple[str, ...]  # names of those on which it is looked for; its mask is given with the first of them
+    frames: tuple[str, ...]  # names of its frames; the first has its input mask
     category: str | None = None
 
 
@@ -31,8 +31,8 @@ class VosSequence:
     Args:
         frames: Folder of frames.
         masks: Folder of masks of the same names.
-        objects: By label, as YouTube-VOS lists them. If not given, they are those of the first mask, as in DAVIS: 1 to its
-            highest label, looked for on every frame from there on.
+        objects: Objects by label, as YouTube-VOS lists them. If not given, those of the first mask, as in DAVIS:
+            1 to its highest label, on every frame from there on.
     """
 
     def __init__(self, frames: Path, masks: Path, objects: Mapping[int, VosObject] | None = None) -> None:
@@ -57,9 +57,9 @@ class VosSequence:
         names = tuple(path.stem for path in self._frames[start:])
         return {label: VosObject(names) for label in range(1, int(first.max()) + 1)}
 
-    def wanted(self, count: int) -> list[int]:
-        """Which of the first ``count`` frames the data set wants masks of, ascending."""
-        names = {name for found in self.objects.values() for name in found.frames}
+    def evaluated_frames(self, count: int) -> list[int]:
+        """The frames that need masks, of the first ``count``, in ascending order."""
+        names = {name for vos_object in self.objects.values() for name in vos_object.frames}
         return [t for t in range(min(count, len(self))) if self.frame_name(t) in names]
 
     def frame_name(self, index: int) -> str:
@@ -71,25 +71,25 @@ class VosSequence:
         return read_image(self._frames[index])
 
     def has_mask(self, index: int) -> bool:
-        """Whether a frame has a true mask."""
+        """Whether a frame has ground truth."""
         return self._mask_file(index).exists()
 
     def mask(self, index: int) -> NDArray[np.uint8] | None:
-        """The true label map (H, W) uint8 without what DAVIS calls void (255), or ``None`` where there is none."""
+        """The ground-truth label map (H, W) uint8 with void (255) as background; ``None`` if there is none."""
         if not self.has_mask(index):
             return None
         mask = read_mask(self._mask_file(index))
         return np.where(mask == VOID, 0, mask).astype(np.uint8)
 
-    def given(self, index: int) -> NDArray[np.uint8] | None:
-        """The objects whose mask is given with this frame (H, W) uint8, or ``None``."""
+    def input_mask(self, index: int) -> NDArray[np.uint8] | None:
+        """The mask (H, W) uint8 of the objects that start on this frame; ``None`` if none does."""
         name = self.frame_name(index)
-        labels = [label for label, found in self.objects.items() if found.frames[0] == name]
+        labels = [label for label, vos_object in self.objects.items() if vos_object.frames[0] == name]
         mask = self.mask(index) if labels else None
         if mask is None:
             return None
-        given = np.where(np.isin(mask, labels), mask, 0).astype(np.uint8)
-        return given if given.any() else None
+        started = np.where(np.isin(mask, labels), mask, 0).astype(np.uint8)
+        return started if started.any() else None
 
     def _mask_file(self, index: int) -> Path:
         return self._masks / f"{self.frame_name(index)}.png"
@@ -98,26 +98,26 @@ class VosSequence:
 def find_sequences(
     root: Path, *, dataset: str = "auto", split: str = "val", resolution: str = "480p"
 ) -> list[VosSequence]:
-    """The sequences of a folder of DAVIS or YouTube-VOS, in the order of their list, or every folder with frames and masks.
+    """Finds the sequences of DAVIS or YouTube-VOS, in the order of their list, or all folders with frames and masks.
 
     Args:
         root: The folder.
-        dataset: One of ``DATASETS``; "auto" goes by what lies in the folder.
+        dataset: One of ``DATASETS``; "auto" detects the layout of the folder.
         split: List in ``ImageSets/`` of DAVIS; folder of YouTube-VOS, where "val" is "valid".
         resolution: Folder in ``JPEGImages/`` and ``Annotations/`` of DAVIS.
 
     Raises:
-        FileNotFoundError: The folder is not laid out like that.
+        FileNotFoundError: The folder has another layout.
     """
     if dataset not in DATASETS:
         raise ValueError(f"there is no data set {dataset}: choose from {', '.join(DATASETS)}")
-    listed = next((path for path in _meta_files(root, split) if path.exists()), None)
-    if dataset == "youtube-vos" or (dataset == "auto" and listed):
-        if listed is None:
+    meta_file = next((path for path in _meta_files(root, split) if path.exists()), None)
+    if dataset == "youtube-vos" or (dataset == "auto" and meta_file):
+        if meta_file is None:
             raise FileNotFoundError(f"{root.name} has no meta.json of YouTube-VOS")
         return [
-            VosSequence(listed.parent / "JPEGImages" / name, listed.parent / "Annotations" / name, objects)
-            for name, objects in _listed_objects(listed).items()
+            VosSequence(meta_file.parent / "JPEGImages" / name, meta_file.parent / "Annotations" / name, objects)
+            for name, objects in _listed_objects(meta_file).items()
         ]
     frames, masks = root / "JPEGImages", root / "Annotations"
     if not frames.is_dir():
@@ -133,16 +133,19 @@ def find_sequences(
 
 
 DATASETS = ("auto", "davis", "youtube-vos", "folder")
-VOID = 255  # label of what DAVIS leaves undecided
+VOID = 255  # label of ambiguous pixels in DAVIS
 
 
 def seen_categories(root: Path) -> set[str]:
-    """The categories of YouTube-VOS that lie in its training set; none where that is not at hand."""
+    """The categories in the training set of YouTube-VOS; none if it is not in the folder."""
     path = root / "train" / "meta.json"
     if not path.exists():
         return set()
     return {
-        found.category for objects in _listed_objects(path).values() for found in objects.values() if found.category
+        vos_object.category
+        for objects in _listed_objects(path).values()
+        for vos_object in objects.values()
+        if vos_object.category
     }
 
 
@@ -156,8 +159,8 @@ def _listed_objects(path: Path) -> dict[str, dict[int, VosObject]]:
         videos = json.loads(path.read_text())["videos"]
         return {
             name: {
-                int(label): VosObject(tuple(sorted(found["frames"])), found.get("category"))
-                for label, found in video["objects"].items()
+                int(label): VosObject(tuple(sorted(entry["frames"])), entry.get("category"))
+                for label, entry in video["objects"].items()
             }
             for name, video in sorted(videos.items())
         }
