@@ -13,7 +13,7 @@ import gradio as gr
 
 from mamp import MaskError, OverlayStyle, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
 from mamp.model.patch_encoder import PATCH
-from mamp.runs.segment_video import OUTPUTS
+from mamp.runs.request import OUTPUTS
 from mamp.settings import default_device
 from webapp import spaces
 from webapp.html import duration_text, status_html

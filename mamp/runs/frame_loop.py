@@ -1,0 +1,74 @@
+"""The frame loop that runs, evaluation and benchmarks share: read, resize, track; on a GPU, reading overlaps tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mamp.masks.label_map import resize_mask
+from mamp.prefetch import prefetched, with_next
+from mamp.settings import Settings
+from mamp.timing import StageTimer
+from mamp.tracker import MaskTracker
+from mamp.video.images import resize_frame
+from mamp.video.reader import Frame
+
+Image = NDArray[np.uint8]
+
+
+def track_frames(
+    frames: Iterable[Frame],
+    tracker_for: Callable[[Frame], MaskTracker | None],
+    settings: Settings,
+    input_masks: Mapping[int, Image],
+    *,
+    device: torch.device,
+    skip: Container[int] = (),
+    timer: StageTimer | None = None,
+) -> Generator[tuple[Frame, Image | None], None, None]:
+    """Tracks objects through frames at the processing size.
+
+    Args:
+        frames: Frames in the order of tracking.
+        tracker_for: The tracker whose next frame is the given one; ``None`` to leave the frame out.
+        settings: Settings with the processing size.
+        input_masks: Input masks (H, W) uint8 by frame number.
+        device: Device of the tracker; decides whether frames are prefetched.
+        skip: Numbers of frames that need no tracking.
+        timer: Counts resizing and tracking as stage "track".
+
+    Yields:
+        Each frame with its label map (H, W) uint8 at the frame's size, or ``None`` where it was not tracked.
+    """
+    timer = timer or StageTimer()
+    with prefetched(_resized_frames(frames, settings, skip, timer), device) as resized_frames:
+        for (frame, resized), following in with_next(resized_frames):
+            tracker = None if resized is None else tracker_for(frame)
+            if tracker is None or resized is None:
+                yield frame, None
+                continue
+            input_mask = input_masks.get(frame.index)
+            with timer.stage("track"):
+                if input_mask is not None:
+                    input_mask = resize_mask(input_mask, _size(resized))
+                next_frame = following[1] if following else None
+                mask = tracker.step(resized, input_mask, output_size=_size(frame.image), next_frame=next_frame)
+            yield frame, mask
+
+
+def _resized_frames(
+    frames: Iterable[Frame], settings: Settings, skip: Container[int], timer: StageTimer
+) -> Iterator[tuple[Frame, Image | None]]:
+    """Frames with their image at the processing size; ``None`` for those that are skipped."""
+    for frame in frames:
+        with timer.stage("track"):
+            skipped = frame.index in skip
+            resized = None if skipped else resize_frame(frame.image, settings.processing_size(_size(frame.image)))
+        yield frame, resized
+
+
+def _size(image: Image) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]

@@ -1,0 +1,65 @@
+"""The request of a run: clip, input masks, settings and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.masks.label_map import objects_in
+from mamp.masks.overlay import OverlayStyle
+from mamp.settings import Settings
+from mamp.video.reader import VideoReader
+
+Image = NDArray[np.uint8]
+
+OUTPUTS = ("masks", "video")
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A checked request for a run.
+
+    Attributes:
+        reader: The clip.
+        input_masks: Label maps (H, W) uint8 of the clip's size by frame number, at least one.
+        settings: Settings of the method.
+        names: Object names by label.
+        overlay_style: Style of the overlay video; the default if ``None``.
+        outputs: Any of ``OUTPUTS``.
+    """
+
+    reader: VideoReader
+    input_masks: Mapping[int, Image]
+    settings: Settings
+    names: Mapping[int, str] = field(default_factory=dict)
+    overlay_style: OverlayStyle | None = None
+    outputs: Collection[str] = OUTPUTS
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Size of the clip (H, W) [pixels]."""
+        return self.reader.info.height, self.reader.info.width
+
+    @property
+    def processing_size(self) -> tuple[int, int]:
+        """Size of the frames that are matched (H, W) [pixels]."""
+        return self.settings.processing_size(self.size)
+
+    @property
+    def first(self) -> int:
+        """Number of the first frame with an input mask."""
+        return min(self.input_masks)
+
+    @property
+    def frames_total(self) -> int:
+        """Number of frames in the clip."""
+        return self.reader.count()
+
+    @cached_property
+    def objects(self) -> list[int]:
+        """Labels of the objects in the input masks, ascending."""
+        return sorted({label for mask in self.input_masks.values() for label in objects_in(mask)})

@@ -1,0 +1,61 @@
+"""Trackers that resume at any frame of a clip: their memory is restored from the masks on disk."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from mamp.flow.optical_flow import FlowEstimator
+from mamp.masks.label_map import resize_mask
+from mamp.model.encoder import EncoderFunction
+from mamp.runs.mask_store import MaskStore
+from mamp.runs.request import RunRequest
+from mamp.timing import StageTimer
+from mamp.tracker import MaskTracker
+from mamp.video.images import resize_frame
+from mamp.video.reader import Frame
+
+
+@dataclass(frozen=True)
+class TrackerFactory:
+    """Makes trackers for a run.
+
+    Attributes:
+        request: The request of the run.
+        store: The masks so far.
+        encoder: Encoder of the trackers.
+        flow: Optical flow of the trackers, or ``None``.
+        timer: Counts restoring as stage "track".
+    """
+
+    request: RunRequest
+    store: MaskStore
+    encoder: EncoderFunction
+    flow: FlowEstimator | None
+    timer: StageTimer
+
+    def tracker_at(self, index: int, direction: int) -> MaskTracker:
+        """A tracker whose next frame is ``index``, forwards (1) or backwards (-1) from the first input mask."""
+        first, size = self.request.first, self.request.processing_size
+        tracker = self.request.settings.tracker(self.encoder, self.flow)
+        input_frames = [t for t in self.request.input_masks if (t - first) * direction >= 0]
+        restored = tracker.frames_to_restore(abs(index - first), [abs(t - first) for t in input_frames])
+        with self.timer.stage("track"):
+            for frame in self._frames_before(index, direction, None if tracker.chained else restored):
+                t = abs(frame.index - first)
+                mask = resize_mask(self.store.mask(frame.index), size) if t in restored else None
+                tracker.restore_frame(t, resize_frame(frame.image, size), mask, given=frame.index in input_frames)
+        return tracker
+
+    def _frames_before(self, index: int, direction: int, distances: Collection[int] | None) -> Iterator[Frame]:
+        """Frames from the first input mask up to ``index``, excluded: all, or those at given distances from the first."""
+        first, reader = self.request.first, self.request.reader
+        if distances is not None:
+            yield from (reader.frame(first + direction * t) for t in distances)
+        elif index == first:
+            return
+        elif direction > 0:
+            yield from itertools.islice(reader, first, index)
+        else:
+            yield from itertools.takewhile(lambda frame: frame.index > index, reader.backwards(first))

@@ -1,0 +1,236 @@
+"""One run: masks backwards and forwards from the first input mask, the overlay video, and the receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.files import as_resource_error
+from mamp.masks.label_map import merge_input_mask, objects_in
+from mamp.masks.mask_io import write_mask
+from mamp.masks.overlay import overlay
+from mamp.model.encoder import EncoderFunction, device_of
+from mamp.prefetch import prefetched
+from mamp.runs.frame_loop import track_frames
+from mamp.runs.incremental import reusable_frames
+from mamp.runs.mask_store import MaskStore
+from mamp.runs.progress import Progress, Update
+from mamp.runs.receipt import RunStatus, receipt_document
+from mamp.runs.request import RunRequest
+from mamp.runs.results import Result
+from mamp.runs.resume import TrackerFactory
+from mamp.timing import StageTimer
+from mamp.tracker import MaskTracker
+from mamp.video.reader import Frame, VideoReader
+from mamp.video.writer import VideoWriter
+
+Image = NDArray[np.uint8]
+
+
+class Run:
+    """One run into an emptied folder.
+
+    Args:
+        request: Clip, input masks, settings and outputs.
+        identity: Entries of the receipt from ``run_identity``.
+        encoder: Encoder on its device.
+        result: The folder.
+        timer: Timer that also counted loading.
+
+    Raises:
+        MaskError: The folder holds masks that no run wrote.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        identity: dict[str, Any],
+        encoder: EncoderFunction,
+        result: Result,
+        timer: StageTimer,
+    ) -> None:
+        self._request, self._identity, self._result, self._timer = request, identity, result, timer
+        self._device = device_of(encoder)
+        self._store = MaskStore(result, request.reader)
+        self._trackers = TrackerFactory(request, self._store, encoder, request.settings.flow_function(), timer)
+        self._progress = Progress(self._store, request.frames_total, request.overlay_style)
+        self._status = RunStatus()
+        self._tracker: MaskTracker | None = None
+        self._preview: Image | None = None
+        result.clear()
+        for index, mask in request.input_masks.items():
+            write_mask(result.input_masks_dir / f"{index:06d}.png", mask)
+
+    def reuse_frames(self, previous: Result) -> None:
+        """Copies the masks of a previous run that are still valid."""
+        names = {index: self._request.reader.name(index) for index in range(self._request.frames_total)}
+        reused = reusable_frames(previous, names, self._request.input_masks, self._identity)
+        with self._timer.stage("write"):
+            self._store.reuse_frames(previous, reused)
+        self._status.masks_reused = len(reused)
+
+    def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+        """Tracks and renders the clip; see ``segment_video``."""
+        # A killed run leaves this receipt and its masks: enough to resume from.
+        self._store.write_object_frames()
+        self._write_receipt("killed")
+        self._status.stopped = "masks" not in self._request.outputs and self._incomplete
+        try:
+            if not self._status.stopped:
+                yield from self._track_backwards(should_stop)
+            yield from self._track_forwards(should_stop)
+        except Exception as error:
+            resource_error = as_resource_error(error)
+            self._status.error = str(resource_error or error) or type(error).__name__
+            if resource_error is not None:
+                raise resource_error from error
+            raise
+        finally:
+            # A run that is closed or fails while tracking backwards has masks, but no video yet.
+            self._status.stopped = self._status.stopped or self._incomplete
+            if self._progress.rendered < len(self._store) and "video" in self._request.outputs:
+                self._status.stopped = True
+                with suppress(ValueError, OSError):
+                    for _ in self._track_forwards(lambda: True):
+                        pass
+            self._finish()
+        yield self._progress.last(self._request.first, self._preview, self._result)
+
+    @property
+    def _incomplete(self) -> bool:
+        return len(self._store) < self._request.frames_total
+
+    def _track_backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+        """Masks of the frames before the first input mask, last frame first; rendered later, while tracking forwards."""
+        first = self._request.first
+        if first not in self._store:
+            mask = self._request.input_masks[first]
+            with self._timer.stage("write"):
+                self._store.keep(first, mask, dict.fromkeys(objects_in(mask), 1.0))
+        missing = [index for index in range(first) if index not in self._store]
+        if not missing:
+            return
+        self._tracker = self._trackers.tracker_at(max(missing), -1)
+        frames = self._timer.timed("read", self._request.reader.backwards(max(missing)))
+        tracked = track_frames(
+            frames,
+            lambda _: self._tracker,
+            self._request.settings,
+            self._request.input_masks,
+            device=self._device,
+            timer=self._timer,
+        )
+        with closing(tracked):
+            for frame, mask_or_none in tracked:
+                assert mask_or_none is not None
+                mask = self._keep(frame, mask_or_none)
+                yield self._progress.update(frame.index, frame.image, mask)
+                if should_stop():
+                    self._status.stopped = True
+                    return
+
+    def _track_forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+        """The video, and the masks that are still missing. Once stopped: the video of the existing masks."""
+        self._progress.rendered = 0
+        ending = False
+        with ExitStack() as opened:
+            video: VideoWriter | None = None
+            if "video" in self._request.outputs:
+                video = VideoWriter(self._result.overlay, self._request.reader, self._request.size)
+                opened.enter_context(video)
+            frames = opened.enter_context(closing(self._masked_frames(lambda: ending or should_stop())))
+            masked_frames = opened.enter_context(prefetched(frames, self._device))
+            try:
+                for frame, mask in masked_frames:
+                    if video is None:
+                        yield self._progress.update(frame.index, frame.image, mask)
+                    else:
+                        yield self._progress.update(frame.index, self._render(video, frame, mask))
+            except (GeneratorExit, KeyboardInterrupt, SystemExit):
+                ending = True
+                for frame, mask in masked_frames:  # the video includes frames tracked ahead
+                    if video is not None:
+                        self._render(video, frame, mask)
+                raise
+        self._status.audio = video.audio if video else None
+
+    def _masked_frames(self, should_stop: Callable[[], bool]) -> Generator[tuple[Frame, Image], None, None]:
+        """Frames with their masks: existing ones, and tracked ones until the run is stopped."""
+        missing_only = "video" not in self._request.outputs
+        self._tracker = None
+        tracked = track_frames(
+            self._timer.timed("read", self._request.reader),
+            self._forward_tracker,
+            self._request.settings,
+            self._request.input_masks,
+            device=self._device,
+            skip=self._store,
+            timer=self._timer,
+        )
+        with closing(tracked):
+            for frame, new_mask in tracked:
+                if new_mask is not None:
+                    mask = self._keep(frame, new_mask)
+                elif frame.index in self._store:
+                    self._tracker = None
+                    if missing_only:
+                        continue
+                    mask = self._store.mask(frame.index)
+                elif missing_only or frame.index > self._store.last:
+                    return
+                else:
+                    continue
+                yield frame, mask
+                if not self._status.stopped and self._incomplete and should_stop():
+                    self._status.stopped = True
+
+    def _forward_tracker(self, frame: Frame) -> MaskTracker | None:
+        if self._status.stopped:
+            return None
+        self._tracker = self._tracker or self._trackers.tracker_at(frame.index, 1)
+        return self._tracker
+
+    def _keep(self, frame: Frame, mask: Image) -> Image:
+        """Stores the mask of a tracked frame, with an input mask at its full resolution."""
+        assert self._tracker is not None
+        input_mask = self._request.input_masks.get(frame.index)
+        if input_mask is not None:
+            with self._timer.stage("track"):
+                mask = merge_input_mask(mask, input_mask)
+        with self._timer.stage("write"):
+            self._store.keep(frame.index, mask, self._tracker.confidence)
+        self._progress.tracked += 1
+        self._status.short_of_memory |= self._tracker.short_of_memory
+        return mask
+
+    def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
+        with self._timer.stage("render"):
+            self._preview = overlay(frame.image, mask, self._request.overlay_style)
+        with self._timer.stage("write"):
+            video.write(self._preview, frame.time, frame.duration)
+        self._progress.rendered += 1
+        return self._preview
+
+    def _finish(self) -> None:
+        try:
+            with self._timer.stage("write"):
+                self._store.close(self._request.names)
+            with self._timer.stage("count"):
+                exists = self._result.overlay.exists()
+                self._status.frames_in_video = VideoReader(self._result.overlay).count() if exists else 0
+        except OSError as error:
+            resource_error = as_resource_error(error) or error
+            self._status.error = self._status.error or str(resource_error)
+            raise resource_error from error
+        finally:
+            with suppress(OSError):  # then the receipt of a killed run remains
+                self._write_receipt(self._status.end)
+
+    def _write_receipt(self, end: str) -> None:
+        self._status.masks_written = len(self._store)
+        seconds = {**self._timer.seconds, "in_all": round(self._progress.seconds, 3)}
+        self._result.write_receipt(receipt_document(self._request, self._identity, self._status, end, seconds))
