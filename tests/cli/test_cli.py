@@ -1,4 +1,4 @@
-"""The command line says what it did, and says in one sentence what it cannot do."""
+"""The command line reports its results, and each error with a clear message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mamp.runs.results import Result
 from mamp.video.writer import VideoWriter
 from tests.conftest import scene, write_clip
 
-QUICK = ["--weights", "patch", "--flow", "none", "--radius", "2", "--device", "cpu"]
+FAST = ["--weights", "patch", "--flow", "none", "--radius", "2", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def clip(tmp_path: Path) -> Path:
 
 def segment(clip: Path, *arguments: str) -> int:
     folder = clip.parent
-    words = [word.replace("@", f"{folder}/") for word in arguments]
-    return main(["segment", *words, "--out", str(folder / "out"), *QUICK])
+    expanded = [argument.replace("@", f"{folder}/") for argument in arguments]
+    return main(["segment", *expanded, "--out", str(folder / "out"), *FAST])
 
 
-def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_segment_writes_all_outputs_and_reports_them(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert segment(clip, "@clip.mp4", "--mask", "@first.png", "--mask", "2=@first.png") == 0
     assert "4 frames" in capsys.readouterr().out
     found = {path.name for path in (clip.parent / "out").iterdir()}
@@ -66,7 +66,7 @@ def test_segment_writes_all_and_says_so(clip: Path, capsys: pytest.CaptureFixtur
         (["@clip.mp4", "--mask", "@first.png", "--previous", "@nowhere"], "no results of a run in nowhere"),
     ],
 )
-def test_bad_input_ends_with_one_sentence_and_code_2(
+def test_invalid_input_ends_with_one_line_and_code_2(
     clip: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert segment(clip, *arguments) == 2
@@ -74,25 +74,25 @@ def test_bad_input_ends_with_one_sentence_and_code_2(
     assert len(lines) == 1 and message in lines[0]
 
 
-def started(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
-    """A long run that has written some masks, and its words."""
+def start_run(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
+    """Starts a long run and waits for its first masks; returns the process and its arguments."""
     out = clip.parent / "out"
     long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(200)])
     write_mask(clip.parent / "scene.png", scene(0)[1])
-    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
-    command = [sys.executable, "-m", "mamp", *words, "--out", str(out)]
-    # Whoever starts the tests in the background has SIGINT ignored, and what is started from there too.
+    arguments = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *FAST]
+    command = [sys.executable, "-m", "mamp", *arguments, "--out", str(out)]
+    # Tests that run in the background ignore SIGINT, and so would their child processes.
     run = subprocess.Popen(["env", "--default-signal=INT", *command], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (out / "masks" / "00003.png").exists():
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    return run, words
+    return run, arguments
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_ended_run_keeps_what_is_done(clip: Path, number: signal.Signals, code: int) -> None:
-    run, _ = started(clip)
+def test_a_terminated_run_keeps_its_results(clip: Path, number: signal.Signals, code: int) -> None:
+    run, _ = start_run(clip)
     run.send_signal(number)
     assert run.wait(60) == code
     out = clip.parent / "out"
@@ -101,39 +101,39 @@ def test_an_ended_run_keeps_what_is_done(clip: Path, number: signal.Signals, cod
     assert receipt["masks_written"] == receipt["frames_in_video"] == len(list((out / "masks").iterdir()))
 
 
-def test_a_killed_run_goes_on_to_the_same_masks(clip: Path) -> None:
-    run, words = started(clip)
+def test_a_killed_run_resumes_to_the_same_masks(clip: Path) -> None:
+    run, arguments = start_run(clip)
     run.kill()
     run.wait(60)
     out, again, unbroken = (clip.parent / name for name in ("out", "again", "unbroken"))
     receipt = json.loads((out / "receipt.json").read_text())
     done = list((out / "masks").glob("*.png"))
     assert receipt["end"] == "killed" and not (out / "overlay.mp4").exists() and 4 <= len(done) < 200
-    assert main([*words, "--out", str(again), "--previous", str(out)]) == 0
-    assert main([*words, "--out", str(unbroken)]) == 0
+    assert main([*arguments, "--out", str(again), "--previous", str(out)]) == 0
+    assert main([*arguments, "--out", str(unbroken)]) == 0
     assert json.loads((again / "receipt.json").read_text())["masks_reused"] >= 4
     for path in (unbroken / "masks").iterdir():
         assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
     rows = [Result(folder).object_frames for folder in (again, unbroken)]
     assert len(rows[0]) == len(rows[1]) == 200
-    assert sum(one != other for one, other in zip(*rows, strict=True)) <= 1, "the row that was being written"
+    assert sum(one != other for one, other in zip(*rows, strict=True)) <= 1, "at most the row being written is lost"
     (out / "masks" / ".00199.png.1.part").touch()
-    assert main([*words, "--out", str(out)]) == 0, "into the same folder"
-    assert len(list((out / "masks").iterdir())) == 200, "and nothing half-written is left there"
+    assert main([*arguments, "--out", str(out)]) == 0, "into the same folder"
+    assert len(list((out / "masks").iterdir())) == 200, "partial files are removed"
 
 
-def test_a_full_disk_is_told_and_what_was_done_goes_on_elsewhere(clip: Path) -> None:
+def test_a_full_disk_is_reported_and_the_run_resumes_elsewhere(clip: Path) -> None:
     long = write_clip(clip.parent / "long.mp4", [scene(t % 8)[0] for t in range(60)])
     write_mask(clip.parent / "scene.png", scene(0)[1])
     small, kept = clip.parent / "small", clip.parent / "kept"
     small.mkdir()
-    words = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *QUICK]
-    run = shlex.join([sys.executable, "-m", "mamp", *words, "--out", str(small / "out")])
+    arguments = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *FAST]
+    run = shlex.join([sys.executable, "-m", "mamp", *arguments, "--out", str(small / "out")])
     room = f"mount -t tmpfs -o size=120k none {shlex.quote(str(small))}"
     own = ["unshare", "--mount", "--user", "--map-root-user", "sh", "-c"]
     attempt = subprocess.run([*own, room], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
     if any(word in attempt.stderr for word in ("not permitted", "denied")):
-        pytest.skip(f"no disk of its own can be had here: {attempt.stderr.strip()}")
+        pytest.skip(f"a separate file system cannot be mounted: {attempt.stderr.strip()}")
     assert attempt.returncode == 0, attempt.stderr
     keep = f"cp -r {shlex.quote(str(small / 'out'))} {shlex.quote(str(kept))}"
     done = subprocess.run([*own, f"{room} && {run}; {keep}"], capture_output=True, text=True)
@@ -142,10 +142,10 @@ def test_a_full_disk_is_told_and_what_was_done_goes_on_elsewhere(clip: Path) -> 
     masks = list((kept / "masks").iterdir())
     assert 3 < len(masks) < 60 and all(read_mask(path).any() for path in masks)
     for name in ("masks.zip", "masks.json", "overlay.mp4"):
-        assert not (kept / name).exists() or (kept / name).stat().st_size > 1000, "whole or not there"
+        assert not (kept / name).exists() or (kept / name).stat().st_size > 1000, "complete or absent"
     again, unbroken = clip.parent / "again", clip.parent / "unbroken"
-    assert main([*words, "--out", str(again), "--previous", str(kept)]) == 0
-    assert main([*words, "--out", str(unbroken)]) == 0
+    assert main([*arguments, "--out", str(again), "--previous", str(kept)]) == 0
+    assert main([*arguments, "--out", str(unbroken)]) == 0
     for path in (unbroken / "masks").iterdir():
         assert path.read_bytes() == (again / "masks" / path.name).read_bytes()
 

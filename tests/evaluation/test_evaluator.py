@@ -1,4 +1,4 @@
-"""J, F and the evaluation of a folder in the layout of DAVIS."""
+"""J and F, and the evaluation of folders in the layouts of DAVIS and YouTube-VOS."""
 
 import json
 import os
@@ -40,9 +40,8 @@ def test_region_similarity_is_intersection_over_union() -> None:
     assert region_similarity(square(0), square(5)) == 0
 
 
-def test_contours_within_the_tolerance_count_as_found() -> None:
-    # The diagonal is 100 pixels, so a contour may be off by one.
-    # Off by one to both sides, a corner is off by more than the disk of radius one.
+def test_contours_within_the_tolerance_match() -> None:
+    # The diagonal is 100 pixels, so the tolerance is one pixel. Corners shifted by one along both axes are outside it.
     assert 0.95 < contour_accuracy(square(20), square(20, 11)) < 1
     assert contour_accuracy(square(20), np.roll(square(20), 1, axis=1)) == 1
     assert contour_accuracy(square(20), square(20, 13)) < 0.6
@@ -57,7 +56,7 @@ def test_statistics_are_mean_recall_and_decay() -> None:
 
 
 def official_decay(values: np.ndarray) -> float:  # type: ignore[type-arg]
-    """As davis2017-evaluation words it."""
+    """The decay as davis2017-evaluation computes it."""
     ids = np.round(np.linspace(1, len(values), 5) + 1e-10) - 1
     ids = ids.astype(np.uint8)
     bins = [values[int(ids[i]) : int(ids[i + 1]) + 1] for i in range(4)]
@@ -65,7 +64,7 @@ def official_decay(values: np.ndarray) -> float:  # type: ignore[type-arg]
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 50, 104, 256])
-def test_decay_is_that_of_the_official_tool(length: int) -> None:
+def test_decay_equals_the_official_tool(length: int) -> None:
     values = np.random.default_rng(length).random(length)
     assert statistics(values)[2] == pytest.approx(official_decay(values), abs=1e-12)
 
@@ -82,7 +81,7 @@ def official_decay_or_nan(values: np.ndarray) -> float:  # type: ignore[type-arg
 
 
 def disks(seed: int, size: tuple[int, int], count: int = 7) -> Masks:
-    """Masks (count, H, W) bool of a few disks each, some cut by the border, with holes: the same on every machine."""
+    """Masks (count, H, W) bool of a few disks each, some with holes or cut by the border; equal on every machine."""
     state = seed * 2654435761 % 2**32
     masks = np.zeros((count, *size), bool)
     y, x = np.mgrid[: size[0], : size[1]]
@@ -106,7 +105,7 @@ OFFICIAL = {
 
 
 @pytest.mark.parametrize(("seed", "size"), list(enumerate(OFFICIAL, 1)))
-def test_scores_are_those_of_the_official_tool(seed: int, size: tuple[int, int]) -> None:
+def test_scores_equal_the_official_tool(seed: int, size: tuple[int, int]) -> None:
     truth = disks(seed, size)
     result = truth ^ (disks(seed + 10, size) & disks(seed + 20, size))
     result[2] = np.roll(truth[2], 2, axis=1)
@@ -136,7 +135,7 @@ def summary_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     return summary
 
 
-def test_a_davis_folder_is_measured_and_the_last_line_is_json(
+def test_a_davis_folder_is_evaluated_and_the_last_line_is_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_davis(tmp_path)
@@ -160,16 +159,16 @@ def test_a_davis_folder_is_measured_and_the_last_line_is_json(
     assert main(["evaluate", str(tmp_path / "nothing")]) == 2
 
 
-def test_one_sequence_that_fails_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sequence_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_davis(tmp_path, ("good", "bad"))
-    (tmp_path / "JPEGImages/480p/bad/00003.jpg").write_bytes(b"no picture")
+    (tmp_path / "JPEGImages/480p/bad/00003.jpg").write_bytes(b"not an image")
     assert main(["evaluate", str(tmp_path), "--weights", "patch"]) == 1
     summary = summary_of(capsys)
     assert summary["encoder"]["objects"] == 1
     assert summary["failures"] == {"bad": "The frame 00003.jpg cannot be read as an image."}
 
 
-def test_what_is_done_is_not_done_again(
+def test_a_rerun_tracks_only_sequences_with_missing_masks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_davis(tmp_path, ("one", "two"))
@@ -179,7 +178,7 @@ def test_what_is_done_is_not_done_again(
     (tmp_path / "out/two/00004.png").unlink()
     tracked = []
     step = MaskTracker.step
-    monkeypatch.setattr(MaskTracker, "step", lambda *given, **named: tracked.append(1) or step(*given, **named))
+    monkeypatch.setattr(MaskTracker, "step", lambda *args, **kwargs: tracked.append(1) or step(*args, **kwargs))
     assert main(command) == 0
     assert len(tracked) == 6, "only the sequence with a missing mask"
     assert summary_of(capsys) == summary
@@ -187,7 +186,7 @@ def test_what_is_done_is_not_done_again(
     assert "other settings" in capsys.readouterr().err
 
 
-def test_folders_are_compared_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_folders_are_compared_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_davis(tmp_path, ("one", "two"))
     for folder, shift in (("exact", 0), ("shifted", 6)):
         for path in (tmp_path / "Annotations/480p").glob("*/*.png"):
@@ -218,10 +217,10 @@ def test_a_method_that_fails_on_a_sequence_keeps_its_other_scores(
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_ablations_are_one_keyword(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_ablation_has_its_rows(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_davis(tmp_path)
     raft = build_raft(small=True)
-    for parameter in raft.parameters():  # it finds no motion
+    for parameter in raft.parameters():  # its flow is zero
         torch.nn.init.zeros_(parameter)
     torch.save(raft.state_dict(), tmp_path / "raft.pth")
     options = ["--weights", "patch", "--raft-weights", str(tmp_path / "raft.pth")]
@@ -235,7 +234,7 @@ def test_ablations_are_one_keyword(name: str, tmp_path: Path, capsys: pytest.Cap
         assert summary["raft"] == summary["none"]
 
 
-def test_two_processes_share_the_sequences(tmp_path: Path) -> None:
+def test_two_processes_shard_the_sequences(tmp_path: Path) -> None:
     write_davis(tmp_path, ("one", "two", "three"))
     command = ["-m", "mamp", "evaluate", str(tmp_path), "--weights", "patch", "--save", str(tmp_path / "out")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -247,20 +246,20 @@ def test_two_processes_share_the_sequences(tmp_path: Path) -> None:
     assert [row.split(",")[0] for row in table[1:]] == ["one_1", "two_1", "three_1"]
 
 
-def test_sequences_are_dealt_by_length() -> None:
-    class Long:
+def test_sequences_are_sharded_by_length() -> None:
+    class SequenceOfLength:
         def __init__(self, length: int) -> None:
             self.length = length
 
         def __len__(self) -> int:
             return self.length
 
-    shares = shard_sequences([Long(length) for length in (10, 50, 20, 30, 5)], 2)  # type: ignore[misc]
-    assert [[len(sequence) for sequence in share] for share in shares] == [[50, 10], [30, 20, 5]]
+    shards = shard_sequences([SequenceOfLength(length) for length in (10, 50, 20, 30, 5)], 2)  # type: ignore[misc]
+    assert [[len(sequence) for sequence in shard] for shard in shards] == [[50, 10], [30, 20, 5]]
 
 
 def write_youtube(root: Path, *, dense: bool) -> None:
-    """Two objects, the second of which comes in on frame 10; frames lie closer than the server wants masks."""
+    """Two objects, the second one from frame 10 on; only every fifth frame number exists."""
     folders = [root / "valid" / kind / "abc" for kind in ("JPEGImages", "Annotations")]
     for folder in folders:
         folder.mkdir(parents=True)
@@ -277,18 +276,18 @@ def write_youtube(root: Path, *, dense: bool) -> None:
     (root / "valid/meta.json").write_text(json.dumps({"videos": {"abc": {"objects": objects}}}))
 
 
-def test_a_youtube_vos_folder_is_measured_by_seen_and_unseen(
+def test_a_youtube_vos_folder_is_evaluated_by_seen_and_unseen_categories(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_youtube(tmp_path, dense=True)
     (tmp_path / "train").mkdir()
-    known = {"xyz": {"objects": {"1": {"category": "box", "frames": ["00000"]}}}}
-    (tmp_path / "train/meta.json").write_text(json.dumps({"videos": known}))
+    training = {"xyz": {"objects": {"1": {"category": "box", "frames": ["00000"]}}}}
+    (tmp_path / "train/meta.json").write_text(json.dumps({"videos": training}))
     assert main(["evaluate", str(tmp_path), "--weights", "patch", "--save", str(tmp_path / "out")]) == 0
-    found = summary_of(capsys)["encoder"]
-    assert found["objects"] == 2 and found["J-Seen"] > 80 and found["J-Unseen"] > 80
-    assert found["Overall"] == pytest.approx(
-        np.mean([found[name] for name in ("J-Seen", "F-Seen", "J-Unseen", "F-Unseen")]), abs=0.02
+    scores = summary_of(capsys)["encoder"]
+    assert scores["objects"] == 2 and scores["J-Seen"] > 80 and scores["J-Unseen"] > 80
+    assert scores["Overall"] == pytest.approx(
+        np.mean([scores[name] for name in ("J-Seen", "F-Seen", "J-Unseen", "F-Unseen")]), abs=0.02
     )
     assert sorted(path.name for path in (tmp_path / "out/abc").iterdir()) == [f"{t:05d}.png" for t in range(0, 25, 5)]
     first = read_mask(tmp_path / "out/abc/00000.png")
@@ -296,7 +295,7 @@ def test_a_youtube_vos_folder_is_measured_by_seen_and_unseen(
     assert 2 in read_mask(tmp_path / "out/abc/00010.png")
 
 
-def test_youtube_vos_keeps_its_masks_to_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_youtube_vos_without_public_masks_is_not_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_youtube(tmp_path, dense=False)
     assert main(["evaluate", str(tmp_path), "--weights", "patch", "--save", str(tmp_path / "out")]) == 0
     assert summary_of(capsys)["encoder"] == {"objects": 0}
@@ -308,10 +307,10 @@ def test_youtube_vos_keeps_its_masks_to_itself(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("values", "gap"),  # J and F of seen, J and F of unseen objects: MAMP, MAST and STM in Table 3
+    ("values", "gap"),  # J and F of seen, then of unseen objects: MAMP, MAST and STM in Table 3
     [((67.0, 68.4, 64.5, 73.2), -1.2), ((63.9, 64.9, 60.3, 67.7), 0.4), ((79.7, 84.2, 72.8, 80.9), 5.1)],
 )
-def test_generalisation_gap_is_that_of_table_3(values: tuple[float, ...], gap: float) -> None:
+def test_generalization_gap_equals_table_3(values: tuple[float, ...], gap: float) -> None:
     j_seen, f_seen, j_unseen, f_unseen = (value / 100 for value in values)
     scores = {"a": {1: (j_seen, 0, 0, f_seen, 0, 0)}, "b": {1: (j_unseen, 0, 0, f_unseen, 0, 0)}}
     table = seen_table(scores, {"a": {1: "cat"}, "b": {1: "dog"}}, {"cat"})
