@@ -7,7 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from mamp.masks.label_map import resize_mask
 from mamp.masks.overlay import overlay
 from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import Encoder, EncoderFunction, device_of, has_bfloat16
-from mamp.prefetch import prefetched, with_next
+from mamp.prefetch import prefetched
 from mamp.propagation.alignment import pad_to_stride
 from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.reference_motion import FlowPrefetcher
+from mamp.runs.frame_loop import track_frames
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
 from mamp.video.images import resize_frame
@@ -165,32 +166,28 @@ def _measure(
     count: int,
 ) -> tuple[int, float]:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
-    size = chosen.processing_size(mask.shape)
+    flow = chosen.flow_function()
+    tracker = TimedTracker(encoder, flow and TimedFlow(flow, clock), clock, **chosen.tracker_kwargs())
     began = time.monotonic()
 
-    def shrunk() -> Iterator[tuple[VideoFrame, Frame]]:
-        for frame in clock.timed("decode", itertools.islice(reader, warm + count)):
-            yield frame, resize_frame(frame.image, size)
-
-    def masked(frames: Iterable[tuple[VideoFrame, Frame]]) -> Iterator[tuple[VideoFrame, Frame]]:
+    def tracker_for(frame: VideoFrame) -> MaskTracker:
         nonlocal began
-        flow = chosen.flow_function()
-        tracker = TimedTracker(encoder, flow and TimedFlow(flow, clock), clock, **chosen.tracker_kwargs())
-        given: Frame | None = resize_mask(mask, size)
-        for (frame, small), after in with_next(frames):
-            if frame.index == warm:
-                clock.clear()
-                began = time.monotonic()
-            yield frame, tracker.step(small, given, output_size=mask.shape, next_frame=after and after[1])
-            given = None
+        if frame.index == warm:
+            clock.clear()
+            began = time.monotonic()
+        return tracker
 
+    device = device_of(encoder)
+    read = clock.timed("decode", itertools.islice(reader, warm + count))
+    masked_frames = track_frames(read, tracker_for, chosen, {0: mask}, device=device)
     frames = 0
     with (
         VideoWriter(folder / "overlay.mp4", reader, mask.shape) as video,
-        prefetched(shrunk(), device_of(encoder)) as read,
-        prefetched(masked(read), device_of(encoder)) as tracked,
+        closing(masked_frames),
+        prefetched(masked_frames, device) as tracked,
     ):
         for frame, found in tracked:
+            assert found is not None
             with clock.stage("render"):
                 picture = overlay(frame.image, found)
             with clock.stage("write"):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mamp import distributed
 from mamp.evaluation.method import Method, encoder_of, flow_of
@@ -20,14 +19,9 @@ from mamp.evaluation.sharding import EvaluationResults, gather_results, shard_se
 from mamp.evaluation.stored_masks import NumberedMasks, mask_file, read_masks, save_masks, save_settings
 from mamp.evaluation.summary import print_comparison, print_header, print_means, print_sequence
 from mamp.evaluation.vos_datasets import VosSequence
-from mamp.masks.label_map import resize_mask
 from mamp.model.encoder import device_of
-from mamp.prefetch import prefetched, with_next
-from mamp.settings import Settings
-from mamp.tracker import Frame
-from mamp.video.images import resize_frame
-
-Mask = NDArray[np.uint8]
+from mamp.runs.frame_loop import track_frames
+from mamp.video.reader import VideoReader
 
 
 def evaluate(
@@ -98,33 +92,22 @@ def masks_of(method: Method, sequence: VosSequence, count: int) -> NumberedMasks
 
 
 def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
-    """Tracks the first ``count`` frames, from the first input mask on; YouTube-VOS at half its size (Sec. 4)."""
-    chosen = method.settings
-    assert chosen is not None
-    encoder = encoder_of(chosen)
-    tracker = method.tracker(encoder, flow=flow_of(chosen), **chosen.tracker_kwargs())
-    with prefetched(_shrunk(sequence, chosen, count), device_of(encoder)) as frames:
-        for (t, size, frame, mask), after in with_next(frames):
-            yield t, tracker.step(frame, mask, output_size=size, next_frame=after and after[2])
-
-
-def _shrunk(
-    sequence: VosSequence, chosen: Settings, count: int
-) -> Iterator[tuple[int, tuple[int, int], Frame, Mask | None]]:
-    """Yields number, size (H, W), resized frame, and resized input mask, from the first input mask on."""
-    started = False
-    for t in range(count):
-        input_mask = sequence.input_mask(t)
-        started = started or input_mask is not None
-        if not started:
-            continue
-        frame = sequence.frame(t)
-        size = (frame.shape[0], frame.shape[1])
-        if sequence.listed and not chosen.short_side:
-            chosen = replace(chosen, short_side=min(size) // 2)
-        small = chosen.processing_size(size)
-        mask = None if input_mask is None else resize_mask(input_mask, small)
-        yield t, size, resize_frame(frame, small), mask
+    """Tracks the first ``count`` frames from the first input mask on; YouTube-VOS at half its size (Sec. 4)."""
+    settings = method.settings
+    assert settings is not None
+    input_masks = {t: mask for t in range(count) if (mask := sequence.input_mask(t)) is not None}
+    if not input_masks:
+        return
+    encoder = encoder_of(settings)
+    tracker = method.tracker(encoder, flow=flow_of(settings), **settings.tracker_kwargs())
+    first = min(input_masks)
+    if sequence.listed and not settings.short_side:
+        settings = replace(settings, short_side=min(sequence.frame(first).shape[:2]) // 2)
+    frames = itertools.islice(VideoReader(sequence.folder), first, count)
+    with closing(track_frames(frames, lambda _: tracker, settings, input_masks, device=device_of(encoder))) as masks:
+        for frame, mask in masks:
+            assert mask is not None
+            yield frame.index, mask
 
 
 def _summarize(

@@ -38,6 +38,7 @@ class VosSequence:
     def __init__(self, frames: Path, masks: Path, objects: Mapping[int, VosObject] | None = None) -> None:
         self.name = frames.name
         self.listed = objects is not None
+        self.folder = frames
         self._frames = image_paths(frames)
         self._masks = masks
         self._objects = objects
