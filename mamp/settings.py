@@ -18,7 +18,7 @@ FLOWS = ("dis", "raft", "none")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a clip is processed. The defaults won (docs/ablations.md); ``short_side`` is what decides the time it takes."""
+    """How a clip is processed. The defaults won (docs/ABLATIONS.md); ``short_side`` is what decides the time it takes."""
 
     short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
     flow: str = "dis"  # one of FLOWS

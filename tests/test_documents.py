@@ -15,7 +15,7 @@ from mamp import Settings
 from mamp.cli import benchmark, evaluate, export, main, segment, train
 from tests.conftest import ROOT
 
-HISTORY = {"LOG.md", "EXPERIMENTS.md", "ablations.md", "ABLATIONS.md", "CHANGELOG.md"}  # commands of earlier versions
+HISTORY = {"EXPERIMENTS.md", "ABLATIONS.md", "CHANGELOG.md"}  # commands of earlier versions
 DOCUMENTS = sorted(
     path
     for pattern in ("*.md", "docs/*.md", "examples/*.md", "mamp/weights/*.md")
