@@ -1,4 +1,4 @@
-"""Disk and memory: files that are whole or not there, and words for what runs out."""
+"""Files and memory: atomic writes, and clear errors when disk or memory runs out."""
 
 from __future__ import annotations
 
@@ -6,48 +6,49 @@ import ctypes
 import errno
 import os
 import platform
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
-_KEPT = 512 << 20  # [bytes]
-_FROM_THE_HEAP = 32 << 20  # [bytes]: glibc takes no more
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameter numbers in glibc's malloc.h
+_TRIM_BYTES = 512 << 20  # [bytes]
+_MMAP_BYTES = 32 << 20  # [bytes]; the maximum of glibc
 
 
 class ResourceError(ValueError):
-    """The machine has run out of disk or memory; its text is one sentence for the user."""
+    """The machine ran out of disk or memory; the message is one sentence for the user."""
 
 
 def as_resource_error(error: Exception) -> ResourceError | None:
-    """What an error says of the machine, if it is one of those that tell of a as_resource_error."""
+    """The ``ResourceError`` for an error caused by lack of disk or memory; ``None`` for other errors."""
     if isinstance(error, torch.OutOfMemoryError):
         return ResourceError("The GPU has too little memory for this; choose a smaller processing size.")
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return ResourceError("The machine has too little memory for this; choose a smaller processing size.")
-    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return ResourceError("The disk is full.")
     return None
 
 
 def keep_freed_memory() -> None:
-    """Lets a process keep up to 512 MB that it freed, for each frame asks for the same again.
+    """Lets the process keep up to 512 MB of freed memory, since every frame allocates the same sizes again.
 
-    By itself glibc gives it back, and the system fills it with zeros page by page when it is asked for again. Where the C
-    library is another, nothing happens.
+    By default glibc returns it to the system, which clears every page at the next allocation. No effect with another C
+    library.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
-        library.mallopt(_MMAP_THRESHOLD, _FROM_THE_HEAP)
-        library.mallopt(_TRIM_THRESHOLD, _KEPT)
+        library.mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Another name to write a file under: it gets its own when it is whole, and is gone if it does not get so far."""
+    """A temporary path, moved to ``path`` on success and deleted on failure."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield partial
@@ -56,7 +57,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    """An uncompressed zip file to write, moved to ``path`` on success and deleted on failure."""
+    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        yield archive
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all, also where several processes write the same one."""
+    """Writes a text file atomically, also when several processes write the same file."""
     with atomic_path(path) as partial:
         partial.write_text(text)

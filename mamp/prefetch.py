@@ -1,4 +1,4 @@
-"""Work that goes on while what came before it is used."""
+"""Prefetching: the next item is computed in a thread while the current one is used."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Item = TypeVar("Item")
 
 
 class Prefetcher(Generic[Item]):
-    """Comes by the next item, in a thread of its own, while the one before it is used.
+    """Computes the next item in a thread while the current one is used.
 
-    Reading, computing and writing take turns without it; with it the slowest of them sets the pace, for one item more of
-    each in memory. An interrupt while an item is waited for loses none: it can be asked for again.
+    Chained prefetchers overlap reading, computing and writing: the slowest stage sets the pace, at the cost of one more
+    item in memory per stage. An interrupt during the wait for an item loses nothing: the item can be requested again.
 
     Args:
-        items: Taken in order; what it raises is raised in the place of the item.
+        items: Items in order; their errors are raised in the place of the item.
     """
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._source, self._end = iter(items), object()
         self._thread = ThreadPoolExecutor(1)
-        self._coming = self._thread.submit(next, self._source, self._end)
+        self._next = self._thread.submit(next, self._source, self._end)
 
     def __iter__(self) -> Iterator[Item]:
         return self
 
     def __next__(self) -> Item:
-        item = self._coming.result()
+        item = self._next.result()
         if item is self._end:
             raise StopIteration
-        self._coming = self._thread.submit(next, self._source, self._end)
+        self._next = self._thread.submit(next, self._source, self._end)
         return item  # type: ignore[return-value]
 
     def __enter__(self) -> Prefetcher[Item]:
@@ -48,17 +48,17 @@ class Prefetcher(Generic[Item]):
 
 
 def should_prefetch(device: torch.device) -> bool:
-    """Whether what computes on a device leaves the CPU to other work: threads that share its cores slow each other down."""
+    """Whether prefetching pays off: computation on the CPU slows down when other threads share its cores."""
     return device.type != "cpu"
 
 
 def prefetched(items: Iterable[Item], device: torch.device) -> AbstractContextManager[Iterator[Item]]:
-    """``Prefetcher`` where that pays beside what computes on ``device``; else each item when it is asked for."""
+    """``Prefetcher`` where ``should_prefetch``; otherwise items are computed on request."""
     return Prefetcher(items) if should_prefetch(device) else nullcontext(iter(items))
 
 
 def with_next(items: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:
-    """Each item and the one after it; ``None`` after the last."""
+    """Each item with its successor; ``None`` after the last."""
     source = iter(items)
     for item in source:
         for after in source:

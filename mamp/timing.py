@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Timing by stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class StageTimer:
-    """Seconds by stage. Threads may share it; what they do at the same time counts for each of them."""
+    """Seconds by stage. Threads may share a timer; concurrent work counts for each thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,29 +21,29 @@ class StageTimer:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """What each stage has taken so far [s]."""
+        """Time of each stage so far [s]."""
         return {name: round(value, 3) for name, value in self._seconds.items()}
 
     def add(self, name: str, seconds: float) -> None:
-        """Counts seconds for a stage."""
+        """Adds seconds to a stage."""
         with self._lock:
             self._seconds[name] += seconds
 
     def clear(self) -> None:
-        """Starts again from zero."""
+        """Resets all stages to zero."""
         self._seconds.clear()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Counts what is done inside for a stage."""
-        began = time.monotonic()
+        """Adds the time inside the block to a stage."""
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.add(name, time.monotonic() - began)
+            self.add(name, time.monotonic() - start)
 
     def timed(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Counts for a stage what it takes to come by each item."""
+        """Adds the time to produce each item to a stage."""
         source = iter(items)
         end = object()
         while True:

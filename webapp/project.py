@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.files import atomic_zip
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.runs.incremental import clip_sha256
@@ -180,7 +181,7 @@ class Project:
             "settings": asdict(settings),
             "names": self.names,
         }
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        with atomic_zip(path) as archive:
             archive.writestr("project.json", json.dumps(document, indent=2) + "\n")
             for mask in self.input_masks.values():
                 archive.write(mask, f"input_masks/{mask.name}")

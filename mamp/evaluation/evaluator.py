@@ -6,7 +6,6 @@ import itertools
 import json
 import sys
 import time
-import zipfile
 from collections.abc import Collection, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +18,7 @@ from mamp.evaluation.sharding import EvaluationResults, gather_results, shard_se
 from mamp.evaluation.stored_masks import NumberedMasks, mask_file, read_masks, save_masks, save_settings
 from mamp.evaluation.summary import print_comparison, print_header, print_means, print_sequence
 from mamp.evaluation.vos_datasets import VosSequence
+from mamp.files import atomic_zip
 from mamp.model.encoder import device_of
 from mamp.runs.frame_loop import track_frames
 from mamp.video.reader import VideoReader
@@ -142,8 +142,8 @@ def _summarize(
 def write_zip(folder: Path, sequences: Iterable[VosSequence], inside: str) -> Path:
     """Packs the masks of a folder for the data set's server; ``inside`` is their folder in the zip."""
     path = folder / "masks.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:  # PNGs are compressed already
+    with atomic_zip(path) as archive:
         for sequence in sequences:
             for mask in sorted((folder / sequence.name).glob("*.png")):
-                file.write(mask, f"{inside}{sequence.name}/{mask.name}")
+                archive.write(mask, f"{inside}{sequence.name}/{mask.name}")
     return path

@@ -1,18 +1,18 @@
-"""What a finished run is turned into on request: cut-outs with a see-through background, and one mask picture an object."""
+"""Exports of a finished run: cut-outs with a transparent background, and a mask image for each object."""
 
 from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Pictures
+from PIL import Image as PilImage
 
+from mamp.files import atomic_zip
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
@@ -26,8 +26,8 @@ Image = NDArray[np.uint8]
 KINDS = {
     "webm": "cutout.webm",  # VP9 with alpha: browsers, OBS
     "mov": "cutout.mov",  # ProRes 4444: video editors
-    "png": "cutout.zip",  # RGBA pictures: everything else
-    "objects": "objects.zip",  # black and white pictures, a folder for each object
+    "png": "cutout.zip",  # RGBA images: everything else
+    "objects": "objects.zip",  # black and white images, a folder for each object
 }
 
 
@@ -39,31 +39,33 @@ def export(
     objects: Collection[int] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Path]]:
-    """Writes a product into the folder of a run; a stopped run gives that of the frames it has.
+    """Writes an export into the folder of a run; that of a stopped run covers the frames with masks.
 
     Args:
-        run: Folder of the run.
-        clip: Its clip.
+        run: Result folder of the run.
+        clip: The clip of the run.
         kind: One of ``KINDS``.
-        objects: Which to cut out, by label; all if not given.
-        should_stop: Asked at every frame. What is not finished is removed.
+        objects: Labels of the objects to cut out; all by default.
+        should_stop: Called after every frame; true ends the export and deletes the unfinished file.
 
     Yields:
-        After each frame: how many are done, and where the file will be once the generator ends.
+        The number of frames done, and the path of the file once the generator ends.
 
     Raises:
-        MaskError: There is no run in the folder, its clip is another one, or it has no such object.
+        MaskError: The folder holds no run, the clip is another one, or the run has no such object.
         VideoError: The clip cannot be read.
-        ValueError: There is no such kind of product.
+        ValueError: ``kind`` is unknown.
     """
     if kind not in KINDS:
-        raise ValueError(f"a product is one of {', '.join(KINDS)}, not {kind}")
+        raise ValueError(f"an export is one of {', '.join(KINDS)}, not {kind}")
     result, reader = Result(Path(run)), VideoReader(clip)
     if result.receipt["clip_sha256"] != clip_sha256(reader.path):
         raise MaskError(f"{reader.path.name} is not the clip of this run, which is {result.receipt['clip']}.")
-    known = result.receipt["objects"]
-    if missing := sorted(set(objects or ()) - set(known)):
-        raise MaskError(f"There is no object {missing[0]} in this run; there are {', '.join(map(str, known))}.")
+    objects_in_run = result.receipt["objects"]
+    if missing := sorted(set(objects or ()) - set(objects_in_run)):
+        raise MaskError(
+            f"There is no object {missing[0]} in this run; there are {', '.join(map(str, objects_in_run))}."
+        )
     path = result.folder / KINDS[kind]
     finished = False
     try:
@@ -81,16 +83,16 @@ def export(
 def _write(
     result: Result, reader: VideoReader, path: Path, kind: str, objects: Collection[int] | None
 ) -> Generator[int, None, None]:
-    """Writes one product, frame by frame; yields how many are done."""
+    """Writes one export frame by frame; yields the number of frames done."""
     if kind in ("webm", "mov"):
         with VideoWriter(path, reader, (reader.info.height, reader.info.width)) as video:
-            for done, (frame, mask) in enumerate(_masked(result, reader), 1):
+            for done, (frame, mask) in enumerate(_frames_with_masks(result, reader), 1):
                 video.write(cut_out(frame.image, mask, objects), frame.time, frame.duration)
                 yield done
         return
     names = {int(label): name for label, name in result.receipt["names"].items()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for done, (frame, mask) in enumerate(_masked(result, reader), 1):
+    with atomic_zip(path) as archive:
+        for done, (frame, mask) in enumerate(_frames_with_masks(result, reader), 1):
             name = reader.name(frame.index)
             if kind == "png":
                 archive.writestr(f"cutout/{name}.png", _png(cut_out(frame.image, mask, objects)))
@@ -101,7 +103,7 @@ def _write(
             yield done
 
 
-def _masked(result: Result, reader: VideoReader) -> Iterator[tuple[Frame, Image]]:
+def _frames_with_masks(result: Result, reader: VideoReader) -> Iterator[tuple[Frame, Image]]:
     for frame in reader:
         path = result.masks_dir / f"{reader.name(frame.index)}.png"
         if path.exists():
@@ -109,12 +111,12 @@ def _masked(result: Result, reader: VideoReader) -> Iterator[tuple[Frame, Image]
 
 
 def folder_name(label: int, name: str) -> str:
-    """The folder of an object in an archive: its number, and of its name what every file system takes."""
+    """The folder of an object in the zip: its label, and the part of its name that is valid on every file system."""
     safe = re.sub(r"[^\w-]+", "-", name).strip("-")
     return f"{label}-{safe}" if safe else str(label)
 
 
 def _png(image: Image) -> bytes:
     buffer = io.BytesIO()
-    Pictures.fromarray(image).save(buffer, "PNG", compress_level=3)
+    PilImage.fromarray(image).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Where a run stands: how much of it is done, how fast, and a picture of it now and then."""
+"""Progress of a run: frames done, speed, time left, and a preview about once a second."""
 
 from __future__ import annotations
 
@@ -19,53 +19,59 @@ _PREVIEW_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Update:
-    """Where a run stands after a frame."""
+    """Progress of a run after a frame."""
 
-    frame: int  # the number of the frame just finished
+    frame: int  # number of the frame just finished
     done: int
     frames_total: int
-    fps: float  # frames tracked a second; frames rendered, where none had to be tracked
-    seconds_left: float | None  # not known while masks are missing and none was tracked yet
+    fps: float  # frames tracked per second; frames rendered per second where none needed tracking
+    seconds_left: float | None  # ``None`` while masks are missing and none was tracked yet
     preview: Image | None = None  # RGB (H, W, 3), about once a second
     result: Result | None = None  # on the last update only
 
 
 class Progress:
-    """Counts what a run does.
+    """Counts the frames of a run.
 
     Args:
-        done: The frames that have a mask; it grows as the run goes on.
-        total: Frames of the clip.
-        overlay_style: How the objects are laid over the frames of the preview.
+        done: The frames with a mask, which grow during the run.
+        total: Number of frames in the clip.
+        overlay_style: Style of the preview.
 
     Attributes:
-        tracked: Frames that were tracked.
-        rendered: Frames that are in the video.
+        tracked: Number of frames tracked.
+        rendered: Number of frames in the video.
     """
 
     def __init__(self, done: Sized, total: int, overlay_style: OverlayStyle | None) -> None:
         self._done, self._total, self._overlay_style = done, total, overlay_style
         self.tracked = self.rendered = 0
-        self._began = time.monotonic()
-        self._shown = 0.0
+        self._start = time.monotonic()
+        self._last_preview = 0.0
         self._last: Update | None = None
 
     @property
     def seconds(self) -> float:
-        """Since the run began [s]."""
-        return time.monotonic() - self._began
+        """Time since the start of the run [s]."""
+        return time.monotonic() - self._start
 
     def update(self, index: int, image: Image, mask: Image | None = None) -> Update:
-        """An update, about once a second with the picture: the overlay, or a frame and its mask to make it of."""
+        """An update, about once a second with a preview.
+
+        Args:
+            index: Number of the frame.
+            image: The overlay, or, with ``mask``, the frame to draw it over.
+            mask: Label map (H, W) uint8 of the frame.
+        """
         now = time.monotonic()
-        shown = None
-        if now - self._shown >= _PREVIEW_SECONDS:
-            shown, self._shown = image if mask is None else overlay(image, mask, self._overlay_style), now
-        self._last = replace(self._at(index), preview=shown)
+        preview = None
+        if now - self._last_preview >= _PREVIEW_SECONDS:
+            preview, self._last_preview = image if mask is None else overlay(image, mask, self._overlay_style), now
+        self._last = replace(self._at(index), preview=preview)
         return self._last
 
     def last(self, index: int, preview: Image | None, result: Result) -> Update:
-        """The update that ends a run; ``index`` is its frame where nothing was left to do."""
+        """The last update of a run; ``index`` is its frame if there was nothing to do."""
         return replace(self._last or self._at(index), seconds_left=0.0, preview=preview, result=result)
 
     def _at(self, index: int) -> Update:

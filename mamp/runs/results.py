@@ -1,17 +1,16 @@
-"""What a run leaves behind: the names of its files, and how they are written and read."""
+"""The result folder of a run: names of its files, and how they are written and read."""
 
 from __future__ import annotations
 
 import csv
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mamp.files import atomic_path, write_atomically
+from mamp.files import atomic_path, atomic_zip, write_atomically
 from mamp.masks.label_map import MaskError
 from mamp.masks.rle import describe_rle, unpack_rle
 
@@ -21,11 +20,11 @@ class ObjectFrame:
     """One object on one frame: a row of ``objects.csv``.
 
     Attributes:
-        frame: Number of the frame.
-        time: When it is shown [s].
-        object: The object's label.
-        area: Of its mask [pixels of the clip].
-        confidence: By how much of the vote it is ahead [0, 1]; see ``MaskTracker.confidence``.
+        frame: Frame number.
+        time: Display time of the frame [s].
+        object: Object label.
+        area: Mask area [pixels of the clip].
+        confidence: Margin over the other labels [0, 1]; see ``MaskTracker.confidence``.
     """
 
     frame: int
@@ -37,28 +36,28 @@ class ObjectFrame:
 
 @dataclass(frozen=True)
 class Result:
-    """The folder of a run."""
+    """The result folder of a run."""
 
     folder: Path
 
     @property
     def overlay(self) -> Path:
-        """The clip with the objects laid over it, with its time stamps and sound."""
+        """The clip with objects drawn over it, with its time stamps and audio."""
         return self.folder / "overlay.mp4"
 
     @property
     def masks_dir(self) -> Path:
-        """A palette PNG for every frame."""
+        """Folder with a palette PNG for every frame."""
         return self.folder / "masks"
 
     @property
     def masks_zip(self) -> Path:
-        """The same in one file."""
+        """The masks in one zip file."""
         return self.folder / "masks.zip"
 
     @property
     def masks_json(self) -> Path:
-        """The same as run lengths, in the layout of YouTube-VIS."""
+        """The masks as RLE, in the layout of YouTube-VIS."""
         return self.folder / "masks.json"
 
     @property
@@ -68,7 +67,7 @@ class Result:
 
     @property
     def receipt_json(self) -> Path:
-        """What was read, done and written."""
+        """Settings, weights, counts and timings of the run."""
         return self.folder / "receipt.json"
 
     @property
@@ -78,7 +77,7 @@ class Result:
 
     @property
     def files(self) -> list[Path]:
-        """What is worth taking away."""
+        """The files to download."""
         return [self.overlay, self.masks_zip, self.masks_json, self.objects_csv, self.receipt_json]
 
     @cached_property
@@ -86,7 +85,7 @@ class Result:
         """The receipt.
 
         Raises:
-            MaskError: No run has ended in this folder.
+            MaskError: The folder holds no receipt.
         """
         try:
             document: dict[str, Any] = json.loads(self.receipt_json.read_text())
@@ -96,17 +95,17 @@ class Result:
 
     @property
     def frames(self) -> int:
-        """The number of frames that have a mask."""
+        """The number of frames with a mask."""
         return int(self.receipt["masks_written"])
 
     @property
     def stopped(self) -> bool:
-        """Whether the run ended before the clip did."""
+        """Whether the run ended before the end of the clip."""
         return bool(self.receipt["end"] != "complete")
 
     @property
     def object_frames(self) -> list[ObjectFrame]:
-        """The rows of ``objects.csv``: in the order of frames, or as they came where the run was killed."""
+        """The rows of ``objects.csv``, in order of frames; in order of tracking after a killed run."""
         if not self.objects_csv.exists():
             return []
         with self.objects_csv.open(newline="") as file:
@@ -119,7 +118,7 @@ class Result:
                     float(row["confidence"]),
                 )
                 for row in csv.DictReader(file)
-                if all(row.values())  # a killed run may end in half a row
+                if all(row.values())  # after a killed run the last row may be incomplete
             ]
 
     @property
@@ -128,10 +127,10 @@ class Result:
         return numbered(self.input_masks_dir)
 
     def clear(self) -> None:
-        """Takes away what a former run has left, and never anything else.
+        """Deletes the files of a previous run, and no others.
 
         Raises:
-            MaskError: There are masks that no run has written.
+            MaskError: The folder holds masks that no run wrote.
         """
         self.masks_dir.mkdir(parents=True, exist_ok=True)
         self.input_masks_dir.mkdir(exist_ok=True)
@@ -139,24 +138,24 @@ class Result:
         if old and not self.receipt_json.exists():
             raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
         if self.receipt_json.exists():
-            halves = [
+            partial_files = [
                 path
                 for folder in (self.folder, self.masks_dir, self.input_masks_dir)
                 for path in folder.glob(".*.part")
             ]
-            old += self.files + halves
+            old += self.files + partial_files
         for path in old:
             path.unlink(missing_ok=True)
 
     def write_receipt(self, document: Mapping[str, Any]) -> None:
-        """Writes ``receipt.json``, whole or not at all."""
+        """Writes ``receipt.json`` atomically."""
         write_atomically(self.receipt_json, json.dumps(document, indent=2) + "\n")
 
-    def write_object_frames(self, object_frames: Iterable[ObjectFrame], *, more: bool = False) -> None:
-        """Writes ``objects.csv``, or ``more`` rows to what is written."""
-        rows = (asdict(sighting) for sighting in object_frames)
+    def write_object_frames(self, object_frames: Iterable[ObjectFrame], *, append: bool = False) -> None:
+        """Writes ``objects.csv``, or appends rows to it."""
+        rows = (asdict(object_frame) for object_frame in object_frames)
         columns = list(ObjectFrame.__dataclass_fields__)
-        if more:
+        if append:
             with self.objects_csv.open("a", newline="") as file:
                 csv.DictWriter(file, columns).writerows(rows)
         else:
@@ -167,12 +166,9 @@ class Result:
 
     def write_zip(self, masks: Iterable[Path]) -> None:
         """Writes ``masks.zip``."""
-        with (
-            atomic_path(self.masks_zip) as partial,
-            zipfile.ZipFile(partial, "w") as file,
-        ):  # PNGs are compressed already
+        with atomic_zip(self.masks_zip) as archive:
             for path in masks:
-                file.write(path, f"masks/{path.name}")
+                archive.write(path, f"masks/{path.name}")
 
     def write_json(
         self,
@@ -181,13 +177,13 @@ class Result:
         frames: Mapping[str, bytes],
         names: Mapping[int, str],
     ) -> None:
-        """Writes ``masks.json``, piece by piece: of a long clip it is too large to be held.
+        """Writes ``masks.json`` piece by piece: that of a long clip does not fit into memory.
 
         Args:
             clip: Name of the clip.
-            size: Of its frames (H, W).
-            frames: By the frame's name, in order: the run lengths of the objects on it, as ``encode_rle`` gives them.
-            names: Of the objects; others are called by their number.
+            size: Frame size (H, W) [pixels].
+            frames: Run lengths of each frame from ``encode_rle``, by frame name, in order.
+            names: Object names by label; other objects are named by their number.
         """
         height, width = size
         labels = sorted({label for packed in frames.values() for label in unpack_rle(packed)} | set(names))
@@ -207,13 +203,13 @@ class Result:
                 for name, part in (("segmentations", "segmentation"), ("bboxes", "bbox"), ("areas", "area")):
                     file.write(f', "{name}": [')
                     for index, run_lengths in enumerate(counts):
-                        found = None if run_lengths is None else describe_rle(run_lengths, size)[part]
-                        file.write((", " if index else "") + json.dumps(found))
+                        value = None if run_lengths is None else describe_rle(run_lengths, size)[part]
+                        file.write((", " if index else "") + json.dumps(value))
                     file.write("]")
                 file.write("}")
             file.write("]}")
 
 
 def numbered(folder: Path) -> dict[int, Path]:
-    """The masks in a folder that are named by the number of their frame."""
+    """The masks in a folder with numbers as names, by frame number."""
     return {int(path.stem): path for path in sorted(folder.glob("*.png"))}
