@@ -11,6 +11,13 @@ import torch.distributed as dist
 _TIMEOUT = timedelta(days=1)  # shards differ in length: the fastest process waits for the slowest
 
 
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device of a name: "cpu", "cuda", "cuda:1", or "auto" for CUDA if available, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
 def join(name: str) -> torch.device:
     """Joins the process group if torchrun started this process.
 
@@ -20,13 +27,13 @@ def join(name: str) -> torch.device:
     Returns:
         The device of this process.
     """
-    cuda = name.startswith("cuda") or (name == "auto" and torch.cuda.is_available())
+    device = resolve_device(name)
     if "WORLD_SIZE" in os.environ:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=_TIMEOUT)
-        if cuda:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+        if device.type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return torch.device("cuda" if name == "auto" and cuda else "cpu" if name == "auto" else name)
+    return device
 
 
 def rank_and_world() -> tuple[int, int]:

@@ -1,92 +1,284 @@
-"""The settings of the method, from the words of a command line or a page to what the tracker takes."""
+"""The settings of the method: the only list of them.
+
+Each field of ``Settings`` carries its label, help text and range. The command line, the page, the HTTP API, project files
+and receipts are made from these fields, and a value out of range is refused here and nowhere else.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-import torch
+MAX_REFERENCES = 16  # frame numbers or ages in one of the two memories
 
-from mamp.flow.optical_flow import RAFT_WEIGHTS, FlowEstimator, FlowFunction, dis_flow, raft_flow
-from mamp.model.checkpoint import load_encoder
-from mamp.model.encoder import EncoderFunction
-from mamp.propagation.memory_bank import SHORT_TERM
-from mamp.tracker import MaskTracker
 
-FLOWS = ("dis", "raft", "none")
+@dataclass(frozen=True)
+class SettingInfo:
+    """Everything about one field of ``Settings`` but its value.
+
+    Attributes:
+        label: Short name for people.
+        help: One sentence that explains the choice.
+        kind: Type of a value: "int", "float", "text", or "ints" for a list of integers.
+        minimum: Smallest number accepted.
+        maximum: Largest number accepted.
+        choices: Texts accepted, each with a label; any text if not given.
+        menu: Values that the page offers, each with a label, where it offers a menu.
+        special: One more value that is accepted, 0 or ``None``.
+        special_meaning: Meaning of ``special``.
+        of_tracker: Whether this is a keyword of ``MaskTracker``.
+        on_page: Whether visitors of the page may change it.
+    """
+
+    label: str
+    help: str
+    kind: str = "text"
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    choices: Mapping[str, str] | None = None
+    menu: Mapping[Any, str] | None = None
+    special: int | None = None
+    special_meaning: str = ""
+    of_tracker: bool = False
+    on_page: bool = True
+
+    @property
+    def accepted(self) -> str:
+        """The range in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.kind == "text":
+            return "a text"
+        span = f"from {self.minimum:g} to {self.maximum:g}"
+        if self.kind == "ints":
+            return f"at most {MAX_REFERENCES} whole numbers {span}"
+        number = "a whole number" if self.kind == "int" else "a number"
+        return f"{number} {span}" + (f", or {self.special_meaning}" if self.special_meaning else "")
+
+
+def _setting(default: Any, label: str, help: str, **about: Any) -> Any:
+    return field(default=default, metadata={"info": SettingInfo(label, help, **about)})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a clip is processed. The defaults won (docs/ABLATIONS.md); ``short_side`` is what decides the time it takes."""
+    """How a clip is processed. The defaults are the product's: the best on the sequences tested (docs/ABLATIONS.md).
 
-    short_side: int = 480  # [pixels]; 0 for the clip's own; never enlarged
-    flow: str = "dis"  # one of FLOWS
-    motion: str = "chained"  # one of MOTIONS
-    upsampling: str = "guided"  # one of UPSAMPLINGS
-    discriminant_weight: float = 0.2  # a share of likeness; 0 for none
-    logit_adjustment: float = 0.1  # an exponent; 0 for none
-    device: str = "auto"
-    top_k: int | None = 9
-    radius: int = 12  # [cells]
-    long_term: tuple[int, ...] = (0, 5, 10, 20)
-    short_term: tuple[int, ...] = SHORT_TERM
-    weights: str | None = None  # None for the shipped ones, "patch" for none at all
-    raft_weights: str = RAFT_WEIGHTS
+    ``short_side`` decides the cost: twice the size takes four times as long. Each ablation of the paper is one field:
+    ``flow="none"`` (Table 5), ``top_k`` (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
 
-    def encoder(self) -> EncoderFunction:
-        """Loads the encoder onto the device."""
-        return load_encoder(self.weights, device=_resolved(self.device))
+    Raises:
+        ValueError: A value is out of its range; the message names the field, the range and the value.
+    """
 
-    def flow_function(self) -> FlowEstimator | None:
-        """The optical flow, or ``None`` for matching without motion.
+    short_side: int = _setting(
+        480,
+        "Processing size",
+        "Short side at which frames are matched [pixels]; twice the size takes four times as long.",
+        kind="int",
+        minimum=16,
+        maximum=4320,
+        menu={
+            192: "192 pixels: fastest",
+            240: "240 pixels: fast",
+            360: "360 pixels",
+            480: "480 pixels: as in the paper",
+            0: "Size of the clip",
+        },
+        special=0,
+        special_meaning="0 for the size of the clip",
+    )
+    flow: str = _setting(
+        "dis",
+        "Optical flow",
+        "Aligns earlier frames with the new one; without it fast objects are lost.",
+        choices={"dis": "DIS: fast", "raft": "RAFT, as in the paper: slow on a CPU", "none": "None"},
+    )
+    motion: str = _setting(
+        "chained",
+        "Motion",
+        "Flow is chained from frame to frame, or computed for each reference, as in the paper.",
+        choices={"chained": "Chained", "direct": "To each reference, as in the paper"},
+        of_tracker=True,
+    )
+    upsampling: str = _setting(
+        "guided",
+        "Upsampling",
+        "Object borders follow the edges of the image, or scores are only interpolated.",
+        choices={"guided": "Guided by the image", "bilinear": "Bilinear, as in the paper"},
+        of_tracker=True,
+    )
+    discriminant_weight: float = _setting(
+        0.2,
+        "Discriminant weight",
+        "How much features fitted to the objects count in matching; 0 in the paper.",
+        kind="float",
+        minimum=0,
+        maximum=1,
+        of_tracker=True,
+    )
+    logit_adjustment: float = _setting(
+        0.1,
+        "Logit adjustment",
+        "How much small objects are favored over large ones; 0 in the paper.",
+        kind="float",
+        minimum=0,
+        maximum=1,
+        of_tracker=True,
+    )
+    top_k: int | None = _setting(
+        9,
+        "Top-k matches",
+        "Number of best matches that vote for each cell; 36 in the paper.",
+        kind="int",
+        minimum=1,
+        maximum=200,
+        special=None,
+        special_meaning="all",
+        of_tracker=True,
+    )
+    radius: int = _setting(
+        12,
+        "Search radius",
+        "Window radius [cells of 4 pixels]; twice the radius takes four times as long.",
+        kind="int",
+        minimum=1,
+        maximum=24,
+        of_tracker=True,
+    )
+    long_term: tuple[int, ...] = _setting(
+        (0, 5, 10, 20),
+        "Long-term memory",
+        "Numbers of the frames that stay in memory; 0,5 in the paper.",
+        kind="ints",
+        minimum=0,
+        maximum=100_000,
+        of_tracker=True,
+    )
+    short_term: tuple[int, ...] = _setting(
+        (1, 3, 5),
+        "Short-term memory",
+        "Ages of the recent frames in memory [frames].",
+        kind="ints",
+        minimum=1,
+        maximum=100,
+        of_tracker=True,
+    )
+    weights: str | None = _setting(
+        None,
+        "Features",
+        "Trained encoder, or untrained color patches, which need no weights: the baseline.",
+        menu={"": "Trained encoder", "patch": "Color patches, untrained"},
+        special=None,
+        special_meaning="the shipped weights",
+    )
+    raft_weights: str = _setting(
+        "LibreYOLO/LibreRAFTl-flow-sintel",
+        "RAFT weights",
+        "File or Hugging Face Hub id of RAFT's weights.",
+        on_page=False,
+    )
+    device: str = _setting("auto", "Device", "cpu, cuda, cuda:N, or auto: CUDA if available.", on_page=False)
+
+    def __post_init__(self) -> None:
+        for name in SETTINGS_INFO:
+            _check(name, getattr(self, name))
+
+    @classmethod
+    def paper(cls) -> Settings:
+        """The paper's settings (Sec. 4), but for the flow: DIS needs no weights. With ``flow="raft"`` it is the paper's."""
+        return cls(
+            motion="direct",
+            upsampling="bilinear",
+            discriminant_weight=0.0,
+            logit_adjustment=0.0,
+            top_k=36,
+            long_term=(0, 5),
+        )
+
+    @classmethod
+    def fast(cls) -> Settings:
+        """Settings for a CPU: the page starts with these where there is no GPU."""
+        return cls(short_side=240)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from JSON, a form or a command line: numbers may be texts, and lists stand for tuples.
+
+        Args:
+            values: By field name; a missing field has its default, and other names are ignored.
 
         Raises:
-            ValueError: There is no such flow.
+            ValueError: A value is of another type or out of its range.
         """
-        if self.flow not in FLOWS:
-            raise ValueError(f"flow must be one of {', '.join(FLOWS)}, not {self.flow}")
-        if self.flow == "none":
-            return None
-        if self.flow == "dis":
-            return dis_flow
-        return raft_flow(self.raft_weights, device=_resolved(self.device))
+        return cls(**{name: parse_setting(name, values[name]) for name in SETTINGS_INFO if name in values})
 
-    def tracker(self, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
-        """A tracker at its first frame."""
-        return MaskTracker(encoder, flow=flow, **self.tracker_kwargs())
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON has them, for receipts and project files."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def tracker_kwargs(self) -> dict[str, Any]:
-        """Those of the settings that are keywords of ``MaskTracker``."""
-        return {name: getattr(self, name) for name in _OF_TRACKER}
+        """The fields that are keywords of ``MaskTracker``."""
+        return {name: getattr(self, name) for name, info in SETTINGS_INFO.items() if info.of_tracker}
 
     def with_short_warmup(self) -> tuple[Settings, int]:
-        """Settings that cost as much a frame, to measure by: as many references, and the frame at which all are there."""
+        """Settings with the same cost a frame, to measure it, and the frame from which on the memory is full."""
         first = tuple(range(len(self.long_term)))
         return replace(self, long_term=first), len(first) + max(self.short_term, default=0)
 
     def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (H, W) at which frames of a size (H, W) are matched."""
+        """The size (H, W) at which frames of a size (H, W) are matched [pixels]; frames are never enlarged."""
         scale = min(1.0, self.short_side / min(size)) if self.short_side else 1.0
         return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-_OF_TRACKER = (
-    "radius",
-    "top_k",
-    "long_term",
-    "short_term",
-    "motion",
-    "upsampling",
-    "discriminant_weight",
-    "logit_adjustment",
-)
+SETTINGS_INFO: dict[str, SettingInfo] = {field.name: field.metadata["info"] for field in fields(Settings)}
 
 
-def default_device() -> str:
-    """CUDA where there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def parse_setting(name: str, value: Any) -> Any:
+    """Converts a value of a field of ``Settings`` from a text, a form or JSON, and checks its range.
+
+    Raises:
+        ValueError: The value is of another type or out of its range.
+    """
+    info = SETTINGS_INFO[name]
+    if info.special_meaning and value in ("", "0", "all", 0, None):
+        return info.special
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        if info.kind == "int":
+            number = float(value)
+            value = int(number) if number.is_integer() else number
+        elif info.kind == "float":
+            value = float(value)
+        elif info.kind == "ints":
+            parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+            value = tuple(int(part) for part in parts if part != "")
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be {info.accepted}, not {value}") from None
+    _check(name, value)
+    return value
 
 
-def _resolved(device: str) -> str:
-    return default_device() if device == "auto" else device
+def _check(name: str, value: Any) -> None:
+    """Raises ``ValueError`` if a value is of another type or out of its range."""
+    info = SETTINGS_INFO[name]
+    if info.special_meaning and value is info.special:
+        return
+    numbers: tuple[Any, ...] = ()
+    if info.kind == "text":
+        fits = isinstance(value, str) and (info.choices is None or value in info.choices)
+    elif info.kind == "ints":
+        fits = isinstance(value, tuple) and len(value) <= MAX_REFERENCES
+        numbers = value if fits else ()
+    else:
+        fits, numbers = True, (value,)
+    types = (int,) if info.kind in ("int", "ints") else (int, float)
+    for number in numbers:
+        fits &= isinstance(number, types) and not isinstance(number, bool) and info.minimum <= number <= info.maximum
+    if not fits:
+        raise ValueError(f"{name} must be {info.accepted}, not {value}")

@@ -17,51 +17,50 @@ from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride, to_cells
 from mamp.propagation.cell_features import color_features, independent_motion
-from mamp.propagation.memory_bank import LONG_TERM, SHORT_TERM, MemoryBank, MemoryFrame, frames_to_keep
+from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep
 from mamp.propagation.memory_readout import MemoryReader, Reference
 from mamp.propagation.object_discriminant import class_statistics
 from mamp.propagation.redetection import Redetector
 from mamp.propagation.reference_motion import ReferenceMotion
 from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
+from mamp.settings import Settings
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
-MOTIONS = ("chained", "direct")
-UPSAMPLINGS = ("guided", "bilinear")
+_DEFAULTS = Settings()
 
 
 class MaskTracker:
-    """Propagates masks from frame to frame with a memory of earlier ones (Sec. 3.2, Fig. 2).
+    """Propagates masks from frame to frame with a memory of earlier frames (Sec. 3.2, Fig. 2).
 
-    The numbers are the paper's; ``Settings`` has those that won since. Each row of its ablations is one keyword:
-    ``flow=None`` (Table 5), ``top_k=None``, 1 or 9 (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
+    The defaults are those of ``Settings()``; ``from_settings(Settings.paper(), encoder, flow)`` has the paper's. Each
+    ablation of the paper is one keyword: ``flow=None`` (Table 5), ``top_k`` (Table 6), ``long_term=()`` or
+    ``short_term=()`` (Table 4).
 
     Args:
         encoder: Lab (B, 3, H, W) -> features (B, C, H / 4, W / 4); see ``load_encoder``.
-        radius: Of the window in which a cell is matched [cells of 4 pixels].
-        top_k: Number of matches that vote; ``None`` for all.
-        long_term: Numbers of the frames that stay in the memory.
-        short_term: Ages of the other frames in the memory, in frames.
-        flow: (query, reference) -> displacement [pixels], a plain function of two frames, or a ``FlowEstimator`` as
-            ``dis_flow``, which is also passed an initial flow and the frame gap. ``None`` matches without motion.
-        motion: "chained" takes the flow of each frame to the one before it, and follows that back to the references; to
-            those beyond the short term it also takes one at once, and goes by the best. "direct" takes a flow to
-            each reference, as the paper does.
-        edges: Where objects end between cells: "image" lets the colours of the frame say it, "votes" interpolates the
-            scores, as the paper does.
-        discriminant: How much a match loses whose ends lie on different sides of what tells an object apart, or whose
-            end in memory lies on the other side than its label, as a share of the likeness of a feature to itself; 0 for
-            nothing, as in the paper. See ``Discriminants``. Where it is not 0, objects that were lost are also looked for
-            in the whole frame; see ``Search``.
-        adjustment: How much it counts against a label that more cells of it could vote, an exponent; 0 for not at all,
-            as in the paper. See ``adjusted``.
-        device: Where it runs; the encoder's device, else the CPU.
+        flow: (query, reference) -> displacement [pixels]: a plain function of two frames, or a ``FlowEstimator`` like
+            ``dis_flow``, which also gets an initial flow and the frame gap. ``None`` matches without motion.
+        radius: Window radius of local matching [cells of 4 pixels].
+        top_k: Number of matches that vote for a cell; ``None`` for all.
+        long_term: Numbers of the frames that stay in the memory bank.
+        short_term: Ages of the recent frames in the memory bank [frames].
+        motion: "chained" composes the flows between neighboring frames into the motion to each reference; beyond the
+            short term it also computes a direct flow, and selects the better one at each cell. "direct" computes
+            one flow to each reference, as the paper does.
+        upsampling: "guided" aligns object borders with the edges of the image; "bilinear" interpolates the scores, as the
+            paper does.
+        discriminant_weight: Weight of the object discriminants in matching, relative to the similarity of a feature with
+            itself; see ``Discriminants``. 0 matches by similarity alone, as the paper does, and also leaves out
+            re-detection; see ``Redetector``.
+        logit_adjustment: Exponent of the number of cells of a label in the window, by which its score is divided; 0 in the
+            paper. See ``logit_adjusted``.
+        device: Device of the computation; that of the encoder if not given.
 
     Attributes:
-        confidence: Of the last frame, by object [0, 1]: by how much of the vote the object is ahead of the second label,
-            mean over its cells, less what of the frame does not go on from the one before, where the picture is another; 0
-            where nothing of it was found, 1 where its mask was given.
+        confidence: Confidence in each object on the last frame, by label [0, 1]: the mean margin of its cells over the
+            second label, reduced on a shot change; 0 where the object was not found, 1 where its mask was given.
 
     Raises:
         ValueError: A setting is out of its range.
@@ -71,23 +70,27 @@ class MaskTracker:
         self,
         encoder: EncoderFunction,
         *,
-        radius: int = 12,
-        top_k: int | None = 36,
-        long_term: Sequence[int] = LONG_TERM,
-        short_term: Sequence[int] = SHORT_TERM,
         flow: FlowFunction | None = dis_flow,
-        motion: str = "chained",
-        upsampling: str = "guided",
-        discriminant_weight: float = 0.0,
-        logit_adjustment: float = 0.0,
+        radius: int = _DEFAULTS.radius,
+        top_k: int | None = _DEFAULTS.top_k,
+        long_term: Sequence[int] = _DEFAULTS.long_term,
+        short_term: Sequence[int] = _DEFAULTS.short_term,
+        motion: str = _DEFAULTS.motion,
+        upsampling: str = _DEFAULTS.upsampling,
+        discriminant_weight: float = _DEFAULTS.discriminant_weight,
+        logit_adjustment: float = _DEFAULTS.logit_adjustment,
         device: str | torch.device | None = None,
     ) -> None:
-        if any(frame < 0 for frame in long_term) or any(age < 1 for age in short_term):
-            raise ValueError("long_term takes frame numbers from 0, short_term ages from 1")
-        if motion not in MOTIONS:
-            raise ValueError(f"motion must be one of {', '.join(MOTIONS)}, not {motion}")
-        if upsampling not in UPSAMPLINGS:
-            raise ValueError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}, not {upsampling}")
+        Settings(  # checks the ranges
+            radius=radius,
+            top_k=top_k,
+            long_term=tuple(long_term),
+            short_term=tuple(short_term),
+            motion=motion,
+            upsampling=upsampling,
+            discriminant_weight=discriminant_weight,
+            logit_adjustment=logit_adjustment,
+        )
         self.encoder = encoder
         self.radius = radius
         self.chained = flow is not None and motion == "chained"
@@ -104,6 +107,11 @@ class MaskTracker:
             recent = max(self._short_term, default=0)
             self._motion = ReferenceMotion(flow, chained=self.chained, recent=recent, device=self.device)
         self.reset()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
+        """A tracker with the given settings; encoder and flow are passed, since several trackers may share them."""
+        return cls(encoder, flow=flow, **settings.tracker_kwargs())
 
     @property
     def short_of_memory(self) -> bool:
@@ -129,77 +137,78 @@ class MaskTracker:
         output_size: tuple[int, int] | None = None,
         next_frame: Frame | None = None,
     ) -> Mask:
-        """Takes the next frame and says where the objects are.
+        """Propagates the masks to the next frame.
 
         Args:
-            frame: RGB (H, W, 3) uint8, the size of the frames before it.
-            mask: Label map (H, W) uint8, 0 = background. Needed with the first frame. With a later one it adds or
-                corrects objects: it says all of where the objects it names are, and nothing of the others.
-            output_size: The (H, W) of the answer, if not the frame's. The scores are interpolated, so edges come
-                out smoother than those of an enlarged mask.
-            next_frame: The frame of the next step, where it is known: on a GPU its motion is computed meanwhile, in
-                another thread.
+            frame: RGB (H, W, 3) uint8, of the same size as the previous frames.
+            mask: Label map uint8 of the frame's size or of ``output_size``; 0 = background. The first frame needs one. On a
+                later frame it adds or corrects objects: it replaces the mask of each object that it contains, and
+                leaves all others.
+            output_size: Size (H, W) of the returned mask, if it is not the frame's. The scores are interpolated, so borders
+                are smoother than those of an enlarged mask.
+            next_frame: The frame of the next step, if it is known: on a GPU its flow is computed meanwhile, in a thread.
 
         Returns:
             Label map (H, W) uint8.
 
         Raises:
-            ValueError: The frame or the mask has another size or type than it should, or the first mask is missing or
-                names no object.
+            ValueError: The frame or the mask has a wrong size or type, or the first mask is missing or empty.
         """
-        self._check(frame, mask)
-        if self._t == 0 and (mask is None or not mask.any()):
-            raise ValueError("the first frame needs a mask that names at least one object")
         processed = (frame.shape[0], frame.shape[1])
-        wanted = output_size or processed
+        size = output_size or processed
+        self._check(frame, mask, size)
+        small = None if mask is None else resize_mask(mask, processed)
+        if self._t == 0 and (small is None or not small.any()):
+            raise ValueError("the first frame needs a mask that names at least one object")
         self._update_motion(frame)
         if next_frame is not None and self._motion is not None:
             self._motion.prefetch(self._t, frame, next_frame, self._bank)
         key, colours = self._encode(frame)
         if self._t == 0:
             assert mask is not None
-            answer = resize_mask(mask, wanted)
+            answer = resize_mask(mask, size)
             self.confidence = {}
         else:
             cues = self._auxiliary_features(colours, self._warped_previous_mask(colours))
             scores = self._match(frame, key.float(), cues)
-            # Over a cut what is found may be another's.
+            # After a shot change a detection may be another object.
             self.confidence = {
                 n: sure * (1 - self._search.shot_change) for n, sure in label_margins(scores, self._labels).items()
             }
-            answer = self._decide(scores, frame, wanted)
+            answer = self._decide(scores, frame, size)
             if mask is not None:
-                answer = merge_input_mask(answer, resize_mask(mask, wanted))
-        if mask is not None:
-            self._learn_labels(mask)
-            self.confidence |= {int(label): 1.0 for label in np.unique(mask) if label}
-        # What a run that goes on from its answers recalls.
+                answer = merge_input_mask(answer, resize_mask(mask, size))
+        if small is not None:
+            self._learn_labels(small)
+            self.confidence |= {int(label): 1.0 for label in np.unique(small) if label}
+        # From the answer, not from the scores: a run that resumes has only its masks.
         value = self._value(resize_mask(answer, processed))
         cues = self._auxiliary_features(colours, value > 0)
         memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=mask is not None)
-        if mask is not None and self._t > 0:
-            self._backpropagate_correction(self._with_statistics(replace(memory, value=self._value(mask))))
+        if small is not None and self._t > 0:
+            corrected = replace(memory, value=self._value(small))
+            self._backpropagate_correction(self._with_statistics(corrected))
         self._bank.add(self._t, self._with_statistics(memory))
         self._t += 1
         return answer
 
     @torch.inference_mode()
     def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, given: bool = False) -> None:
-        """Takes a frame whose mask is known, unseen: to go on in the middle of a clip that was tracked before.
+        """Adds a frame with a known mask to the memory, without tracking it: to resume in the middle of a clip.
 
-        Recall, in order, the frames that ``frames_to_restore`` names; then ``step`` goes on with frame ``t`` + 1. Where
-        motion is ``chained``, the frames between them must come too, from frame 0 on, without a mask.
+        Restore, in order, the frames that ``frames_to_restore`` names; then ``step`` continues with frame ``t`` + 1. Where
+        motion is chained, pass the frames between them too, from frame 0 on, without a mask.
 
         Args:
-            t: Number of the frame, counted from the first that was tracked.
+            t: Number of the frame, counted from the first tracked frame.
             frame: RGB (H, W, 3) uint8.
-            mask: Label map (H, W) uint8; ``None`` for a frame that motion is only followed through.
-            given: It was given, not tracked.
+            mask: Label map (H, W) uint8; ``None`` for a frame that only serves the chain of flows.
+            given: Whether the mask was an input mask, not a tracked one.
 
         Raises:
             ValueError: As ``step``.
         """
-        self._check(frame, mask)
+        self._check(frame, mask, frame.shape[:2])
         self._update_motion(frame)
         self._t = t + 1
         if mask is None:
@@ -275,12 +284,13 @@ class MaskTracker:
         """The frame before the newest one, if it is kept."""
         return self._bank.all().get(self._t - 1)
 
-    def _check(self, frame: Frame, mask: Mask | None) -> None:
+    def _check(self, frame: Frame, mask: Mask | None, output_size: Sequence[int]) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a frame must be RGB uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
         if self._size is not None and frame.shape[:2] != self._size:
             raise ValueError(f"the frame is {_by(frame.shape)}, but the frames before it are {_by(self._size)}")
-        if mask is not None and (mask.dtype != np.uint8 or mask.shape != frame.shape[:2]):
+        sizes = (frame.shape[:2], tuple(output_size))
+        if mask is not None and (mask.dtype != np.uint8 or mask.shape not in sizes):
             raise ValueError(f"the mask is {mask.dtype} {_by(mask.shape)}, but must be uint8 {_by(frame.shape)}")
         self._size = (frame.shape[0], frame.shape[1])
 

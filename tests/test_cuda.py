@@ -11,10 +11,11 @@ import torch
 
 from mamp import Settings, load_encoder, read_mask, segment_video
 from mamp.cli.main import main
+from mamp.flow.optical_flow import load_flow
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
 from mamp.propagation.object_discriminant import Discriminants, class_statistics
 from mamp.runs.results import Result
-from mamp.tracker import Frame
+from mamp.tracker import Frame, MaskTracker
 from mamp.video.synthetic import synthetic_clip, synthetic_frames, synthetic_mask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
@@ -28,7 +29,7 @@ def random_normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def track(device: str, objects: int, frames: int = 24) -> list[Frame]:
     settings = Settings(device=device)
-    tracker = settings.tracker(settings.encoder(), settings.flow_function())
+    tracker = MaskTracker.from_settings(settings, load_encoder(), load_flow(settings))
     return list(tracker.track(synthetic_frames(SIZE, frames), {0: synthetic_mask(SIZE, objects)}))
 
 

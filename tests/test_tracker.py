@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from typing import Any
 
@@ -16,7 +17,35 @@ from mamp.flow.warp import select_motion
 from mamp.masks.label_map import resize_mask
 from mamp.prefetch import with_next
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
+from mamp.settings import SETTINGS_INFO, Settings
 from tests.conftest import Image, overlap, scene
+
+# The paper's memory and matching, with this project's motion and upsampling.
+PLAIN: dict[str, Any] = {"top_k": 36, "long_term": (0, 5), "discriminant_weight": 0.0, "logit_adjustment": 0.0}
+
+
+def test_the_keywords_of_a_tracker_are_settings_with_the_same_defaults() -> None:
+    keywords = inspect.signature(MaskTracker).parameters
+    of_tracker = {name for name, info in SETTINGS_INFO.items() if info.of_tracker}
+    assert set(keywords) - {"encoder", "flow", "device"} == of_tracker
+    assert {name: keywords[name].default for name in of_tracker} == Settings().tracker_kwargs()
+
+
+def test_an_input_mask_of_the_output_size_is_kept_at_its_full_resolution() -> None:
+    tracker = MaskTracker(PatchEncoder())
+    large = np.kron(scene(0)[1], np.ones((2, 2), np.uint8))
+    large[10, 10:60] = 3  # one pixel high
+    assert np.array_equal(tracker.step(scene(0)[0], large, output_size=large.shape), large)
+    tracker.step(scene(1)[0], output_size=large.shape)
+    assert np.array_equal(tracker.step(scene(2)[0], large, output_size=large.shape)[large > 0], large[large > 0])
+
+
+def test_a_refused_frame_leaves_no_trace() -> None:
+    tracker = MaskTracker(PatchEncoder())
+    frame, mask = scene(0)
+    with pytest.raises(ValueError, match="the mask is"):
+        tracker.step(frame[:48], mask)
+    tracker.step(frame, mask)
 
 
 def track_scene(count: int, **settings: object) -> list[Image]:
@@ -45,8 +74,8 @@ def test_a_fast_object_is_lost_without_motion_and_kept_with_the_true_flow() -> N
         flow[0] = 60 * (positions[reference.tobytes()] - positions[query.tobytes()])
         return flow
 
-    kept = list(MaskTracker(PatchEncoder(), flow=true_flow).track(frames, {0: truth[0]}))
-    lost = list(MaskTracker(PatchEncoder(), flow=None, radius=3).track(frames, {0: truth[0]}))
+    kept = list(MaskTracker(PatchEncoder(), flow=true_flow, **PLAIN).track(frames, {0: truth[0]}))
+    lost = list(MaskTracker(PatchEncoder(), flow=None, radius=3, **PLAIN).track(frames, {0: truth[0]}))
     assert overlap(kept[-1], truth[-1]) > 0.8
     assert overlap(lost[-1], truth[-1]) < 0.2
 
@@ -130,7 +159,7 @@ def test_wrong_calls_raise_a_clear_error() -> None:
     with pytest.raises(ValueError, match="top_k"):
         MaskTracker(PatchEncoder(), top_k=0)
     for wrong in ({"discriminant_weight": -0.1}, {"logit_adjustment": float("nan")}):
-        with pytest.raises(ValueError, match="must be 0 or more"):
+        with pytest.raises(ValueError, match="must be a number from 0 to 1"):
             MaskTracker(PatchEncoder(), **wrong)
 
 
@@ -201,7 +230,7 @@ def test_chained_motion_computes_one_flow_per_frame_and_composes_them() -> None:
 
     frames = [np.roll(scene(0, 96, 384)[0], 60 * t, axis=1) for t in range(5)]
     truth = [np.roll(scene(0, 96, 384)[1], 60 * t, axis=1) for t in range(5)]
-    tracker = MaskTracker(PatchEncoder(), flow=constant_flow, radius=1)
+    tracker = MaskTracker(PatchEncoder(), flow=constant_flow, radius=1, **PLAIN)
     masks = list(tracker.track(frames, {0: truth[0]}))
     assert len(calls) == 4, "all references are in the short term"
     assert all(overlap(mask, true) > 0.9 for mask, true in zip(masks, truth, strict=True))
@@ -231,7 +260,7 @@ def test_beyond_the_short_term_the_better_motion_is_selected_per_cell() -> None:
         return np.zeros((2, *frame.shape[:2]), np.float32)
 
     frame, mask = scene(0)
-    list(MaskTracker(PatchEncoder(), flow=zero_flow, radius=2).track([frame] * 12, {0: mask}))
+    list(MaskTracker(PatchEncoder(), flow=zero_flow, radius=2, **PLAIN).track([frame] * 12, {0: mask}))
     # One per frame, and one more for each of frames 0 and 5 beyond the short term.
     assert len(calls) == 11 + 6 + 1
 
@@ -255,7 +284,11 @@ def test_a_flow_estimator_gives_a_fast_flow_and_one_from_the_composed_motion_bey
             return flow
 
     frame, mask = scene(0)
-    list(MaskTracker(PatchEncoder(), flow=ConstantFlow(), radius=2, long_term=(0,)).track([frame] * 8, {0: mask}))
+    list(
+        MaskTracker(PatchEncoder(), flow=ConstantFlow(), radius=2, **PLAIN | {"long_term": (0,)}).track(
+            [frame] * 8, {0: mask}
+        )
+    )
     near = (False, None, 1)
     assert calls == [near] * 6 + [(True, None, 6), (True, -24, 6)] + [near, (True, None, 7), (True, -28, 7)]
 

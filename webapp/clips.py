@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from mamp import VideoError, read_mask
+from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
 from webapp.html import status_html
 from webapp.mask_editing import editor_frame, masks_html
@@ -23,7 +23,7 @@ from webapp.session import (
     project_of,
     reader_of,
 )
-from webapp.settings_controls import USUAL, settings_of
+from webapp.settings_controls import with_own_weights
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -81,7 +81,7 @@ def open_example(name: str, session: Session) -> tuple[Any, ...]:
         out = project.new_results_folder()
         shutil.copytree(EXAMPLES / "results" / name, out, dirs_exist_ok=True)
         project.set_latest_results(out)
-        project.save(settings_of(*USUAL))
+        project.save(with_own_weights(Settings.from_dict(Result(out).receipt["settings"])))
         message = (
             "The finished result is shown below. The objects are already painted: "
             "paint your own or correct a frame, then run."

@@ -16,7 +16,7 @@ from mamp.masks.palette import color_of, mask_to_strokes, strokes_to_mask
 from webapp.html import input_masks_html, status_html
 from webapp.project import is_same_frame, read_project_file
 from webapp.session import Session, project_of, reader_of
-from webapp.settings_controls import as_chosen
+from webapp.settings_controls import ON_PAGE, control_values
 
 BRUSH_COLORS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLORS.tolist()]
 
@@ -124,7 +124,7 @@ def add_object_in_box(session: Session, painted: Any, number: float, *corners: f
 def load_project_file(session: Session, painted: Any, path: str | None) -> tuple[Any, ...]:
     """Loads masks, names and settings from a project file."""
     save_strokes(session, painted)
-    unchanged = (gr.skip(),) * 9
+    unchanged = (gr.skip(),) * (2 + len(ON_PAGE))
     if not session or path is None:
         return status_html(
             "Choose the project's clip first: the project file does not contain it.", error=True
@@ -136,7 +136,7 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> tuple
         return status_html(str(error), error=True), *unchanged
     count = len(file.masks)
     message = f"Loaded {count} mask{'' if count == 1 else 's'} and the settings of {file.clip}. Ready to run."
-    return status_html(message), editor_frame(session), masks_html(session), *as_chosen(file.settings)
+    return status_html(message), editor_frame(session), masks_html(session), *control_values(file.settings)
 
 
 def masks_html(session: Session) -> str:

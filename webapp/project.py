@@ -11,7 +11,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result, numbered
-from mamp.settings import FLOWS, Settings
-from mamp.tracker import MOTIONS, UPSAMPLINGS
+from mamp.settings import Settings
 from mamp.video.reader import VideoReader
 
 Image = NDArray[np.uint8]
@@ -87,35 +86,20 @@ def read_project_file(path: str | Path) -> ProjectFile:
         raise MaskError(f"{path.name} is no project file of this program.") from error
 
 
-# Version 0.1 had other names for some settings and their values.
-_OLD_NAMES = {"edges": "upsampling", "discriminant": "discriminant_weight", "adjustment": "logit_adjustment"}
+# Names and values of version 0.1.
+_OLD_SETTINGS = {"edges": "upsampling", "discriminant": "discriminant_weight", "adjustment": "logit_adjustment"}
 _OLD_UPSAMPLINGS = {"image": "guided", "votes": "bilinear"}
 
 
 def _settings(document: Mapping[str, Any]) -> Settings:
-    """Settings from JSON, each of its type; raises what reading raises where they are not."""
-    document = {_OLD_NAMES.get(name, name): value for name, value in document.items()}
-    flow, motion, upsampling, top_k, weights = (
-        document[name] for name in ("flow", "motion", "upsampling", "top_k", "weights")
-    )
-    upsampling = _OLD_UPSAMPLINGS.get(upsampling, upsampling)
-    if flow not in FLOWS or motion not in MOTIONS or upsampling not in UPSAMPLINGS:
-        raise ValueError(f"there is no flow {flow}, motion {motion} or upsampling {upsampling}")
-    return Settings(
-        short_side=int(document["short_side"]),
-        flow=flow,
-        motion=motion,
-        upsampling=upsampling,
-        discriminant_weight=float(document.get("discriminant_weight", 0)),  # older files have none
-        logit_adjustment=float(document.get("logit_adjustment", 0)),
-        device=str(document["device"]),
-        top_k=None if top_k is None else int(top_k),
-        radius=int(document["radius"]),
-        long_term=tuple(int(frame) for frame in document["long_term"]),
-        short_term=tuple(int(age) for age in document["short_term"]),
-        weights=None if weights is None else str(weights),
-        raft_weights=str(document["raft_weights"]),
-    )
+    """The settings of a project file, also of one that version 0.1 wrote."""
+    values: dict[str, Any] = {
+        "discriminant_weight": 0,
+        "logit_adjustment": 0,
+    }  # what was in force before a file could name them
+    values |= {_OLD_SETTINGS.get(name, name): value for name, value in document.items()}
+    values["upsampling"] = _OLD_UPSAMPLINGS.get(values["upsampling"], values["upsampling"])
+    return Settings.from_dict(values)
 
 
 class Project:
@@ -178,7 +162,7 @@ class Project:
             "clip": self.clip.name,
             "clip_sha256": clip_sha256(self.clip),
             "input_masks": list(self.input_masks),
-            "settings": asdict(settings),
+            "settings": settings.to_dict(),
             "names": self.names,
         }
         with atomic_zip(path) as archive:

@@ -12,9 +12,9 @@ from typing import Any
 import gradio as gr
 
 from mamp import MaskError, OverlayStyle, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
+from mamp.distributed import resolve_device
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
-from mamp.settings import default_device
 from webapp import spaces
 from webapp.html import duration_text, status_html
 from webapp.mask_editing import masks_html, save_strokes
@@ -27,7 +27,7 @@ from webapp.settings_controls import WEIGHTS, settings_of
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
-encoders = {source: load_encoder(source, device=default_device()) for source in (WEIGHTS, PATCH)}
+encoders = {source: load_encoder(source, device=resolve_device("auto")) for source in (WEIGHTS, PATCH)}
 
 
 def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
@@ -59,7 +59,11 @@ def estimate_text(session: Session, *chosen: Any) -> str:
     """Expected duration of a run as HTML; empty if it cannot be estimated."""
     if not session:
         return ""
-    info, settings = reader_of(session["clip"]).info, settings_of(*chosen)
+    info = reader_of(session["clip"]).info
+    try:
+        settings = settings_of(*chosen)
+    except ValueError as error:
+        return status_html(str(error), error=True)
     for_frames = f"for {session['frames']} frames"
     if ZERO_GPU:  # this process has no GPU for a trial
         allocations = math.ceil(session["frames"] / frames_per_allocation(session, settings))
@@ -163,9 +167,13 @@ def run(
     if not project_of(session).input_masks:
         yield run_updates(session, status=status_html("Paint at least one object on the frame first.", error=True))
         return
+    try:
+        settings = settings_of(*chosen)
+    except ValueError as error:
+        yield run_updates(session, status=status_html(str(error), error=True))
+        return
     project_of(session).stop_file.unlink(missing_ok=True)
     yield run_updates(session, status=status_html("Starting ..."), running=True)
-    settings = settings_of(*chosen)
     try:
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:

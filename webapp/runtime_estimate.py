@@ -9,9 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
+from mamp.flow.optical_flow import load_flow
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction
 from mamp.settings import Settings
+from mamp.tracker import MaskTracker
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
 from mamp.video.writer import VideoWriter
 
@@ -39,7 +41,7 @@ def _trial(encoder: EncoderFunction, settings: Settings) -> tuple[float, float]:
     """Time per pixel for tracking and for drawing and writing the overlay [s]."""
     mask = synthetic_mask(_TRIAL, 1)
     chosen, full = settings.with_short_warmup()
-    tracker = chosen.tracker(encoder, chosen.flow_function())
+    tracker = MaskTracker.from_settings(chosen, encoder, load_flow(chosen))
     tracking, writing = [], []
     with TemporaryDirectory() as folder, VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video:
         for t, frame in enumerate(synthetic_frames(_TRIAL, full + 2)):

@@ -1,144 +1,87 @@
-"""The settings that a visitor may choose, and those that are allowed from outside."""
+"""The settings that visitors may change: one control for each field of ``Settings`` that is meant for the page."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 
 from mamp import Settings
+from mamp.distributed import resolve_device
 from mamp.model.patch_encoder import PATCH
-from mamp.propagation.memory_bank import LONG_TERM, SHORT_TERM
+from mamp.settings import SETTINGS_INFO
 
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 
-QUICK_LOOK = "240 pixels: quick look"
-SIZES = {
-    "192 pixels: quickest": 192,
-    QUICK_LOOK: 240,
-    "360 pixels": 360,
-    "480 pixels: as in the paper": 480,
-    "As the clip is": 0,
-}
-FLOWS = {
-    "On, from frame to frame (DIS)": ("dis", "chained"),
-    "On, to each remembered frame (DIS: slower)": ("dis", "direct"),
-    "On, to each, as in the paper (RAFT: slow on a CPU)": ("raft", "direct"),
-    "Off": ("none", "chained"),
-}
-FEATURES = {"Trained encoder": WEIGHTS, "Colour patches, untrained": PATCH}
-EDGES = {"Those of the image": "guided", "As voted, as in the paper": "bilinear"}
-VOTES = {
-    "Fitted to the objects": (Settings().discriminant_weight, Settings().logit_adjustment),
-    "By likeness alone, as in the paper": (0.0, 0.0),
-}
-MEMORY = {
-    "First and recent frames": (Settings().long_term, SHORT_TERM),
-    "First and recent frames, as in the paper": (LONG_TERM, SHORT_TERM),
-    "Recent frames only": ((), SHORT_TERM),
-    "First frames only": (Settings().long_term, ()),
-}
-PRESETS = {
-    "Usual": Settings(),
-    "Paper": Settings(
-        motion="direct",
-        upsampling="bilinear",
-        top_k=36,
-        long_term=LONG_TERM,
-        discriminant_weight=0.0,
-        logit_adjustment=0.0,
-    ),
-    "Fast": Settings(short_side=192),
-}
-MAX_RADIUS = 24
+ON_PAGE = {name: info for name, info in SETTINGS_INFO.items() if info.on_page}
+PRESETS = {"Default": Settings(), "Paper": Settings.paper(), "Fast": Settings.fast()}
+START = Settings() if resolve_device("auto").type == "cuda" else Settings.fast()
 
 
-class Chosen(NamedTuple):
-    """What the page's controls show, in their order."""
-
-    size: str
-    flow: str
-    memory: str
-    features: str
-    edges: str
-    votes: str
-    top_k: float
-    radius: float
+Control = gr.Dropdown | gr.Textbox | gr.Slider
 
 
-USUAL = Chosen(
-    size=QUICK_LOOK,
-    flow=next(iter(FLOWS)),
-    memory=next(iter(MEMORY)),
-    features=next(iter(FEATURES)),
-    edges=next(iter(EDGES)),
-    votes=next(iter(VOTES)),
-    top_k=Settings().top_k or 0,
-    radius=Settings().radius,
-)
+def settings_control(name: str) -> Control:
+    """The control of one setting: a menu, a slider or a text field, with the label and help of the setting."""
+    info, value = ON_PAGE[name], _control_value(name, START.to_dict()[name])
+    if menu := info.menu or info.choices:
+        offers = [(label, offer) for offer, label in menu.items()]
+        return gr.Dropdown(offers, value=value, label=info.label, info=info.help)
+    if info.kind == "ints":
+        return gr.Textbox(value, max_lines=1, label=info.label, info=info.help)
+    first, help = info.minimum, info.help
+    if info.special_meaning:
+        first, help = 0, f"{help} 0: {info.special_meaning}."
+    step = 1 if info.kind == "int" else 0.05
+    return gr.Slider(first, info.maximum, value=value, step=step, label=info.label, info=help, buttons=[])
 
 
-def as_chosen(settings: Settings) -> tuple[Any, ...]:
-    """Settings as the page's controls show them; what they do not offer stays as it is. Weights are never taken over."""
-    memory = (settings.long_term, settings.short_term)
-    flow = (settings.flow, settings.motion)
-    pairs: list[tuple[dict[str, Any], Any]] = [
-        (SIZES, settings.short_side),
-        (FLOWS, flow),
-        (MEMORY, memory),
-        (FEATURES, settings.weights),
-        (EDGES, settings.upsampling),
-        (VOTES, (settings.discriminant_weight, settings.logit_adjustment)),
-    ]
-    names = [next((name for name, offer in offers.items() if offer == value), None) for offers, value in pairs]
-    chosen = [gr.skip() if name is None else name for name in names]
-    return (*chosen, settings.top_k or 0, settings.radius)
+def change_event(control: Control) -> Any:
+    """The event of a finished change: not of every step of a slider or letter of a text."""
+    if isinstance(control, gr.Slider):
+        return control.release
+    return control.blur if isinstance(control, gr.Textbox) else control.change
 
 
-def settings_of(
-    size: str, flow: str, memory: str, features: str, edges: str, votes: str, top_k: float, radius: float
-) -> Settings:
-    """The settings that the page's controls name."""
-    long_term, short_term = MEMORY[memory]
-    kind, motion = FLOWS[flow]
-    discriminant_weight, logit_adjustment = VOTES[votes]
-    return Settings(
-        short_side=SIZES[size],
-        flow=kind,
-        motion=motion,
-        upsampling=EDGES[edges],
-        discriminant_weight=discriminant_weight,
-        logit_adjustment=logit_adjustment,
-        top_k=int(top_k) or None,
-        radius=int(radius),
-        long_term=long_term,
-        short_term=short_term,
-        weights=FEATURES[features],
-        raft_weights=RAFT,
-    )
+def control_values(settings: Settings) -> tuple[Any, ...]:
+    """Settings as the controls show them, in their order; a size that the menu lacks leaves the menu as it is."""
+    return tuple(_control_value(name, value) for name, value in settings.to_dict().items() if name in ON_PAGE)
 
 
-def allowed(settings: Settings) -> Settings:
-    """Settings from outside, with this page's own weights, and none that cost without end."""
-    usual = Settings()
-    memory = (settings.long_term, settings.short_term)
-    long_term, short_term = memory if memory in MEMORY.values() else (usual.long_term, usual.short_term)
-    votes = (settings.discriminant_weight, settings.logit_adjustment)
-    usual_votes = (usual.discriminant_weight, usual.logit_adjustment)
-    discriminant_weight, logit_adjustment = votes if votes in VOTES.values() else usual_votes
-    return replace(
-        settings,
-        short_side=max(0, settings.short_side),
-        radius=min(max(1, settings.radius), MAX_RADIUS),
-        top_k=None if settings.top_k is None else max(1, settings.top_k),
-        discriminant_weight=discriminant_weight,
-        logit_adjustment=logit_adjustment,
-        long_term=long_term,
-        short_term=short_term,
-        weights=PATCH if settings.weights == PATCH else WEIGHTS,
-        raft_weights=RAFT,
-        device=usual.device,
-    )
+def _control_value(name: str, value: Any) -> Any:
+    if name == "weights":
+        return PATCH if value == PATCH else ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    menu = ON_PAGE[name].menu
+    if menu and value not in menu:
+        return gr.skip()
+    return 0 if value is None else value
+
+
+def settings_of(*values: Any) -> Settings:
+    """The settings that the controls show.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+    return with_own_weights(Settings.from_dict(dict(zip(ON_PAGE, values, strict=True))))
+
+
+def settings_from_request(values: Mapping[str, Any]) -> Settings:
+    """The settings of an HTTP request, by field name.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+    return with_own_weights(Settings.from_dict(values))
+
+
+def with_own_weights(settings: Settings) -> Settings:
+    """Settings from outside, with the server's own weights and device in place of those they name."""
+    weights = PATCH if settings.weights == PATCH else WEIGHTS
+    return replace(settings, weights=weights, raft_weights=RAFT, device="auto")

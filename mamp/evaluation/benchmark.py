@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mamp import settings
 from mamp.evaluation.reference_implementation import ReferenceImplementation
-from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, dis_flow
+from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, dis_flow, load_flow
 from mamp.masks.label_map import resize_mask
 from mamp.masks.overlay import overlay
 from mamp.model.checkpoint import load_encoder
@@ -29,6 +28,7 @@ from mamp.propagation.alignment import pad_to_stride
 from mamp.propagation.memory_bank import MemoryFrame
 from mamp.propagation.reference_motion import FlowPrefetcher
 from mamp.runs.frame_loop import track_frames
+from mamp.settings import Settings
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
 from mamp.video.images import resize_frame
@@ -110,7 +110,7 @@ class TimedTracker(MaskTracker):
 
 
 def benchmark(
-    chosen: settings.Settings,
+    chosen: Settings,
     *,
     clip: Path | None = None,
     frames: int = 30,
@@ -138,7 +138,7 @@ def benchmark(
         reader = VideoReader(clip)
         warm = min(warm, reader.count() - 1)
         size = (reader.info.height, reader.info.width)
-        encoder = chosen.encoder()
+        encoder = load_encoder(chosen.weights, device=chosen.device)
         clock = StageTimer()
         mask = synthetic_mask(size, objects)
         measured, seconds = _measure(chosen, encoder, reader, mask, clock, Path(folder), warm, frames)
@@ -156,7 +156,7 @@ def benchmark(
 
 
 def _measure(
-    chosen: settings.Settings,
+    chosen: Settings,
     encoder: EncoderFunction,
     reader: VideoReader,
     mask: Frame,
@@ -166,7 +166,7 @@ def _measure(
     count: int,
 ) -> tuple[int, float]:
     """Follows made-up objects through a clip as ``segment_video`` does; gives the frames and the seconds on the clock."""
-    flow = chosen.flow_function()
+    flow = load_flow(chosen)
     tracker = TimedTracker(encoder, flow and TimedFlow(flow, clock), clock, **chosen.tracker_kwargs())
     began = time.monotonic()
 
@@ -251,12 +251,12 @@ def _encoder_speed(
 
 
 def _against_paper_code(
-    chosen: settings.Settings, encoder: EncoderFunction, reader: VideoReader, mask: Frame, warm: int
+    chosen: Settings, encoder: EncoderFunction, reader: VideoReader, mask: Frame, warm: int
 ) -> dict[str, float]:
     """The authors' way in turn with ours: milliseconds a frame, and how far its masks agree with ours."""
     size = chosen.processing_size(mask.shape)
     given = resize_mask(mask, size)
-    same_way = MaskTracker(encoder, motion="direct", upsampling="bilinear")
+    same_way = MaskTracker.from_settings(Settings.paper(), encoder, dis_flow)
     found = [
         same_way.step(resize_frame(frame.image, size), given if frame.index == 0 else None)
         for frame in itertools.islice(reader, warm + 3)
@@ -290,7 +290,7 @@ def _against_paper_code(
 
 
 def _against_one_object(
-    chosen: settings.Settings, encoder: EncoderFunction, reader: VideoReader, mask: Frame, warm: int, count: int
+    chosen: Settings, encoder: EncoderFunction, reader: VideoReader, mask: Frame, warm: int, count: int
 ) -> dict[str, float]:
     """Milliseconds a frame of all objects, of their area as one object, and of one of them, in turn."""
     masks = {"objects": mask, "same_area": np.minimum(mask, 1), "one_object": synthetic_mask(mask.shape, 1)}
@@ -306,9 +306,9 @@ def _against_one_object(
     return answer
 
 
-def _step_of(chosen: settings.Settings, encoder: EncoderFunction, mask: Frame) -> Step:
+def _step_of(chosen: Settings, encoder: EncoderFunction, mask: Frame) -> Step:
     """What follows the objects of a mask (H, W) from frame to frame."""
-    tracker = MaskTracker(encoder, flow=chosen.flow_function(), **chosen.tracker_kwargs())
+    tracker = MaskTracker(encoder, flow=load_flow(chosen), **chosen.tracker_kwargs())
 
     def step(frame: VideoFrame, small: Frame) -> Frame:
         given = resize_mask(mask, (small.shape[0], small.shape[1])) if frame.index == 0 else None

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from mamp.flow.optical_flow import FlowFunction
+from mamp.flow.optical_flow import FlowFunction, load_flow
+from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import EncoderFunction
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
@@ -25,10 +26,10 @@ class Method:
 @cache
 def encoder_of(settings: Settings) -> EncoderFunction:
     """The encoder of the settings, loaded once."""
-    return settings.encoder()
+    return load_encoder(settings.weights, device=settings.device)
 
 
 @cache
 def flow_of(settings: Settings) -> FlowFunction | None:
     """The flow function of the settings, loaded once."""
-    return settings.flow_function()
+    return load_flow(settings)

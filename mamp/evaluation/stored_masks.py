@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +62,7 @@ def save_settings(method: Method) -> None:
         return
     path = method.folder / "settings.json"
     origin = getattr(encoder_of(method.settings), "origin", {})
-    text = json.dumps({**asdict(method.settings), **origin, "device": None}, indent=1)
+    text = json.dumps({**method.settings.to_dict(), **origin, "device": None}, indent=1)
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{method.folder.name} holds masks of other settings: choose another folder for --save")
     method.folder.mkdir(parents=True, exist_ok=True)

@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mamp.distributed import resolve_device
 from mamp.flow.raft import RAFT, load_raft
 from mamp.model.checkpoint import resolve_weights
+from mamp.settings import Settings
 
 Frame = NDArray[np.uint8]
 Flow = NDArray[np.float32]
 FlowFunction = Callable[[Frame, Frame], Flow]  # (query, reference) -> flow; every FlowEstimator is one
 
-RAFT_WEIGHTS = "LibreYOLO/LibreRAFTl-flow-sintel"
+RAFT_WEIGHTS = Settings().raft_weights
 RAFT_FILENAME = "LibreRAFTl-flow-sintel.pt"
 NEAR_ITERATIONS, FAR_ITERATIONS, FAR_GAP = 2, 5, 15  # Sec. 4: more iterations for a distant reference
 _MIN_SIDE, _MIN_FAST_SIDE = 16, 32  # [pixels]
@@ -129,6 +131,20 @@ class RaftFlow:
         with self._lock:
             flow: Any = self._model(*pair, iterations=iterations)[0].float().cpu().numpy()
         return np.asarray(flow, dtype=np.float32)
+
+
+def load_flow(settings: Settings) -> FlowEstimator | None:
+    """The optical flow that settings name, on their device; ``None`` for matching without motion.
+
+    Raises:
+        RaftError: The file is not RAFT's weights.
+        WeightsError: The file cannot be found or fetched.
+    """
+    if settings.flow == "none":
+        return None
+    if settings.flow == "dis":
+        return dis_flow
+    return raft_flow(settings.raft_weights, device=resolve_device(settings.device))
 
 
 def raft_flow(

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mamp.distributed import resolve_device
 from mamp.model.encoder import Encoder, EncoderFunction, optimize_for_inference
 from mamp.model.patch_encoder import PATCH, PatchEncoder
 
@@ -29,7 +30,7 @@ def load_encoder(
     *,
     filename: str | None = None,
     sha256: str | None = None,
-    device: str | torch.device | None = None,
+    device: str | torch.device = "auto",
     fold: bool = True,
 ) -> EncoderFunction:
     """Loads an encoder, ready for inference.
@@ -40,7 +41,7 @@ def load_encoder(
             authors (``{"state_dict": ...}``).
         filename: File in the Hub repository.
         sha256: Expected SHA-256 of the file, in hexadecimal.
-        device: Device of the encoder; the CPU by default.
+        device: "cpu", "cuda", "cuda:1", or "auto": CUDA if available, else the CPU.
         fold: Optimize the encoder for inference: fold batch norm into the convolutions, use the channels-last layout and,
             on a CPU without bfloat16, Winograd convolutions. The features are the same up to rounding.
 
@@ -64,7 +65,7 @@ def load_encoder(
         raise WeightsError(f"{path.name} contains the weights of another model.") from error
     if not all(torch.isfinite(value).all() for value in encoder.state_dict().values()):
         raise WeightsError(f"{path.name} contains weights that are not finite.")
-    encoder.eval().to(device or "cpu").requires_grad_(False)
+    encoder.eval().to(resolve_device(device)).requires_grad_(False)
     encoder.origin = {"weights": str(source or path.name), "weights_sha256": file_sha256(path)}
     return optimize_for_inference(encoder) if fold else encoder
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mamp.masks.label_map import resize_mask
 from mamp.prefetch import prefetched, with_next
 from mamp.settings import Settings
 from mamp.timing import StageTimer
@@ -52,8 +51,6 @@ def track_frames(
                 continue
             input_mask = input_masks.get(frame.index)
             with timer.stage("track"):
-                if input_mask is not None:
-                    input_mask = resize_mask(input_mask, _size(resized))
                 next_frame = following[1] if following else None
                 mask = tracker.step(resized, input_mask, output_size=_size(frame.image), next_frame=next_frame)
             yield frame, mask

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from mamp.model.encoder import EncoderFunction
@@ -47,7 +46,7 @@ def run_identity(request: RunRequest, encoder: EncoderFunction) -> dict[str, Any
         "clip_sha256": clip_sha256(request.reader.path),
         "size": [width, height],
         "processed_size": [processed_width, processed_height],
-        "settings": json.loads(json.dumps(asdict(request.settings))),
+        "settings": request.settings.to_dict(),
         **getattr(encoder, "origin", {"weights": "given by the caller", "weights_sha256": None}),
     }
 

@@ -38,7 +38,7 @@ class TrackerFactory:
     def tracker_at(self, index: int, direction: int) -> MaskTracker:
         """A tracker whose next frame is ``index``, forwards (1) or backwards (-1) from the first input mask."""
         first, size = self.request.first, self.request.processing_size
-        tracker = self.request.settings.tracker(self.encoder, self.flow)
+        tracker = MaskTracker.from_settings(self.request.settings, self.encoder, self.flow)
         input_frames = [t for t in self.request.input_masks if (t - first) * direction >= 0]
         restored = tracker.frames_to_restore(abs(index - first), [abs(t - first) for t in input_frames])
         with self.timer.stage("track"):

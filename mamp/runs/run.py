@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.files import as_resource_error
-from mamp.masks.label_map import merge_input_mask, objects_in
+from mamp.flow.optical_flow import load_flow
+from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import write_mask
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction, device_of
@@ -56,7 +57,7 @@ class Run:
         self._request, self._identity, self._result, self._timer = request, identity, result, timer
         self._device = device_of(encoder)
         self._store = MaskStore(result, request.reader)
-        self._trackers = TrackerFactory(request, self._store, encoder, request.settings.flow_function(), timer)
+        self._trackers = TrackerFactory(request, self._store, encoder, load_flow(request.settings), timer)
         self._progress = Progress(self._store, request.frames_total, request.overlay_style)
         self._status = RunStatus()
         self._tracker: MaskTracker | None = None
@@ -195,12 +196,8 @@ class Run:
         return self._tracker
 
     def _keep(self, frame: Frame, mask: Image) -> Image:
-        """Stores the mask of a tracked frame, with an input mask at its full resolution."""
+        """Stores the mask of a tracked frame."""
         assert self._tracker is not None
-        input_mask = self._request.input_masks.get(frame.index)
-        if input_mask is not None:
-            with self._timer.stage("track"):
-                mask = merge_input_mask(mask, input_mask)
         with self._timer.stage("write"):
             self._store.keep(frame.index, mask, self._tracker.confidence)
         self._progress.tracked += 1

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_input_masks
 from mamp.masks.overlay import OverlayStyle
+from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.progress import Update
 from mamp.runs.receipt import run_identity
@@ -76,7 +77,7 @@ def segment_video(
         reader = VideoReader(clip)
         input_masks = read_input_masks(masks, (reader.info.height, reader.info.width), reader.count())
     with timer.stage("load"):
-        loaded = encoder or settings.encoder()
+        loaded = encoder or load_encoder(settings.weights, device=settings.device)
     request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs)
     with timer.stage("read"):
         identity = run_identity(request, loaded)

@@ -1,11 +1,12 @@
 """The benchmark measures what runs, and the re-creation of the authors' way gives the same masks."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mamp import MaskTracker, PatchEncoder
+from mamp import MaskTracker, PatchEncoder, Settings
 from mamp.cli.main import main
 from mamp.evaluation.benchmark import CHAINS, STAGES
 from mamp.evaluation.reference_implementation import ReferenceImplementation
@@ -16,7 +17,7 @@ TINY = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3"]
 
 
 def test_the_authors_way_gives_the_same_masks() -> None:
-    ours = MaskTracker(PatchEncoder(), radius=4, top_k=9, motion="direct", upsampling="bilinear")
+    ours = MaskTracker.from_settings(replace(Settings.paper(), radius=4, top_k=9), PatchEncoder(), dis_flow)
     theirs = ReferenceImplementation(PatchEncoder(), dis_flow, radius=4, top_k=9)
     for t in range(9):
         frame, mask = scene(t, 192, 256)  # in a smaller one the near ties at an edge are a thousandth of it

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow.optical_flow import dis_flow, raft_flow
+from mamp.flow.optical_flow import dis_flow, load_flow, raft_flow
 from mamp.flow.raft import RaftError, build_raft, load_raft
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
@@ -107,7 +107,7 @@ def test_raft_takes_more_iterations_for_a_distant_reference(tmp_path: Path) -> N
     weights = tmp_path / "raft.pth"
     torch.save(build_raft(small=True).state_dict(), weights)
     frames = shifted()
-    flow = Settings(flow="raft", raft_weights=str(weights), device="cpu").flow_function()
+    flow = load_flow(Settings(flow="raft", raft_weights=str(weights), device="cpu"))
     assert flow is not None
     for frame_gap, iterations in ((1, 2), (15, 2), (16, 5)):
         expected = raft_flow(weights, iterations=iterations)(*frames)

@@ -18,16 +18,10 @@ from webapp import session as sessions
 from webapp.html import status_html
 from webapp.project import Project
 
-CHOSEN = (
-    settings_controls.QUICK_LOOK,
-    "Off",
-    next(iter(settings_controls.MEMORY)),
-    "Colour patches, untrained",
-    "As voted, as in the paper",
-    "By likeness alone, as in the paper",
-    36,
-    12,
+CHOSEN = settings_controls.control_values(
+    replace(Settings.paper(), short_side=240, flow="none", motion="chained", long_term=(0, 5, 10, 20), weights="patch")
 )
+START = settings_controls.control_values(settings_controls.START)
 STATUS, MASKS, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # positions in the updates of a run
 
 
@@ -159,7 +153,7 @@ def test_requested_gpu_time_depends_on_frames_and_pixels(
     assert run_handler.gpu_seconds_per_frame(session, small) <= run_handler.gpu_seconds_per_frame(session, large)
     assert run_handler.frames_per_allocation(session, small) >= run_handler.frames_per_allocation(session, large) > 100
     monkeypatch.setattr(run_handler, "ZERO_GPU", True)
-    assert "GPU seconds" in run_handler.estimate_text(session, *settings_controls.USUAL)
+    assert "GPU seconds" in run_handler.estimate_text(session, *START)
 
 
 def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:
@@ -303,9 +297,7 @@ def test_running_an_example_again_reuses_every_mask(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     for clip in clips.EXAMPLES.glob("*.mp4"):
         session = clips.open_example(clip.stem, {})[1]
-        last = list(run_handler.run(None, session, None, 0.45, results_view.OVERLAY_PARTS, *settings_controls.USUAL))[
-            -1
-        ]
+        last = list(run_handler.run(None, session, None, 0.45, results_view.OVERLAY_PARTS, *START))[-1]
         count = session["frames"]
         assert f"Done: {count} of {count} frames" in status(last) and f"{count} reused" in status(last)
 
@@ -324,7 +316,8 @@ def test_every_export_format_is_written_from_the_last_run(session: dict[str, Any
 
 
 def test_a_project_file_restores_masks_names_and_settings(session: dict[str, Any], clip: Path, tmp_path: Path) -> None:
-    assert "clip first" in mask_editing.load_project_file({}, None, "x")[0]
+    refusal = mask_editing.load_project_file({}, None, "x")
+    assert "clip first" in refusal[0] and len(refusal) == 3 + len(CHOSEN)
     list(start(session, editor(session, scene(0)[1])))
     sessions.project_of(session).rename({1: "disk"})
     saved = tmp_path / "saved.zip"
@@ -334,34 +327,41 @@ def test_a_project_file_restores_masks_names_and_settings(session: dict[str, Any
     message, frame, masks, *chosen = mask_editing.load_project_file(other, None, str(saved))
     assert "1 mask" in message and frame and "disk" in masks and tuple(chosen) == CHOSEN
     saved.write_text("nothing")
-    assert "is no project file" in mask_editing.load_project_file(other, None, str(saved))[0]
+    refusal = mask_editing.load_project_file(other, None, str(saved))
+    assert "is no project file" in refusal[0] and len(refusal) == 3 + len(CHOSEN)
 
 
 def test_presets_set_every_control() -> None:
     for settings in settings_controls.PRESETS.values():
-        assert settings_controls.settings_of(*settings_controls.as_chosen(settings)) == replace(
+        assert settings_controls.settings_of(*settings_controls.control_values(settings)) == replace(
             settings, raft_weights=settings_controls.RAFT
         )
 
 
-def test_external_settings_are_clamped_and_keep_the_weights_of_the_page() -> None:
-    unsafe = Settings(
-        short_side=-5, top_k=-3, radius=999, long_term=tuple(range(900)), weights="/etc/passwd", device="x"
-    )
-    safe = settings_controls.allowed(unsafe)
-    assert (safe.short_side, safe.top_k, safe.radius, safe.weights, safe.device) == (
-        0,
-        1,
-        24,
-        settings_controls.WEIGHTS,
-        "auto",
-    )
-    assert (safe.long_term, safe.short_term) == (Settings().long_term, Settings().short_term)
-    assert settings_controls.allowed(settings_controls.PRESETS["Paper"]).long_term == (0, 5)
-    assert settings_controls.allowed(settings_controls.PRESETS["Paper"]).logit_adjustment == 0
-    assert settings_controls.allowed(
-        Settings(discriminant_weight=float("nan"), logit_adjustment=1e9)
-    ) == settings_controls.allowed(Settings())
+def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
+    external = replace(Settings.paper(), weights="/etc/passwd", raft_weights="/etc/passwd", device="cuda:7")
+    expected = replace(Settings.paper(), weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT)
+    assert settings_controls.with_own_weights(external) == expected
+    assert settings_controls.with_own_weights(replace(external, weights="patch")).weights == "patch"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("long_term", "0, x"), ("short_term", ", ".join(["1"] * 99)), ("radius", None), ("radius", 999), ("top_k", -3)],
+)
+def test_a_setting_out_of_range_is_reported_and_starts_no_run(session: dict[str, Any], name: str, value: Any) -> None:
+    values = [
+        value if name == setting else shown for setting, shown in zip(settings_controls.ON_PAGE, START, strict=True)
+    ]
+    updates = list(run_handler.run(None, session, editor(session, scene(0)[1]), 0.4, ["Outline"], *values))
+    assert len(updates) == 1 and f"{name} must be" in updates[0][STATUS]
+    assert f"{name} must be" in run_handler.estimate_text(session, *values)
+
+
+def test_every_setting_of_the_page_has_a_control_with_label_and_help() -> None:
+    for name, info in settings_controls.ON_PAGE.items():
+        control = settings_controls.settings_control(name)
+        assert control.label == info.label and info.help in control.info
 
 
 def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
@@ -376,6 +376,12 @@ def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
     project.set_mask(3, scene(3)[1])
     again = api.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))
     assert Result(Path(again[0]).parent).receipt["input_masks"] == [3]
-    for arguments, message in (({"frame": 99}, "frames 0 to 11"), ({"flow": "x"}, "flow must be one of")):
+    refusals = (
+        ({"frame": 99}, "frames 0 to 11"),
+        ({"flow": "x"}, "flow must be one of"),
+        ({"radius": 999}, "radius must be a whole number from 1 to 24, not 999"),
+        ({"short_side": "abc"}, "short_side must be"),
+    )
+    for arguments, message in refusals:
         with pytest.raises(gr.Error, match=message):
             api.segment(str(clip), str(mask), **arguments)  # type: ignore[arg-type]

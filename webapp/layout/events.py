@@ -25,7 +25,7 @@ from webapp.mask_editing import (
 )
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate_text, request_stop, run
-from webapp.settings_controls import PRESETS, as_chosen
+from webapp.settings_controls import PRESETS, change_event, control_values
 
 
 def connect_events(
@@ -81,12 +81,12 @@ def _clip_events(
 
 def _estimate_events(session: gr.State, run: RunSection, clip_events: list[Any]) -> None:
     """Events that change how long a run will take."""
-    size, flow, memory, features, _edges, _votes, top_k, radius = run.settings.controls
     wiring = {"inputs": [session, *run.settings.controls], "outputs": run.estimate, "show_progress": "hidden"}
     for event in clip_events:
         event.then(estimate_text, **wiring, api_visibility="private")
-    changes = [size.change, flow.change, memory.change, features.change, top_k.release, radius.release]
-    gr.on(changes, estimate_text, **wiring, api_visibility="private")
+    gr.on(
+        [change_event(control) for control in run.settings.controls], estimate_text, **wiring, api_visibility="private"
+    )
 
 
 def _painting_events(
@@ -118,7 +118,7 @@ def _run_events(session: gr.State, paint: PaintSection, section: RunSection, rev
     """Presets, the start of a run and its end."""
     settings = section.settings
     for button, preset in zip(settings.presets, PRESETS.values(), strict=True):
-        button.click(partial(as_chosen, preset), None, settings.controls, api_visibility="private")
+        button.click(partial(control_values, preset), None, settings.controls, api_visibility="private")
     section.start.click(
         run,
         [session, paint.editor, settings.opacity, settings.overlay_parts, *settings.controls],
