@@ -26,7 +26,7 @@ from mamp.runs.results import Result
 from mamp.runs.resume import TrackerFactory
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
-from mamp.video.reader import Frame, VideoReader
+from mamp.video.reader import Frame
 from mamp.video.writer import VideoWriter
 
 Image = NDArray[np.uint8]
@@ -142,6 +142,7 @@ class Run:
             video: VideoWriter | None = None
             if "video" in self._request.outputs:
                 video = VideoWriter(self._result.overlay, self._request.reader, self._request.size)
+                opened.callback(self._count_video_frames, video)  # runs after the video is closed
                 opened.enter_context(video)
             frames = opened.enter_context(closing(self._masked_frames(lambda: ending or should_stop())))
             masked_frames = opened.enter_context(prefetched(frames, self._device))
@@ -212,13 +213,13 @@ class Run:
         self._progress.rendered += 1
         return self._preview
 
+    def _count_video_frames(self, video: VideoWriter) -> None:
+        self._status.frames_in_video = video.frames_in_file or self._status.frames_in_video
+
     def _finish(self) -> None:
         try:
             with self._timer.stage("write"):
                 self._store.close(self._request.names)
-            with self._timer.stage("count"):
-                exists = self._result.overlay.exists()
-                self._status.frames_in_video = VideoReader(self._result.overlay).count() if exists else 0
         except OSError as error:
             resource_error = as_resource_error(error) or error
             self._status.error = self._status.error or str(resource_error)

@@ -64,7 +64,7 @@ class VideoWriter:
         begin: Time in ``source`` at which the video begins [s].
 
     Attributes:
-        frames_muxed: Number of frames in the file so far.
+        frames_in_file: Number of frames in the finished file; 0 until it is closed.
 
     Raises:
         VideoError: The video cannot be written.
@@ -77,7 +77,7 @@ class VideoWriter:
         self._source, self._begin = source, begin
         self._size = size
         self._codec = _CODECS[self.path.suffix]
-        self._written = self.frames_muxed = 0
+        self._written = self._muxed = self.frames_in_file = 0
         self._closed = False
         self._last: tuple[int, int] | None = None  # time stamp and duration of the last frame [ticks]
         unit = source.info.time_base if source else _WRITER_TIME_BASE
@@ -166,7 +166,7 @@ class VideoWriter:
             # An mp4 derives each duration from the next time stamp; only that of the last frame is used.
             packet.duration = self._last[1]
             self._output.mux_one(packet)
-            self.frames_muxed += 1
+            self._muxed += 1
 
     def close(self) -> None:
         """Finishes the file and moves it to its final name; without frames there is no file."""
@@ -181,6 +181,7 @@ class VideoWriter:
                 self._audio.write_until(None)
             self._output.close()
             os.replace(self._partial, self.path)
+            self.frames_in_file = self._muxed
 
     def __enter__(self) -> VideoWriter:
         return self
