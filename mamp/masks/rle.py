@@ -13,18 +13,9 @@ from mamp.masks.label_map import objects_in
 Rle = dict[str, Any]
 
 
-def encode_rle(mask: NDArray[np.uint8]) -> bytes:
-    """The objects of a label map (H, W) uint8 as one text of labels and compressed run lengths; see ``unpack_rle``."""
-    counts = {
-        label: coco.encode(np.asfortranarray(mask == label).view(np.uint8))["counts"] for label in objects_in(mask)
-    }
-    return b" ".join(b"%d %b" % item for item in counts.items())
-
-
-def unpack_rle(packed: bytes) -> dict[int, bytes]:
-    """The compressed run lengths in a text from ``encode_rle``, by label."""
-    words = packed.split()
-    return {int(label): counts for label, counts in zip(words[::2], words[1::2], strict=True)}
+def encode_rle(mask: NDArray[np.uint8]) -> dict[int, bytes]:
+    """The compressed run lengths of each object in a label map (H, W) uint8, by label."""
+    return {label: coco.encode(np.asfortranarray(mask == label).view(np.uint8))["counts"] for label in objects_in(mask)}
 
 
 def describe_rle(counts: bytes, size: tuple[int, int]) -> Rle:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.mask_io import read_mask, write_mask
-from mamp.masks.rle import describe_rle, encode_rle, unpack_rle
+from mamp.masks.rle import describe_rle, encode_rle
 from mamp.runs.results import ObjectFrame, Result
 from mamp.video.reader import VideoReader
 
@@ -30,22 +30,22 @@ class MaskStore(Collection[int]):
     def __init__(self, result: Result, reader: VideoReader) -> None:
         self._result, self._reader = result, reader
         self._size, self._total = (reader.info.height, reader.info.width), reader.count()
-        self._objects: dict[int, bytes] = {}  # packed run lengths by frame
+        self._run_lengths: dict[int, dict[int, bytes]] = {}  # by frame and label
         self._confidence: dict[int, NDArray[np.float64]] = {}  # by object and frame; NaN: not tracked
 
     def __contains__(self, index: object) -> bool:
-        return index in self._objects
+        return index in self._run_lengths
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._objects))
+        return iter(sorted(self._run_lengths))
 
     def __len__(self) -> int:
-        return len(self._objects)
+        return len(self._run_lengths)
 
     @property
     def last(self) -> int:
         """The last frame with a mask; -1 without masks."""
-        return max(self._objects, default=-1)
+        return max(self._run_lengths, default=-1)
 
     def mask(self, index: int) -> Mask:
         """The label map (H, W) uint8 of a frame in the store."""
@@ -60,7 +60,7 @@ class MaskStore(Collection[int]):
             confidence: Confidence of the tracked objects by label; see ``MaskTracker.confidence``.
         """
         write_mask(self._path(index), mask)
-        self._objects[index] = encode_rle(mask)
+        self._run_lengths[index] = encode_rle(mask)
         self._set_confidence(index, confidence)
         self._result.write_object_frames(self._object_frames_on(index), append=True)
 
@@ -68,7 +68,7 @@ class MaskStore(Collection[int]):
         """Copies masks and confidences of some frames from a previous run."""
         for index in sorted(frames):
             source = previous.masks_dir / self._path(index).name
-            self._objects[index] = encode_rle(read_mask(source))
+            self._run_lengths[index] = encode_rle(read_mask(source))
             shutil.copyfile(source, self._path(index))
         for object_frame in previous.object_frames:
             if object_frame.frame in frames:
@@ -90,7 +90,7 @@ class MaskStore(Collection[int]):
             self._path(index).unlink(missing_ok=True)
         self.write_object_frames()
         self._result.write_zip(self._path(index) for index in self)
-        by_name = {self._reader.name(index): self._objects[index] for index in self}
+        by_name = {self._reader.name(index): self._run_lengths[index] for index in self}
         self._result.write_json(self._reader.path.name, self._size, by_name, names)
 
     def _path(self, index: int) -> Path:
@@ -103,7 +103,7 @@ class MaskStore(Collection[int]):
             self._confidence[label][index] = value
 
     def _object_frames_on(self, index: int) -> Iterator[ObjectFrame]:
-        counts = unpack_rle(self._objects[index])
+        counts = self._run_lengths[index]
         confidence = {label: row[index] for label, row in self._confidence.items() if not np.isnan(row[index])}
         for label in sorted({*counts, *confidence}):
             area = describe_rle(counts[label], self._size)["area"] if label in counts else 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from mamp.files import atomic_path, atomic_zip, write_atomically
 from mamp.masks.label_map import MaskError
-from mamp.masks.rle import describe_rle, unpack_rle
+from mamp.masks.rle import describe_rle
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,10 @@ class Result:
         self,
         clip: str,
         size: tuple[int, int],
-        frames: Mapping[str, bytes],
+        frames: Mapping[str, Mapping[int, bytes]],
         names: Mapping[int, str],
     ) -> None:
-        """Writes ``masks.json`` piece by piece: that of a long clip does not fit into memory.
+        """Writes ``masks.json``, one object at a time, so that memory holds the text of one object only.
 
         Args:
             clip: Name of the clip.
@@ -186,7 +186,7 @@ class Result:
             names: Object names by label; other objects are named by their number.
         """
         height, width = size
-        labels = sorted({label for packed in frames.values() for label in unpack_rle(packed)} | set(names))
+        labels = sorted({label for run_lengths in frames.values() for label in run_lengths} | set(names))
         video = {"id": 1, "name": clip, "width": width, "height": height, "length": len(frames)}
         head = {
             "info": {"description": "Masks in the layout of YouTube-VIS: a run-length list with one entry a frame"},
@@ -196,18 +196,20 @@ class Result:
         with atomic_path(self.masks_json) as partial, partial.open("w") as file:
             file.write(json.dumps(head)[:-1] + ', "annotations": [')
             for number, label in enumerate(labels, 1):
-                about = {"id": number, "video_id": 1, "category_id": label, "iscrowd": 0}
-                about |= {"height": height, "width": width, "length": len(frames)}
-                file.write((", " if number > 1 else "") + json.dumps(about)[:-1])
-                counts = [unpack_rle(packed).get(label) for packed in frames.values()]
-                for name, part in (("segmentations", "segmentation"), ("bboxes", "bbox"), ("areas", "area")):
-                    file.write(f', "{name}": [')
-                    for index, run_lengths in enumerate(counts):
-                        value = None if run_lengths is None else describe_rle(run_lengths, size)[part]
-                        file.write((", " if index else "") + json.dumps(value))
-                    file.write("]")
-                file.write("}")
+                annotation = {"id": number, "video_id": 1, "category_id": label, "iscrowd": 0}
+                annotation |= {"height": height, "width": width, "length": len(frames)}
+                file.write((", " if number > 1 else "") + json.dumps(annotation | _track(label, size, frames)))
             file.write("]}")
+
+
+def _track(label: int, size: tuple[int, int], frames: Mapping[str, Mapping[int, bytes]]) -> dict[str, list[Any]]:
+    """Segmentations, boxes and areas of an object on all frames; ``None`` on frames without it."""
+    track: dict[str, list[Any]] = {"segmentations": [], "bboxes": [], "areas": []}
+    for run_lengths in frames.values():
+        described = describe_rle(run_lengths[label], size) if label in run_lengths else {}
+        for name, key in (("segmentations", "segmentation"), ("bboxes", "bbox"), ("areas", "area")):
+            track[name].append(described.get(key))
+    return track
 
 
 def numbered(folder: Path) -> dict[int, Path]:

@@ -12,7 +12,7 @@ from mamp import OBJECT_COLORS, MaskError, OverlayStyle, overlay, read_mask, wri
 from mamp.masks.label_map import mask_in_box
 from mamp.masks.mask_io import open_mask
 from mamp.masks.palette import PALETTE, mask_to_strokes, strokes_to_mask
-from mamp.masks.rle import describe_rle, encode_rle, unpack_rle
+from mamp.masks.rle import describe_rle, encode_rle
 from tests.conftest import overlap, scene
 
 MASK = np.zeros((40, 60), np.uint8)
@@ -110,7 +110,7 @@ def test_invalid_mask_files_raise_mask_error(tmp_path: Path) -> None:
 def test_run_lengths_decode_to_every_object() -> None:
     mask = np.random.default_rng(0).choice(np.array([0, 7, 255], np.uint8), MASK.shape)
     for labels in (mask, MASK, np.zeros_like(MASK), np.full_like(MASK, 3)):
-        run_lengths = unpack_rle(encode_rle(labels))
+        run_lengths = encode_rle(labels)
         assert list(run_lengths) == [label for label in np.unique(labels).tolist() if label]
         for label, counts in run_lengths.items():
             assert np.array_equal(coco.decode({"size": list(labels.shape), "counts": counts}), labels == label)
