@@ -1,4 +1,4 @@
-"""Follows objects through frames: the border between images, which users know, and tensors, which the model knows."""
+"""The tracker (Fig. 2): images and label maps on the outside, tensors and the memory bank on the inside."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class MaskTracker:
         self.upsampling = upsampling
         self.discriminant_weight = discriminant_weight
         self.device = torch.device(device or device_of(encoder))
-        self._vote = MemoryReader(
+        self._reader = MemoryReader(
             radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
         )
-        self._search = Redetector(self._vote)
+        self._redetector = Redetector(self._reader)
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._motion: ReferenceMotion | None = None
         if flow is not None:
@@ -115,11 +115,11 @@ class MaskTracker:
 
     @property
     def short_of_memory(self) -> bool:
-        """Whether the device ran out of memory in matching, which goes on in smaller blocks since then."""
-        return self._vote.short_of_memory
+        """Whether the device ran out of memory in matching; since then matching uses smaller blocks."""
+        return self._reader.short_of_memory
 
     def reset(self) -> None:
-        """Forgets everything: the next frame is a first one."""
+        """Clears the memory: the next frame is a first frame."""
         self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
         self._labels: list[int] = [0]
         self._size: tuple[int, int] | None = None
@@ -159,38 +159,31 @@ class MaskTracker:
         self._check(frame, mask, size)
         small = None if mask is None else resize_mask(mask, processed)
         if self._t == 0 and (small is None or not small.any()):
-            raise ValueError("the first frame needs a mask that names at least one object")
+            raise ValueError("the first frame needs a mask that contains at least one object")
         self._update_motion(frame)
         if next_frame is not None and self._motion is not None:
             self._motion.prefetch(self._t, frame, next_frame, self._bank)
-        key, colours = self._encode(frame)
+        key, colors = self._encode(frame)
         if self._t == 0:
             assert mask is not None
-            answer = resize_mask(mask, size)
-            self.confidence = {}
+            result, self.confidence = resize_mask(mask, size), {}
         else:
-            cues = self._auxiliary_features(colours, self._warped_previous_mask(colours))
-            scores = self._match(frame, key.float(), cues)
-            # After a shot change a detection may be another object.
-            self.confidence = {
-                n: sure * (1 - self._search.shot_change) for n, sure in label_margins(scores, self._labels).items()
-            }
-            answer = self._decide(scores, frame, size)
+            result, self.confidence = self._propagate(frame, key, colors, size)
             if mask is not None:
-                answer = merge_input_mask(answer, resize_mask(mask, size))
+                result = merge_input_mask(result, resize_mask(mask, size))
         if small is not None:
             self._learn_labels(small)
             self.confidence |= {int(label): 1.0 for label in np.unique(small) if label}
-        # From the answer, not from the scores: a run that resumes has only its masks.
-        value = self._value(resize_mask(answer, processed))
-        cues = self._auxiliary_features(colours, value > 0)
+        # From the mask, not from the scores: a run that resumes has only its masks.
+        value = self._value(resize_mask(result, processed))
+        cues = self._auxiliary_features(colors, value > 0)
         memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=mask is not None)
         if small is not None and self._t > 0:
             corrected = replace(memory, value=self._value(small))
             self._backpropagate_correction(self._with_statistics(corrected))
         self._bank.add(self._t, self._with_statistics(memory))
         self._t += 1
-        return answer
+        return result
 
     @torch.inference_mode()
     def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, given: bool = False) -> None:
@@ -214,9 +207,9 @@ class MaskTracker:
         if mask is None:
             return
         self._learn_labels(mask)
-        key, colours = self._encode(frame)
+        key, colors = self._encode(frame)
         value = self._value(mask)
-        cues = self._auxiliary_features(colours, value > 0)
+        cues = self._auxiliary_features(colors, value > 0)
         self._bank.add(t, self._with_statistics(MemoryFrame(image=frame, key=key, cues=cues, value=value, given=given)))
 
     def frames_to_restore(self, t: int, given: Collection[int] = ()) -> list[int]:
@@ -240,7 +233,7 @@ class MaskTracker:
             ValueError: There is no mask, or one for a frame that does not exist; or as ``step``.
         """
         if not masks:
-            raise ValueError("give a mask for at least one frame")
+            raise ValueError("at least one frame needs a mask")
         first = min(masks)
         buffered: list[Frame] = []
         self.reset()
@@ -330,7 +323,7 @@ class MaskTracker:
         for t, memory in self._bank.all().items():
             key = memory.key.float()
             references = self._references(memory.image, key, t, {self._t: corrected})
-            scores = self._vote(self._vote.query(key, memory.cues, references, self._labels))
+            scores = self._reader(self._reader.query(key, memory.cues, references, self._labels))
             propagated = labels[scores.argmax(dim=0)].to(torch.uint8)
             outdated = torch.isin(memory.value, corrected.value) & (t >= recent)
             value = torch.where(propagated > 0, propagated, memory.value.masked_fill(outdated, 0))
@@ -350,14 +343,25 @@ class MaskTracker:
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
 
+    def _propagate(
+        self, frame: Frame, key: Tensor, colors: Tensor, size: tuple[int, int]
+    ) -> tuple[Mask, dict[int, float]]:
+        """The mask of the newest frame (H, W) uint8, at a size (H, W), and the confidence in each object."""
+        cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
+        scores = self._match(frame, key.float(), cues)
+        # After a shot change a detection may be another object.
+        same_shot = 1 - self._redetector.shot_change
+        confidence = {label: margin * same_shot for label, margin in label_margins(scores, self._labels).items()}
+        return self._decide(scores, frame, size), confidence
+
     def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
         """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
         references = self._references(frame, key, self._t, self._bank.references(self._t))
-        query = self._vote.query(key, cues, references, self._labels)
-        scores = self._vote(query)
+        query = self._reader.query(key, cues, references, self._labels)
+        scores = self._reader(query)
         if not self.discriminant_weight:
             return scores
-        return self._search(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
+        return self._redetector(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
 
     def _references(self, frame: Frame, query: Tensor, t: int, memories: Mapping[int, MemoryFrame]) -> list[Reference]:
         """Frames in memory as references of frame ``t``, with the motion to them."""
@@ -381,5 +385,5 @@ class MaskTracker:
 
 
 def _by(shape: Sequence[int]) -> str:
-    """A size as people say it: width x height."""
+    """A size as width x height."""
     return "x".join(str(side) for side in reversed(shape[:2]))
