@@ -1,4 +1,4 @@
-"""What the machine lends, and how it is held."""
+"""Memory kept by the process."""
 
 import platform
 import subprocess
@@ -23,10 +23,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library keeps memory as it likes")
-def test_memory_that_was_freed_is_kept_for_what_is_asked_for_next() -> None:
-    given_back, kept = (
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc of another C library")
+def test_freed_memory_is_kept_for_later_allocations() -> None:
+    returned, kept = (
         int(subprocess.run([sys.executable, "-c", FAULTS, *keep], check=True, capture_output=True, text=True).stdout)
         for keep in ([], ["keep"])
     )
-    assert kept < given_back / 10
+    assert kept < returned / 10

@@ -1,4 +1,4 @@
-"""Work that goes on while what came before it is used."""
+"""The next item is computed while the current one is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from mamp.prefetch import Prefetcher
 
 
-def test_the_next_item_is_worked_on_while_the_first_is_used() -> None:
+def test_the_next_item_is_computed_while_the_first_is_used() -> None:
     begun = threading.Event()
 
     def items() -> Iterator[int]:
@@ -19,21 +19,21 @@ def test_the_next_item_is_worked_on_while_the_first_is_used() -> None:
         begun.set()
         yield 2
 
-    with Prefetcher(items()) as coming:
-        assert next(coming) == 1
+    with Prefetcher(items()) as items_ahead:
+        assert next(items_ahead) == 1
         assert begun.wait(10)
-        assert list(coming) == [2]
+        assert list(items_ahead) == [2]
 
 
-def test_an_error_comes_in_its_place() -> None:
+def test_an_error_is_raised_in_the_place_of_its_item() -> None:
     def items() -> Iterator[int]:
         yield 1
         raise ValueError("no more")
 
-    with Prefetcher(items()) as coming:
-        assert next(coming) == 1
+    with Prefetcher(items()) as items_ahead:
+        assert next(items_ahead) == 1
         with pytest.raises(ValueError, match="no more"):
-            next(coming)
+            next(items_ahead)
 
 
 def test_an_interrupt_loses_nothing() -> None:
@@ -45,13 +45,13 @@ def test_an_interrupt_loses_nothing() -> None:
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with Prefetcher(items()) as coming:
+        with Prefetcher(items()) as items_ahead:
             main = threading.main_thread().ident
             assert main is not None
             threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
             with pytest.raises(KeyboardInterrupt):
-                next(coming)
+                next(items_ahead)
             go.set()
-            assert list(coming) == [1]
+            assert list(items_ahead) == [1]
     finally:
         signal.signal(signal.SIGINT, before)

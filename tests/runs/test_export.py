@@ -1,4 +1,4 @@
-"""Products of a run: see-through cut-outs with every frame, and one picture an object."""
+"""Exports of a run: transparent cut-outs of every frame, and mask images by object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as PilImage
 
 from mamp import Settings, read_mask, segment_video
 from mamp.cli.main import main
@@ -23,7 +23,7 @@ COUNT = 6
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Path]:
-    """A run over a clip with sound, with two objects."""
+    """A run over a clip with audio and two objects."""
     first = scene(0)[1]
     first[:20, 100:] = 7
     write_clip(tmp_path / "clip.mp4", [scene(t)[0] for t in range(COUNT)], sound="aac")
@@ -38,13 +38,13 @@ def write(run: Path, kind: str, **options: object) -> Path:
     return steps[-1][1]
 
 
-def pictures(path: Path) -> dict[str, Image]:
+def images_in(path: Path) -> dict[str, Image]:
     with zipfile.ZipFile(path) as archive:
-        return {name: np.asarray(Pictures.open(io.BytesIO(archive.read(name)))) for name in archive.namelist()}
+        return {name: np.asarray(PilImage.open(io.BytesIO(archive.read(name)))) for name in archive.namelist()}
 
 
 @pytest.mark.parametrize(("kind", "decoder", "sound"), [("webm", "libvpx-vp9", "opus"), ("mov", "prores", "aac")])
-def test_cut_out_videos_have_alpha_sound_and_every_frame(run: Path, kind: str, decoder: str, sound: str) -> None:
+def test_cut_out_videos_have_alpha_audio_and_every_frame(run: Path, kind: str, decoder: str, sound: str) -> None:
     path = write(run, kind)
     with av.open(str(path)) as container:
         packets = list(container.demux(container.streams.video[0]))
@@ -63,32 +63,32 @@ def test_cut_out_videos_have_alpha_sound_and_every_frame(run: Path, kind: str, d
         assert (alpha == truth).mean() > 0.99
 
 
-def test_cut_out_pictures_are_the_frames_inside_the_masks(run: Path) -> None:
-    found = pictures(write(run, "png", objects=[7]))
-    assert list(found) == [f"cutout/{t:05d}.png" for t in range(COUNT)]
-    for t, picture in enumerate(found.values()):
+def test_cut_out_images_are_the_frames_inside_the_masks(run: Path) -> None:
+    images = images_in(write(run, "png", objects=[7]))
+    assert list(images) == [f"cutout/{t:05d}.png" for t in range(COUNT)]
+    for t, image in enumerate(images.values()):
         truth = read_mask(Result(run).masks_dir / f"{t:05d}.png") == 7
-        assert np.array_equal(picture[..., 3] == 255, truth)
-        assert not picture[~truth].any() and picture[truth][:, :3].mean() > 20
+        assert np.array_equal(image[..., 3] == 255, truth)
+        assert not image[~truth].any() and image[truth][:, :3].mean() > 20
 
 
 def test_objects_have_folders_named_after_them(run: Path) -> None:
-    found = pictures(write(run, "objects"))
-    assert {name.split("/")[0] for name in found} == {"1", "7-a-dog"} and len(found) == 2 * COUNT
+    images = images_in(write(run, "objects"))
+    assert {name.split("/")[0] for name in images} == {"1", "7-a-dog"} and len(images) == 2 * COUNT
     truth = read_mask(Result(run).masks_dir / "00003.png")
-    assert np.array_equal(found["7-a-dog/00003.png"], np.where(truth == 7, 255, 0))
-    assert np.array_equal(found["1/00003.png"], np.where(truth == 1, 255, 0))
+    assert np.array_equal(images["7-a-dog/00003.png"], np.where(truth == 7, 255, 0))
+    assert np.array_equal(images["1/00003.png"], np.where(truth == 1, 255, 0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_not_finished_is_removed(run: Path, kind: str) -> None:
+def test_unfinished_exports_are_deleted(run: Path, kind: str) -> None:
     before = sorted(run.iterdir())
     calls = iter(range(10))
     steps = list(export(run, run.parent / "clip.mp4", kind, should_stop=lambda: next(calls) == 2))
     assert len(steps) == 2 and sorted(run.iterdir()) == before
 
 
-def test_the_command_writes_products_and_refuses_what_does_not_fit(
+def test_the_command_writes_exports_and_rejects_other_clips_and_objects(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = str(run.parent / "clip.mp4")

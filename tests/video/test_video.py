@@ -29,8 +29,8 @@ MS = Fraction(1, 1000)
 Picture = NDArray[np.uint8]
 
 
-def picture(height: int = 48, width: int = 64, shade: int = 40) -> Picture:
-    """Grey, with a red upper left quarter."""
+def frame_image(height: int = 48, width: int = 64, shade: int = 40) -> Picture:
+    """Gray, with a red upper left quarter."""
     image = np.full((height, width, 3), shade, np.uint8)
     image[: height // 2, : width // 2] = RED
     return image
@@ -61,7 +61,7 @@ def make(
             stream.set_display_rotation(turn, hflip=mirrored)
         tone: Any = container.add_stream(sound, rate=48000) if sound else None
         for index, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(picture(*size, shade=10 + 5 * (index % 40)), "rgb24").reformat(
+            frame = av.VideoFrame.from_ndarray(frame_image(*size, shade=10 + 5 * (index % 40)), "rgb24").reformat(
                 format=pixels
             )
             frame.pts, frame.time_base = time, time_base
@@ -84,7 +84,7 @@ def make(
 
 
 def copy(clip: Path, frames: int | None = None) -> tuple[VideoReader, VideoReader, VideoWriter]:
-    """Writes the frames of a clip again."""
+    """Copies the frames of a clip into a new video."""
     reader = VideoReader(clip)
     out = clip.with_name("out.mp4")
     with VideoWriter(out, reader, (reader.info.height, reader.info.width)) as writer:
@@ -112,7 +112,7 @@ def tone_starts(path: Path) -> float:
 
 
 def corner(image: Picture) -> tuple[bool, bool]:
-    """Where the red quarter lies: (at the bottom, at the right)."""
+    """Position of the red quarter: (bottom, right)."""
     red = (image[..., 0] > 180) & (image[..., 1] < 90)
     y, x = np.nonzero(red)
     return bool(y.mean() > image.shape[0] / 2), bool(x.mean() > image.shape[1] / 2)
@@ -128,7 +128,7 @@ def corner(image: Picture) -> tuple[bool, bool]:
         (0, True, 0, (False, True)),
     ],
 )
-def test_a_rotated_clip_comes_out_upright(
+def test_a_rotated_clip_is_written_upright(
     tmp_path: Path, turn: int, mirrored: bool, rotation: int, expected: tuple[bool, bool]
 ) -> None:
     reader, written, _ = copy(make(tmp_path / "in.mp4", turn=turn, mirrored=mirrored))
@@ -144,7 +144,7 @@ def test_a_rotated_clip_comes_out_upright(
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "mov"])
-def test_variable_frame_times_come_out_exactly(tmp_path: Path, kind: str) -> None:
+def test_variable_frame_times_are_kept_exactly(tmp_path: Path, kind: str) -> None:
     reader, written, _ = copy(make(tmp_path / f"in.{kind}", times=[0, 40, 100, 110, 300, 340]))
     assert [frame.time for frame in reader] == [time * MS for time in (0, 40, 100, 110, 300, 340)]
     assert times(written) == times(reader)
@@ -215,16 +215,16 @@ def test_unusual_clips_keep_their_frames_and_times(tmp_path: Path, options: dict
     assert corner(reader.frame(3).image) == (False, False)
 
 
-@pytest.mark.parametrize(("transfer", "white", "grey"), [("smpte2084", 38055, 33291), ("arib-std-b67", 49151, 32768)])
-def test_hdr_looks_as_bright_as_other_clips(tmp_path: Path, transfer: str, white: int, grey: int) -> None:
-    """White as BT.2408 has it, 203 cd/m2, and half of it in PQ or half of the signal in HLG."""
+@pytest.mark.parametrize(("transfer", "white", "gray"), [("smpte2084", 38055, 33291), ("arib-std-b67", 49151, 32768)])
+def test_hdr_is_as_bright_as_other_clips(tmp_path: Path, transfer: str, white: int, gray: int) -> None:
+    """Reference white of BT.2408, 203 cd/m2, and half of it in PQ or half of the signal in HLG."""
     path = tmp_path / "hdr.mp4"
     parameters = f"colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited"
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream("libx264", rate=25, options={"x264-params": parameters, "crf": "1"})
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p10le"
         image = np.full((48, 64, 3), white, np.uint16)
-        image[:, 32:] = grey
+        image[:, 32:] = gray
         frame = av.VideoFrame.from_ndarray(image, "rgb48le").reformat(
             format="yuv420p10le", dst_colorspace=Colorspace.BT2020, dst_color_range="MPEG"
         )
@@ -236,7 +236,7 @@ def test_hdr_looks_as_bright_as_other_clips(tmp_path: Path, transfer: str, white
     assert 140 <= read[24, 48].mean() <= 200
 
 
-def test_frames_that_change_their_size_on_the_way_take_that_of_the_first(tmp_path: Path) -> None:
+def test_frames_of_another_size_are_scaled_to_the_first(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "in.mkv"), "w") as container:
         stream: Any = container.add_stream("libvpx", rate=25, width=64, height=48, pix_fmt="yuv420p")
         larger: Any = av.CodecContext.create("libvpx", "w")
@@ -244,7 +244,7 @@ def test_frames_that_change_their_size_on_the_way_take_that_of_the_first(tmp_pat
         larger.time_base = Fraction(1, 25)
         for index in range(10):
             encoder = stream.codec_context if index < 5 else larger
-            frame = av.VideoFrame.from_ndarray(picture(encoder.height, encoder.width), "rgb24")
+            frame = av.VideoFrame.from_ndarray(frame_image(encoder.height, encoder.width), "rgb24")
             frame.pts, frame.time_base = index, Fraction(1, 25)
             for packet in [*encoder.encode(frame), *(encoder.encode(None) if index in (4, 9) else [])]:
                 packet.stream = stream
@@ -254,7 +254,7 @@ def test_frames_that_change_their_size_on_the_way_take_that_of_the_first(tmp_pat
     assert all(corner(frame.image) == (False, False) for frame in reader)
 
 
-def test_colours_come_out_as_they_went_in(tmp_path: Path) -> None:
+def test_colors_survive_a_round_trip(tmp_path: Path) -> None:
     image = np.zeros((48, 64, 3), np.uint8)
     image[:24, :32], image[:24, 32:], image[24:, :32], image[24:, 32:] = (
         (200, 30, 40),
@@ -270,7 +270,7 @@ def test_colours_come_out_as_they_went_in(tmp_path: Path) -> None:
             assert np.abs(read[y, x].astype(int) - image[y, x]).max() <= 6
 
 
-def test_the_index_stands_in_front_so_that_playing_starts_at_once(tmp_path: Path) -> None:
+def test_the_index_precedes_the_frames(tmp_path: Path) -> None:
     copy(make(tmp_path / "in.mp4"))
     data = (tmp_path / "out.mp4").read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
@@ -285,7 +285,7 @@ def test_the_index_stands_in_front_so_that_playing_starts_at_once(tmp_path: Path
     ],
 )
 @pytest.mark.parametrize("at", [0.0, 0.3])
-def test_sound_stays_in_time(tmp_path: Path, name: str, codec: str, described: str, at: float) -> None:
+def test_audio_stays_in_sync(tmp_path: Path, name: str, codec: str, described: str, at: float) -> None:
     clip = make(tmp_path / name, times=range(0, 1200, 40), sound=codec, sound_at=at)
     _, written, writer = copy(clip)
     assert writer.audio == described
@@ -293,26 +293,26 @@ def test_sound_stays_in_time(tmp_path: Path, name: str, codec: str, described: s
     assert tone_starts(tmp_path / "out.mp4") == pytest.approx(tone_starts(clip), abs=0.005)
 
 
-def test_sound_ends_with_the_frames_when_not_all_are_written(tmp_path: Path) -> None:
+def test_audio_ends_with_the_last_frame_of_a_partial_video(tmp_path: Path) -> None:
     clip = make(tmp_path / "in.mp4", times=range(0, 1000, 40), sound="aac")
     _, written, _ = copy(clip, frames=10)
     assert written.count() == 10
     assert written.info.duration == pytest.approx(0.4, abs=0.03)
 
 
-def test_what_was_written_before_an_error_can_be_played(tmp_path: Path) -> None:
+def test_frames_written_before_an_error_are_playable(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     with pytest.raises(RuntimeError), VideoWriter(out, None, (48, 64)) as writer:
         for index in range(5):
-            writer.write(picture(), index * Fraction(1, 25))
+            writer.write(frame_image(), index * Fraction(1, 25))
         raise RuntimeError
     assert VideoReader(out).count() == 5
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
+def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     for number in (2, 10, 1):
-        Image.fromarray(picture(shade=number)).save(tmp_path / f"frame{number}.png")
+        Image.fromarray(frame_image(shade=number)).save(tmp_path / f"frame{number}.png")
     reader = VideoReader(tmp_path)
     assert [reader.name(index) for index in range(reader.count())] == ["frame1", "frame2", "frame10"]
     assert [int(frame.image[-1, -1, 0]) for frame in reader] == [1, 2, 10]
@@ -331,14 +331,14 @@ def test_transparent_pixels_are_shown_on_white(tmp_path: Path) -> None:
 
 
 def test_an_animated_webp_keeps_its_times(tmp_path: Path) -> None:
-    frames = [Image.fromarray(picture(shade=shade)) for shade in (10, 90, 200)]
+    frames = [Image.fromarray(frame_image(shade=shade)) for shade in (10, 90, 200)]
     frames[0].save(tmp_path / "in.webp", save_all=True, append_images=frames[1:], duration=[40, 80, 120])
     reader, written, _ = copy(tmp_path / "in.webp")
     assert times(written) == times(reader) == [(0 * MS, 40 * MS), (40 * MS, 80 * MS), (120 * MS, 120 * MS)]
 
 
 @pytest.mark.parametrize("group", ["1", "7", "250"])
-def test_backwards_gives_the_same_frames_in_reverse(
+def test_backwards_returns_the_same_frames_in_reverse(
     tmp_path: Path, group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mamp.video.reader._BLOCK_BYTES", 5 * 48 * 64 * 3)  # five frames at a time
@@ -359,7 +359,7 @@ class Stamps:
 
     def decode(self, near: int | None = None) -> Iterator[Decoded]:
         for stamp in self.stamps:
-            yield Decoded(stamp, 40, picture)
+            yield Decoded(stamp, 40, frame_image)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_missing_and_backward_time_stamps_are_replaced(
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
-def test_of_a_cut_off_file_the_frames_before_the_cut_are_used(tmp_path: Path, kind: str) -> None:
+def test_the_frames_of_a_truncated_file_are_read_up_to_its_end(tmp_path: Path, kind: str) -> None:
     options = {"g": "10", "crf": "1"}
     clip = make(tmp_path / f"in.{kind}", times=range(0, 2000, 40), size=(96, 128), options=options)
     if kind == "mp4":
@@ -400,7 +400,7 @@ def test_of_a_cut_off_file_the_frames_before_the_cut_are_used(tmp_path: Path, ki
         assert np.array_equal(frame.image, whole[frame.index].image)
 
 
-def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
+def test_invalid_clips_raise_video_error(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mp4", sound="aac")
     (tmp_path / "text.mp4").write_text("hello")
     (tmp_path / "empty.mp4").write_bytes(b"")
@@ -408,7 +408,7 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "concat.mp4").write_text("ffconcat version 1.0\nfile clip.mp4\n")
     (tmp_path / "nomoov.mp4").write_bytes(clip.read_bytes()[:1500])
     (tmp_path / "folder").mkdir()
-    Image.fromarray(picture()).save(tmp_path / "picture.png")
+    Image.fromarray(frame_image()).save(tmp_path / "image.png")
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         tone = container.add_stream("aac", rate=48000)
         samples = av.AudioFrame.from_ndarray(np.zeros((2, 48000), np.float32), "fltp", "stereo")
@@ -421,7 +421,7 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
         "concat.mp4",
         "nomoov.mp4",
         "folder",
-        "picture.png",
+        "image.png",
         "sound.mp4",
     ):
         with pytest.raises(VideoError) as caught:
@@ -432,7 +432,7 @@ def test_what_is_no_clip_is_refused_in_one_sentence(tmp_path: Path) -> None:
         VideoReader(tmp_path / "none.mp4")
 
 
-def test_sizes_beyond_8k_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+def test_sizes_beyond_8k_are_rejected_before_allocation(tmp_path: Path) -> None:
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     chunk = b"IHDR" + header
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -451,7 +451,7 @@ def test_sizes_beyond_8k_are_refused_before_memory_is_taken(tmp_path: Path) -> N
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kilobytes"
 
 
-def test_frames_that_grow_on_the_way_are_not_decoded_beyond_8k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_that_grow_beyond_8k_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make(tmp_path / "clip.mp4")
     monkeypatch.setattr("mamp.video.decoder.MAX_PIXELS", 32 * 32)
     with pytest.raises(VideoError, match="8K"):
@@ -461,7 +461,7 @@ def test_frames_that_grow_on_the_way_are_not_decoded_beyond_8k(tmp_path: Path, m
         VideoReader(clip)
 
 
-def test_counting_ends_at_a_limit(tmp_path: Path) -> None:
+def test_counting_stops_at_a_limit(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mp4")
     frames = VideoReader(clip).count()
     assert VideoReader(clip).count(frames) == frames
@@ -469,9 +469,9 @@ def test_counting_ends_at_a_limit(tmp_path: Path) -> None:
         VideoReader(clip).count(frames - 1)
 
 
-def test_a_folder_of_several_sizes_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(picture()).save(tmp_path / "0.png")
-    Image.fromarray(picture(32, 32)).save(tmp_path / "1.png")
+def test_a_folder_with_several_sizes_is_rejected(tmp_path: Path) -> None:
+    Image.fromarray(frame_image()).save(tmp_path / "0.png")
+    Image.fromarray(frame_image(32, 32)).save(tmp_path / "1.png")
     with pytest.raises(VideoError, match=r"1\.png is not of the size of 0\.png"):
         list(VideoReader(tmp_path))
 
@@ -501,13 +501,13 @@ print(copy(None) - short)
 
 
 @pytest.mark.parametrize(("sound", "name"), [("aac", "a.mp4"), ("mp2", "a.mkv")])
-def test_a_part_of_a_clip_keeps_its_times_and_its_sound(tmp_path: Path, sound: str, name: str) -> None:
+def test_a_part_of_a_clip_keeps_its_times_and_audio(tmp_path: Path, sound: str, name: str) -> None:
     times = [0, 40, 100, 140, 300, 340, 380, 500, 540, 580]
     whole = VideoReader(write_clip(tmp_path / name, [scene(t)[0] for t in range(10)], times=times, sound=sound))
     cut_clip(whole, 3, 7, tmp_path / "part.mp4")
     part = VideoReader(tmp_path / "part.mp4")
     assert [round(1000 * part.time(index)) for index in range(part.count())] == [0, 160, 200, 240, 360]
     with av.open(str(tmp_path / "part.mp4")) as container:
-        heard = [packet for packet in container.demux(container.streams.audio[0]) if packet.pts is not None]
-        begin, end = (float(packet.pts * packet.time_base) for packet in (heard[0], heard[-1]))
+        packets = [packet for packet in container.demux(container.streams.audio[0]) if packet.pts is not None]
+        begin, end = (float(packet.pts * packet.time_base) for packet in (packets[0], packets[-1]))
     assert -0.05 < begin < 0.05 and 0.3 < end < 0.45
