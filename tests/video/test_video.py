@@ -19,6 +19,8 @@ from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 from PIL import Image
 
+from mamp.evaluation.vos_datasets import VosSequence
+from mamp.training.frame_pairs import read_window
 from mamp.video.decoder import Decoded
 from mamp.video.reader import VideoError, VideoReader
 from mamp.video.writer import VideoWriter, cut_clip
@@ -511,3 +513,15 @@ def test_a_part_of_a_clip_keeps_its_times_and_audio(tmp_path: Path, sound: str, 
         packets = [packet for packet in container.demux(container.streams.audio[0]) if packet.pts is not None]
         begin, end = (float(packet.pts * packet.time_base) for packet in (packets[0], packets[-1]))
     assert -0.05 < begin < 0.05 and 0.3 < end < 0.45
+
+
+def test_data_sets_and_training_read_frames_in_natural_order(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in (0, 1, 2, 10):
+        Image.fromarray(frame_image(shade=10 * number)).save(folder / f"frame{number}.png")
+    sequence = VosSequence(folder, tmp_path / "masks")
+    assert [sequence.frame_name(t) for t in range(4)] == ["frame0", "frame1", "frame2", "frame10"]
+    window, _ = read_window(folder, start=0.0, seconds=1.0)
+    assert [int(frame[-1, -1, 0]) for frame in window] == [0, 10, 20, 100]
+    assert all(np.array_equal(sequence.frame(t), frame) for t, frame in enumerate(window))
