@@ -77,7 +77,7 @@ class Settings:
     short_side: int = _setting(
         480,
         "Processing size",
-        "Short side at which frames are matched [pixels]; twice the size takes four times as long.",
+        "Short side at which frames are matched [pixels]. Twice the size takes about four times as long.",
         kind="int",
         minimum=16,
         maximum=4320,
@@ -94,27 +94,27 @@ class Settings:
     flow: str = _setting(
         "dis",
         "Optical flow",
-        "Aligns earlier frames with the new one; without it fast objects are lost.",
+        "Aligns earlier frames with the current one. None is faster but loses fast objects.",
         choices={"dis": "DIS: fast", "raft": "RAFT, as in the paper: slow on a CPU", "none": "None"},
     )
     motion: str = _setting(
         "chained",
         "Motion",
-        "Flow is chained from frame to frame, or computed for each reference, as in the paper.",
+        "The flow is chained from frame to frame, or computed for each reference frame.",
         choices={"chained": "Chained", "direct": "To each reference, as in the paper"},
         of_tracker=True,
     )
     upsampling: str = _setting(
         "guided",
         "Upsampling",
-        "Object borders follow the edges of the image, or scores are only interpolated.",
+        "From feature cells to pixels: guided by the colors of the image, or bilinear interpolation.",
         choices={"guided": "Guided by the image", "bilinear": "Bilinear, as in the paper"},
         of_tracker=True,
     )
     discriminant_weight: float = _setting(
         0.2,
         "Discriminant weight",
-        "How much features fitted to the objects count in matching; 0 in the paper.",
+        "Weight of features that discriminate the objects of the clip; 0 in the paper.",
         kind="float",
         minimum=0,
         maximum=1,
@@ -123,7 +123,7 @@ class Settings:
     logit_adjustment: float = _setting(
         0.1,
         "Logit adjustment",
-        "How much small objects are favored over large ones; 0 in the paper.",
+        "Favors small objects over large ones; 0 in the paper.",
         kind="float",
         minimum=0,
         maximum=1,
@@ -132,7 +132,7 @@ class Settings:
     top_k: int | None = _setting(
         9,
         "Top-k matches",
-        "Number of best matches that vote for each cell; 36 in the paper.",
+        "Best matches that vote for each cell; 36 in the paper.",
         kind="int",
         minimum=1,
         maximum=200,
@@ -143,7 +143,7 @@ class Settings:
     radius: int = _setting(
         12,
         "Search radius",
-        "Window radius [cells of 4 pixels]; twice the radius takes four times as long.",
+        "In steps of 4 pixels, around the motion-compensated position. Twice the radius takes four times as long.",
         kind="int",
         minimum=1,
         maximum=24,
@@ -152,7 +152,7 @@ class Settings:
     long_term: tuple[int, ...] = _setting(
         (0, 5, 10, 20),
         "Long-term memory",
-        "Numbers of the frames that stay in memory; 0,5 in the paper.",
+        "Numbers of the reference frames that stay in memory; 0,5 in the paper.",
         kind="ints",
         minimum=0,
         maximum=100_000,
@@ -161,7 +161,7 @@ class Settings:
     short_term: tuple[int, ...] = _setting(
         (1, 3, 5),
         "Short-term memory",
-        "Ages of the recent frames in memory [frames].",
+        "Ages of the recent reference frames: 1 is the previous frame.",
         kind="ints",
         minimum=1,
         maximum=100,
@@ -170,7 +170,7 @@ class Settings:
     weights: str | None = _setting(
         None,
         "Features",
-        "Trained encoder, or untrained color patches, which need no weights: the baseline.",
+        "Trained encoder, or color patches without weights: the untrained baseline.",
         menu={"": "Trained encoder", "patch": "Color patches, untrained"},
         special=None,
         special_meaning="the shipped weights",
