@@ -24,6 +24,7 @@ from mamp.propagation.redetection import Redetector
 from mamp.propagation.reference_motion import ReferenceMotion
 from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
 from mamp.settings import Settings
+from mamp.timing import StageTimer
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -57,6 +58,7 @@ class MaskTracker:
         logit_adjustment: Exponent of the number of cells of a label in the window, by which its score is divided; 0 in the
             paper. See ``logit_adjusted``.
         device: Device of the computation; that of the encoder if not given.
+        timer: Counts the stages "encode", "match" and "read-out", and the wait for flows within "match" as ``FLOW_WAIT``.
 
     Attributes:
         confidence: Confidence in each object on the last frame, by label [0, 1]: the mean margin of its cells over the
@@ -80,6 +82,7 @@ class MaskTracker:
         discriminant_weight: float = _DEFAULTS.discriminant_weight,
         logit_adjustment: float = _DEFAULTS.logit_adjustment,
         device: str | torch.device | None = None,
+        timer: StageTimer | None = None,
     ) -> None:
         Settings(  # checks the ranges
             radius=radius,
@@ -97,6 +100,7 @@ class MaskTracker:
         self.upsampling = upsampling
         self.discriminant_weight = discriminant_weight
         self.device = torch.device(device or device_of(encoder))
+        self._timer = timer or StageTimer()
         self._reader = MemoryReader(
             radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
         )
@@ -105,13 +109,22 @@ class MaskTracker:
         self._motion: ReferenceMotion | None = None
         if flow is not None:
             recent = max(self._short_term, default=0)
-            self._motion = ReferenceMotion(flow, chained=self.chained, recent=recent, device=self.device)
+            self._motion = ReferenceMotion(
+                flow, chained=self.chained, recent=recent, device=self.device, timer=self._timer
+            )
         self.reset()
 
     @classmethod
-    def from_settings(cls, settings: Settings, encoder: EncoderFunction, flow: FlowFunction | None) -> MaskTracker:
+    def from_settings(
+        cls,
+        settings: Settings,
+        encoder: EncoderFunction,
+        flow: FlowFunction | None,
+        *,
+        timer: StageTimer | None = None,
+    ) -> MaskTracker:
         """A tracker with the given settings; encoder and flow are passed, since several trackers may share them."""
-        return cls(encoder, flow=flow, **settings.tracker_kwargs())
+        return cls(encoder, flow=flow, timer=timer, **settings.tracker_kwargs())
 
     @property
     def short_of_memory(self) -> bool:
@@ -160,10 +173,12 @@ class MaskTracker:
         small = None if mask is None else resize_mask(mask, processed)
         if self._t == 0 and (small is None or not small.any()):
             raise ValueError("the first frame needs a mask that contains at least one object")
-        self._update_motion(frame)
+        with self._timer.stage("match"):
+            self._update_motion(frame)
         if next_frame is not None and self._motion is not None:
             self._motion.prefetch(self._t, frame, next_frame, self._bank)
-        key, colors = self._encode(frame)
+        with self._timer.stage("encode"):
+            key, colors = self._encode(frame)
         if self._t == 0:
             assert mask is not None
             result, self.confidence = resize_mask(mask, size), {}
@@ -175,13 +190,14 @@ class MaskTracker:
             self._learn_labels(small)
             self.confidence |= {int(label): 1.0 for label in np.unique(small) if label}
         # From the mask, not from the scores: a run that resumes has only its masks.
-        value = self._value(resize_mask(result, processed))
+        value = self.mask_to_cells(resize_mask(result, processed))
         cues = self._auxiliary_features(colors, value > 0)
         memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=mask is not None)
         if small is not None and self._t > 0:
-            corrected = replace(memory, value=self._value(small))
+            corrected = replace(memory, value=self.mask_to_cells(small))
             self._backpropagate_correction(self._with_statistics(corrected))
-        self._bank.add(self._t, self._with_statistics(memory))
+        with self._timer.stage("match"):
+            self._bank.add(self._t, self._with_statistics(memory))
         self._t += 1
         return result
 
@@ -208,7 +224,7 @@ class MaskTracker:
             return
         self._learn_labels(mask)
         key, colors = self._encode(frame)
-        value = self._value(mask)
+        value = self.mask_to_cells(mask)
         cues = self._auxiliary_features(colors, value > 0)
         self._bank.add(t, self._with_statistics(MemoryFrame(image=frame, key=key, cues=cues, value=value, given=given)))
 
@@ -250,6 +266,28 @@ class MaskTracker:
         beyond = sorted(number for number in masks if number > t or number < 0)
         if beyond:
             raise ValueError(f"a mask is given for frame {beyond[0]}, but the clip has frames 0 to {t}")
+
+    def mask_to_cells(self, mask: Mask) -> Tensor:
+        """The labels of a mask at the cells (h, w); with ``scores_to_mask`` the size-aware alignment (Sec. 3.3)."""
+        return to_cells(self._tensor(mask))
+
+    def scores_to_mask(self, scores: Tensor, labels: Sequence[int], frame: Frame, size: tuple[int, int]) -> Mask:
+        """The label with the highest score at every pixel.
+
+        Args:
+            scores: Scores of the labels at the cells (K, h, w).
+            labels: K labels.
+            frame: The frame, RGB (H, W, 3) uint8.
+            size: (H, W) of the mask.
+
+        Returns:
+            Label map (H, W) uint8.
+        """
+        processed = (frame.shape[0], frame.shape[1])
+        upsampler: ScoreUpsampler = BilinearUpsampler(processed, size)
+        if self.upsampling == "guided":
+            upsampler = GuidedUpsampler(self._tensor(frame).permute(2, 0, 1) / 255, size)
+        return np.asarray(argmax_labels(scores, labels, upsampler).cpu().numpy(), np.uint8)
 
     def _backwards(self, frames: list[Frame], mask: Mask) -> list[Mask]:
         """Masks of all frames but the last, which has the input mask."""
@@ -337,9 +375,6 @@ class MaskTracker:
             memory, class_statistics=class_statistics(memory.key, memory.cues, memory.value, radius=self.radius)
         )
 
-    def _value(self, mask: Mask) -> Tensor:
-        return to_cells(self._tensor(mask))
-
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
 
@@ -348,11 +383,14 @@ class MaskTracker:
     ) -> tuple[Mask, dict[int, float]]:
         """The mask of the newest frame (H, W) uint8, at a size (H, W), and the confidence in each object."""
         cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
-        scores = self._match(frame, key.float(), cues)
+        with self._timer.stage("match"):
+            scores = self._match(frame, key.float(), cues)
+            margins = label_margins(scores, self._labels)
         # After a shot change a detection may be another object.
         same_shot = 1 - self._redetector.shot_change
-        confidence = {label: margin * same_shot for label, margin in label_margins(scores, self._labels).items()}
-        return self._decide(scores, frame, size), confidence
+        confidence = {label: margin * same_shot for label, margin in margins.items()}
+        with self._timer.stage("read-out"):
+            return self.scores_to_mask(scores, self._labels, frame, size), confidence
 
     def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
         """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
@@ -374,14 +412,6 @@ class MaskTracker:
             # Masks soon after the first input mask are mostly right.
             references.append(Reference(memory, motion, reliable=memory.given or number <= early))
         return references
-
-    def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Mask:
-        """The label with the highest score at every pixel of a size (H, W)."""
-        processed = (frame.shape[0], frame.shape[1])
-        upsampler: ScoreUpsampler = BilinearUpsampler(processed, size)
-        if self.upsampling == "guided":
-            upsampler = GuidedUpsampler(self._tensor(frame).permute(2, 0, 1) / 255, size)
-        return np.asarray(argmax_labels(scores, self._labels, upsampler).cpu().numpy(), np.uint8)
 
 
 def _by(shape: Sequence[int]) -> str:

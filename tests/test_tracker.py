@@ -27,7 +27,7 @@ PLAIN: dict[str, Any] = {"top_k": 36, "long_term": (0, 5), "discriminant_weight"
 def test_the_keywords_of_a_tracker_are_settings_with_the_same_defaults() -> None:
     keywords = inspect.signature(MaskTracker).parameters
     of_tracker = {name for name, info in SETTINGS_INFO.items() if info.of_tracker}
-    assert set(keywords) - {"encoder", "flow", "device"} == of_tracker
+    assert set(keywords) - {"encoder", "flow", "device", "timer"} == of_tracker
     assert {name: keywords[name].default for name in of_tracker} == Settings().tracker_kwargs()
 
 

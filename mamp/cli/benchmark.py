@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 from mamp.cli import options
-from mamp.evaluation.benchmark import COMPARISONS, benchmark
+from mamp.evaluation.benchmark import benchmark
+from mamp.evaluation.comparisons import COMPARISONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--objects", type=int, default=1, help="number of objects (%(default)s)")
     parser.add_argument(
         "--against",
-        choices=COMPARISONS,
+        choices=tuple(COMPARISONS),
         help="also measure, interleaved, the reference implementation (on 3 frames) or one object",
     )
     options.add_arguments(parser, short_side=480)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -22,15 +22,15 @@ Frame = NDArray[np.uint8]
 class UnalignedTracker(MaskTracker):
     """A tracker without size-aware alignment (Sec. 3.3): masks are resized to the cells and back like images."""
 
-    def _value(self, mask: Frame) -> Tensor:
+    def mask_to_cells(self, mask: Frame) -> Tensor:
         pixels = torch.from_numpy(np.ascontiguousarray(mask)).float()[None, None]
         cells = F.interpolate(pixels, tuple(-(-side // STRIDE) for side in mask.shape), mode="nearest-exact")
         return cells[0, 0].to(torch.uint8).to(self.device)
 
-    def _decide(self, scores: Tensor, frame: Frame, size: tuple[int, int]) -> Frame:
+    def scores_to_mask(self, scores: Tensor, labels: Sequence[int], frame: Frame, size: tuple[int, int]) -> Frame:
         pixels = F.interpolate(scores[None], size, mode="bilinear", align_corners=False)[0]
-        labels = torch.tensor(self._labels, device=scores.device)[pixels.argmax(dim=0)]
-        return np.asarray(labels.to(torch.uint8).cpu().numpy(), np.uint8)
+        answer = torch.tensor(labels, device=scores.device)[pixels.argmax(dim=0)]
+        return np.asarray(answer.to(torch.uint8).cpu().numpy(), np.uint8)
 
 
 @dataclass(frozen=True)

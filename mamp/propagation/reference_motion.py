@@ -16,7 +16,9 @@ from mamp.flow.warp import compose_flow, select_motion, to_cell_units
 from mamp.model.encoder import STRIDE
 from mamp.propagation.alignment import to_pixels
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
+from mamp.timing import StageTimer
 
+FLOW_WAIT = "flow wait"  # stage of a ``StageTimer``
 _THREADS = 4  # the flow to the previous frame takes as long as four fast ones
 
 
@@ -28,14 +30,18 @@ class ReferenceMotion:
         chained: Compose the flow of each frame to the previous one; else estimate a flow to each reference.
         recent: Largest age at which composed motion is used alone [frames]; beyond it other estimates compete with it.
         device: Device of the displacements.
+        timer: Counts the time waited for flows as ``FLOW_WAIT``.
 
     Attributes:
         flows: Runs the flow function.
         flow_to_previous: Displacement of the newest frame to the previous one (2, h, w) [cells]; only if ``chained``.
     """
 
-    def __init__(self, flow: FlowFunction, *, chained: bool, recent: int, device: torch.device) -> None:
+    def __init__(
+        self, flow: FlowFunction, *, chained: bool, recent: int, device: torch.device, timer: StageTimer
+    ) -> None:
         self.flows = FlowPrefetcher(flow)
+        self._timer = timer
         self._chained, self._recent, self._device = chained, recent, device
         self.reset()
 
@@ -112,7 +118,8 @@ class ReferenceMotion:
         initial_motion: Tensor | None = None,
     ) -> Tensor:
         """Displacement of a frame to a reference (2, h, w) [cells]; for the arguments see ``FlowPrefetcher.take``."""
-        flow = self.flows.take(t, frame, distance, reference, fast=fast, initial_motion=initial_motion)
+        with self._timer.stage(FLOW_WAIT):
+            flow = self.flows.take(t, frame, distance, reference, fast=fast, initial_motion=initial_motion)
         return to_cell_units(torch.from_numpy(flow)).to(self._device)
 
 

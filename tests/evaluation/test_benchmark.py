@@ -1,4 +1,4 @@
-"""The benchmark measures what runs, and the re-creation of the authors' way gives the same masks."""
+"""The benchmark measures real runs, and the reference implementation produces the same masks."""
 
 import json
 from dataclasses import replace
@@ -16,19 +16,19 @@ from tests.conftest import Image, scene
 TINY = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3"]
 
 
-def test_the_authors_way_gives_the_same_masks() -> None:
-    ours = MaskTracker.from_settings(replace(Settings.paper(), radius=4, top_k=9), PatchEncoder(), dis_flow)
-    theirs = ReferenceImplementation(PatchEncoder(), dis_flow, radius=4, top_k=9)
+def test_the_reference_implementation_produces_the_same_masks() -> None:
+    tracker = MaskTracker.from_settings(replace(Settings.paper(), radius=4, top_k=9), PatchEncoder(), dis_flow)
+    reference = ReferenceImplementation(PatchEncoder(), dis_flow, radius=4, top_k=9)
     for t in range(9):
-        frame, mask = scene(t, 192, 256)  # in a smaller one the near ties at an edge are a thousandth of it
+        frame, mask = scene(t, 192, 256)  # large enough that near ties at borders are under 0.1%
         first = mask if t == 0 else None
-        found, expected = ours.step(frame, first), theirs.step(frame, first)
-        assert (found == expected).mean() > 0.999
+        mask_of_tracker, expected = tracker.step(frame, first), reference.step(frame, first)
+        assert (mask_of_tracker == expected).mean() > 0.999
         assert np.count_nonzero(expected) > 100
 
 
 def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*TINY, "--against", "paper-code"]) == 0
+    assert main([*TINY, "--against", "reference"]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(report["stages"]) == set(STAGES) and all(spent >= 0 for spent in report["stages"].values())
     network = sum(report["stages"][stage] for stage in CHAINS["network"])
@@ -42,38 +42,39 @@ def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[st
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[set[int]]]:
-    """The labels of each frame that was followed, in order."""
-    labels: dict[str, list[set[int]]] = {"ours": [], "theirs": []}
+def tracked_labels(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[set[int]]]:
+    """The labels on each tracked frame, in order, of the tracker and the reference implementation."""
+    labels: dict[str, list[set[int]]] = {"ours": [], "reference": []}
 
-    class Listening(ReferenceImplementation):
+    class Recording(ReferenceImplementation):
         def step(self, frame: Image, mask: Image | None = None) -> Image:
-            found = super().step(frame, mask)
-            labels["theirs"].append(set(np.unique(found).tolist()))
-            return found
+            tracked = super().step(frame, mask)
+            labels["reference"].append(set(np.unique(tracked).tolist()))
+            return tracked
 
-    def overlay_of(image: Image, found: Image) -> Image:
-        labels["ours"].append(set(np.unique(found).tolist()))
+    def record_overlay(image: Image, mask: Image) -> Image:
+        labels["ours"].append(set(np.unique(mask).tolist()))
         return image
 
-    monkeypatch.setattr("mamp.evaluation.benchmark.ReferenceImplementation", Listening)
-    monkeypatch.setattr("mamp.evaluation.benchmark.overlay", overlay_of)
+    monkeypatch.setattr("mamp.evaluation.comparisons.ReferenceImplementation", Recording)
+    for module in ("benchmark", "comparisons"):
+        monkeypatch.setattr(f"mamp.evaluation.{module}.overlay", record_overlay)
     return labels
 
 
-def test_the_authors_way_is_asked_for_the_same_objects(shown: dict[str, list[set[int]]]) -> None:
-    assert main([*TINY, "--against", "paper-code"]) == 0
-    assert set.union(*shown["ours"]) == set.union(*shown["theirs"]) == {0, 1, 2, 3}
+def test_the_reference_implementation_tracks_the_same_objects(tracked_labels: dict[str, list[set[int]]]) -> None:
+    assert main([*TINY, "--against", "reference"]) == 0
+    assert set.union(*tracked_labels["ours"]) == set.union(*tracked_labels["reference"]) == {0, 1, 2, 3}
 
 
-def test_all_objects_take_turns_with_their_area_and_with_one(
-    shown: dict[str, list[set[int]]], capsys: pytest.CaptureFixture[str]
+def test_all_objects_their_area_and_one_object_are_interleaved(
+    tracked_labels: dict[str, list[set[int]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*TINY, "--against", "one-object"]) == 0
-    frames = len(shown["ours"]) // 4
-    alone, in_turn = shown["ours"][:frames], shown["ours"][frames:]
-    assert set.union(*alone) == set.union(*in_turn[::3]) == {0, 1, 2, 3}
-    assert set.union(*in_turn[1::3]) == set.union(*in_turn[2::3]) == {0, 1}
+    frames = len(tracked_labels["ours"]) // 4
+    alone, interleaved = tracked_labels["ours"][:frames], tracked_labels["ours"][frames:]
+    assert set.union(*alone) == set.union(*interleaved[::3]) == {0, 1, 2, 3}
+    assert set.union(*interleaved[1::3]) == set.union(*interleaved[2::3]) == {0, 1}
     against = json.loads(capsys.readouterr().out.splitlines()[-1])["against"]
     for other in ("same_area", "one_object"):
         assert against[f"times_{other}"] == pytest.approx(against["objects"] / against[other], rel=0.02)
