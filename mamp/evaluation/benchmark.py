@@ -43,7 +43,7 @@ STAGES = tuple(stage for chain in CHAINS.values() for stage in chain)
 
 
 class TimedFlow:
-    """A flow estimator whose run time is measured."""
+    """A flow estimator with a stage timer."""
 
     def __init__(self, flow: FlowEstimator, timer: StageTimer) -> None:
         self.accepts_initial_flow = flow.accepts_initial_flow
