@@ -6,11 +6,11 @@ from pathlib import Path
 
 import gradio as gr
 
-from mamp import MaskError, OverlayStyle, VideoError, WeightsError, read_mask
+from mamp import MaskError, OverlayStyle, Settings, VideoError, WeightsError, read_mask
 from webapp.project import read_project_file
 from webapp.run_handler import track
 from webapp.session import Session, new_session, project_of, reader_of
-from webapp.settings_controls import settings_from_request, with_own_weights
+from webapp.settings_controls import with_own_weights
 
 
 def segment(
@@ -52,7 +52,8 @@ def segment(
                     f"The video has frames 0 to {session['frames'] - 1}, but the mask is for frame {frame}."
                 )
             project.set_mask(int(frame), read_mask(mask, (info.height, info.width)))
-            settings = settings_from_request({"short_side": short_side, "flow": flow, "top_k": top_k, "radius": radius})
+            values = {"short_side": short_side, "flow": flow, "top_k": top_k, "radius": radius}
+            settings = with_own_weights(Settings.from_dict(values))
         if not project.input_masks:
             raise MaskError("The mask contains no object: every pixel is background.")
         for _ in track(session, settings, OverlayStyle()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -70,15 +69,6 @@ def settings_of(*values: Any) -> Settings:
         ValueError: A value is out of its range.
     """
     return with_own_weights(Settings.from_dict(dict(zip(ON_PAGE, values, strict=True))))
-
-
-def settings_from_request(values: Mapping[str, Any]) -> Settings:
-    """The settings of an HTTP request, by field name.
-
-    Raises:
-        ValueError: A value is out of its range.
-    """
-    return with_own_weights(Settings.from_dict(values))
 
 
 def with_own_weights(settings: Settings) -> Settings:

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamp.propagation.object_discriminant import ClassStatistics
+from mamp.settings import Settings
 
-LONG_TERM = (0, 5)
-SHORT_TERM = (1, 3, 5)
+_PAPER = Settings.paper()
 MAX_GIVEN = 4  # later frames with an input mask kept as references; two corrections and two new objects fit
 
 
 def reference_frames(
-    t: int, *, long_term: Sequence[int] = LONG_TERM, short_term: Sequence[int] = SHORT_TERM, given: Collection[int] = ()
+    t: int,
+    *,
+    long_term: Sequence[int] = _PAPER.long_term,
+    short_term: Sequence[int] = _PAPER.short_term,
+    given: Collection[int] = (),
 ) -> list[int]:
     """The references of query ``t``: long term, short term, and later frames with an input mask.
 
@@ -38,7 +42,11 @@ def reference_frames(
 
 
 def frames_to_keep(
-    t: int, *, long_term: Sequence[int] = LONG_TERM, short_term: Sequence[int] = SHORT_TERM, given: Collection[int] = ()
+    t: int,
+    *,
+    long_term: Sequence[int] = _PAPER.long_term,
+    short_term: Sequence[int] = _PAPER.short_term,
+    given: Collection[int] = (),
 ) -> list[int]:
     """The frames before ``t`` that are references of query ``t`` or a later one, ascending; see ``reference_frames``."""
     recent = sorted(frame for frame in given if 0 < frame < t)[-MAX_GIVEN:]
@@ -69,7 +77,9 @@ class MemoryBank:
         short_term: Ages of the other references [frames].
     """
 
-    def __init__(self, *, long_term: Sequence[int] = LONG_TERM, short_term: Sequence[int] = SHORT_TERM) -> None:
+    def __init__(
+        self, *, long_term: Sequence[int] = _PAPER.long_term, short_term: Sequence[int] = _PAPER.short_term
+    ) -> None:
         self.long_term = tuple(long_term)
         self.short_term = tuple(short_term)
         self._frames: dict[int, MemoryFrame] = {}
