@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import struct
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result, numbered
 from mamp.settings import Settings
 from mamp.video.reader import VideoReader
+from webapp.archive import ArchiveError, read_archive
 
 Image = NDArray[np.uint8]
 
@@ -33,7 +32,7 @@ _EDITOR_TOLERANCE = 3  # [pixels]; the editor returns an unedited mask with its 
 _MAX_FRAME_DIFFERENCE = 1.0  # mean difference [0, 255] up to which two images show the same frame
 _PREFIX = "mamp-session-"
 _MAX_NAME_LENGTH = 60
-_MAX_BYTES = 1 << 26  # unpacked size of a project file
+_MAX_JSON_BYTES = 1 << 20  # of the project file's text
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,7 @@ class ProjectFile:
     names: dict[int, str]
 
 
-# Exceptions of zipfile and json for a damaged, encrypted or foreign file.
-_UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
-    *(KeyError, ValueError, TypeError, AttributeError),
-)
+_ENTRIES = re.compile(r"project\.json|(?:input_masks|given)/\d{6,9}\.png")
 
 
 def read_project_file(path: str | Path) -> ProjectFile:
@@ -70,19 +65,20 @@ def read_project_file(path: str | Path) -> ProjectFile:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                raise MaskError(f"{path.name} is too large for a project file.")
-            document = json.loads(archive.read("project.json"))
-            folder, key = ("given", "masks_given") if "masks_given" in document else ("input_masks", "input_masks")
-            masks = {int(number): archive.read(f"{folder}/{int(number):06d}.png") for number in document[key]}
+        entries = read_archive(path, _ENTRIES)
+        if len(entries["project.json"]) > _MAX_JSON_BYTES:
+            raise ArchiveError("project.json is too large", too_large=True)
+        document = json.loads(entries["project.json"])
+        folder, key = ("given", "masks_given") if "masks_given" in document else ("input_masks", "input_masks")
+        masks = {int(number): entries[f"{folder}/{int(number):06d}.png"] for number in document[key]}
         settings = _settings(document["settings"])
         names = {int(label): str(name) for label, name in document["names"].items()}
-        clip, fingerprint = str(document["clip"]), str(document["clip_sha256"])
-        return ProjectFile(clip, fingerprint, masks, settings, names)
-    except MaskError:
-        raise
-    except _UNREADABLE as error:
+        if not all(0 < label < 256 for label in names):
+            raise ArchiveError("the names are not those of objects")
+        return ProjectFile(str(document["clip"]), str(document["clip_sha256"]), masks, settings, names)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, ArchiveError) and error.too_large:
+            raise MaskError(f"{path.name} is too large for a project file.") from error
         raise MaskError(f"{path.name} is no project file of this program.") from error
 
 
