@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 
+_COLORS_AT_ONCE = 1 << 12
 OPAQUE = 128  # smallest alpha of a foreground pixel: editors draw soft edges
 
 
@@ -56,11 +57,19 @@ def strokes_to_mask(strokes: NDArray[np.uint8], colors: Sequence[Sequence[int]])
         Label map (H, W) uint8: the object with the nearest color, 0 where nothing was painted.
     """
     painted = strokes[..., 3] >= OPAQUE
-    palette = np.asarray(colors, np.int32)
-    mask = np.zeros(painted.shape, np.uint8)
-    pixels = strokes[painted][:, :3].astype(np.int32)
-    mask[painted] = ((pixels[:, None] - palette[None]) ** 2).sum(axis=2).argmin(axis=1) + 1
-    return mask
+    # Many pixels have few colors: the nearest brush is found once for each of the 2^24 colors that occurs.
+    key = np.left_shift(strokes[..., 0], 16, dtype=np.uint32)
+    key |= np.left_shift(strokes[..., 1], 8, dtype=np.uint32)
+    key |= strokes[..., 2]
+    label = np.zeros(1 << 24, np.uint8)
+    label[key[painted]] = 1
+    palette = np.asarray(colors, np.float32)
+    offset = (palette**2).sum(axis=1)  # |color - brush|^2 less |color|^2, which is the same for all brushes
+    occurring = np.flatnonzero(label)
+    for part in np.array_split(occurring, 1 + len(occurring) // _COLORS_AT_ONCE):
+        rgb = np.stack((part >> 16, part >> 8 & 255, part & 255), axis=1).astype(np.float32)
+        label[part] = (offset - 2 * (rgb @ palette.T)).argmin(axis=1) + 1  # exact: all are whole numbers below 2^24
+    return np.where(painted, label[key], 0).astype(np.uint8, copy=False)
 
 
 def mask_to_strokes(mask: Mask, colors: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
