@@ -8,6 +8,7 @@ import gradio as gr
 from gradio.route_utils import delete_files_created_by_app
 
 import webapp  # noqa: F401 (first: it imports spaces)
+from webapp.image_formats import restrict_image_formats
 from webapp.layout.api_section import api_section
 from webapp.layout.clip_section import clip_section
 from webapp.layout.events import connect_events
@@ -20,6 +21,7 @@ from webapp.theme import CSS, THEME
 
 def build() -> gr.Blocks:
     """The page."""
+    restrict_image_formats()
     page: gr.Blocks
     with gr.Blocks(
         title="MAMP: follow objects through a video",
