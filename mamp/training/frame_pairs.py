@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mamp.flow.optical_flow import dis_flow
-from mamp.video.decoder import VideoError
 from mamp.video.images import SUFFIXES, image_paths, read_image
+from mamp.video.source import VideoError
 
 Frame = NDArray[np.uint8]
 Flow = NDArray[np.float32]

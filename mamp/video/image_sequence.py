@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mamp.video.decoder import RGB, Decoded, VideoError, VideoInfo, check_size, composite_on_white
+from mamp.video.frame_conversion import composite_on_white
 from mamp.video.images import image_paths, read_image
+from mamp.video.source import RGB, Decoded, VideoError, VideoInfo, check_size
 
 RATE = Fraction(24)  # [frames/s] of a folder of frames, which has no time stamps; DAVIS is at 24
 

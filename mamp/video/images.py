@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from mamp.video.decoder import RGB, VideoError, check_size, composite_on_white
+from mamp.video.frame_conversion import composite_on_white
+from mamp.video.source import RGB, VideoError, check_size
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 

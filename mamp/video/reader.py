@@ -9,8 +9,9 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from mamp.video.decoder import RGB, Decoded, Source, VideoError, VideoFile, VideoInfo
+from mamp.video.decoder import VideoFile
 from mamp.video.image_sequence import AnimatedWebp, ImageSequence
+from mamp.video.source import RGB, Decoded, Source, VideoError, VideoInfo
 
 __all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
 

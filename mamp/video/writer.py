@@ -15,9 +15,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mamp.video.audio import AudioTrackCopier
-from mamp.video.decoder import RGB, VideoError, open_container
+from mamp.video.decoder import open_container
 from mamp.video.image_sequence import RATE
 from mamp.video.reader import VideoReader
+from mamp.video.source import RGB, VideoError
 
 _RATES = (Fraction(1), Fraction(240))  # [frames/s] range passed to the encoder; headers are not trusted
 _MIN_TIMESCALE = 10_000  # [ticks/s]

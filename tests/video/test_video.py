@@ -21,8 +21,8 @@ from PIL import Image
 
 from mamp.evaluation.vos_datasets import VosSequence
 from mamp.training.frame_pairs import read_window
-from mamp.video.decoder import Decoded
 from mamp.video.reader import VideoError, VideoReader
+from mamp.video.source import Decoded
 from mamp.video.writer import VideoWriter, cut_clip
 from tests.conftest import scene, write_clip
 
@@ -455,7 +455,8 @@ def test_sizes_beyond_8k_are_rejected_before_allocation(tmp_path: Path) -> None:
 
 def test_frames_that_grow_beyond_8k_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make(tmp_path / "clip.mp4")
-    monkeypatch.setattr("mamp.video.decoder.MAX_PIXELS", 32 * 32)
+    monkeypatch.setattr("mamp.video.source.MAX_PIXELS", 32 * 32)
+    monkeypatch.setattr("mamp.video.decoder._DECODER_OPTIONS", {"max_pixels": str(32 * 32)})
     with pytest.raises(VideoError, match="8K"):
         VideoReader(clip)
     monkeypatch.setattr("mamp.video.decoder.check_size", lambda *_: None)
