@@ -7,7 +7,7 @@ import errno
 import os
 import platform
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +44,22 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
         library.mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
+
+
+def same_file(inputs: Iterable[Path], outputs: Iterable[Path]) -> Path | None:
+    """The first input that is one of the outputs, under whatever name; ``None`` if there is none.
+
+    Symbolic and hard links, and other spellings on a file system that ignores case, are the same file.
+    """
+    targets = {(found.st_dev, found.st_ino) for path in outputs if (found := _stat(path))}
+    return next((path for path in inputs if (found := _stat(path)) and (found.st_dev, found.st_ino) in targets), None)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 @contextmanager

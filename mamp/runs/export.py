@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from mamp.files import atomic_zip
+from mamp.files import atomic_zip, same_file
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
@@ -52,7 +52,8 @@ def export(
         The number of frames done, and the path of the file once the generator ends.
 
     Raises:
-        MaskError: The folder holds no run, the clip is another one, or the run has no such object.
+        MaskError: The folder holds no run, the clip is another one or would be overwritten, or the run has no such
+            object.
         VideoError: The clip cannot be read.
         ValueError: ``kind`` is unknown.
     """
@@ -67,6 +68,8 @@ def export(
             f"There is no object {missing[0]} in this run; there are {', '.join(map(str, objects_in_run))}."
         )
     path = result.folder / KINDS[kind]
+    if same_file([reader.path, *reader.files], [path]):
+        raise MaskError(f"{reader.path.name} would be overwritten by the export; move it out of {result.folder.name}.")
     finished = False
     try:
         with closing(_write(result, reader, path, kind, objects)) as frames:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mamp.files import atomic_path, atomic_zip, write_atomically
+from mamp.files import atomic_path, atomic_zip, same_file, write_atomically
 from mamp.masks.label_map import MaskError
 from mamp.masks.rle import describe_rle
 
@@ -126,26 +126,46 @@ class Result:
         """The input masks, by frame number."""
         return numbered(self.input_masks_dir)
 
+    def check_inputs(self, inputs: Iterable[Path]) -> None:
+        """Checks that no input of a run is in the way of its files.
+
+        Args:
+            inputs: Files and folders that are read.
+
+        Raises:
+            MaskError: An input would be overwritten or deleted.
+        """
+        lost = same_file(inputs, [*self.files, *self._mask_folders, *self._masks, *self._partial_files])
+        if lost is not None:
+            raise MaskError(f"{lost.name} would be overwritten by the results; choose another output folder.")
+
     def clear(self) -> None:
         """Deletes the files of a previous run, and no others.
 
         Raises:
             MaskError: The folder holds masks that no run wrote.
         """
-        self.masks_dir.mkdir(parents=True, exist_ok=True)
-        self.input_masks_dir.mkdir(exist_ok=True)
-        old = [path for folder in (self.masks_dir, self.input_masks_dir) for path in folder.glob("*.png")]
+        for folder in self._mask_folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        old = self._masks
         if old and not self.receipt_json.exists():
             raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
         if self.receipt_json.exists():
-            partial_files = [
-                path
-                for folder in (self.folder, self.masks_dir, self.input_masks_dir)
-                for path in folder.glob(".*.part")
-            ]
-            old += self.files + partial_files
+            old += self.files + self._partial_files
         for path in old:
             path.unlink(missing_ok=True)
+
+    @property
+    def _mask_folders(self) -> list[Path]:
+        return [self.masks_dir, self.input_masks_dir]
+
+    @property
+    def _masks(self) -> list[Path]:
+        return [path for folder in self._mask_folders for path in folder.glob("*.png")]
+
+    @property
+    def _partial_files(self) -> list[Path]:
+        return [path for folder in (self.folder, *self._mask_folders) for path in folder.glob(".*.part")]
 
     def write_receipt(self, document: Mapping[str, Any]) -> None:
         """Writes ``receipt.json`` atomically."""

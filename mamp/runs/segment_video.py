@@ -63,7 +63,7 @@ def segment_video(
     Raises:
         VideoError: The clip cannot be read.
         MaskError: A mask is unreadable, does not fit the clip, contains no object, or is for a frame that does not exist;
-            or ``previous`` holds no run.
+            ``previous`` holds no run; or the clip or a mask file would be overwritten.
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()
@@ -75,6 +75,7 @@ def segment_video(
     timer = StageTimer()
     with timer.stage("read"):
         reader = VideoReader(clip)
+        Result(Path(out_dir)).check_inputs([reader.path, *reader.files, *_mask_files(masks)])
         input_masks = read_input_masks(masks, (reader.info.height, reader.info.width), reader.count())
     with timer.stage("load"):
         loaded = encoder or load_encoder(settings.weights, device=settings.device)
@@ -85,3 +86,7 @@ def segment_video(
     if previous_result is not None:
         run.reuse_frames(previous_result)
     yield from run.updates(should_stop)
+
+
+def _mask_files(masks: Mapping[int, Image | str | Path]) -> list[Path]:
+    return [Path(mask) for mask in masks.values() if isinstance(mask, str | Path)]

@@ -28,7 +28,7 @@ class VideoFile:
     """A video file, through FFmpeg's decoders; only local files of the kinds in ``KINDS``."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.files = path, [path]
         self.damage: str | None = None
         with open_container(path) as container:
             stream = self._video_stream(container)

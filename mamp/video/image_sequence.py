@@ -22,38 +22,38 @@ class ImageSequence:
 
     def __init__(self, path: Path) -> None:
         self.damage: str | None = None
-        self.paths = image_paths(path)
-        if not self.paths:
+        self.files = image_paths(path)
+        if not self.files:
             raise VideoError(f"The folder {path.name} holds no frames (jpg or png).")
-        if len({p.stem for p in self.paths}) < len(self.paths):
+        if len({p.stem for p in self.files}) < len(self.files):
             raise VideoError(f"The folder {path.name} holds two frames of one name, such as 0.jpg and 0.png.")
-        height, width = read_image(self.paths[0]).shape[:2]
-        self.end: int | None = len(self.paths)
+        height, width = read_image(self.files[0]).shape[:2]
+        self.end: int | None = len(self.files)
         self.info = VideoInfo(
             width=width,
             height=height,
             fps=RATE,
             time_base=1 / RATE,
             rotation=0,
-            codec=self.paths[0].suffix.lower().lstrip("."),
+            codec=self.files[0].suffix.lower().lstrip("."),
             has_audio=False,
             pixel_format="rgb24",
-            duration=float(len(self.paths) / RATE),
+            duration=float(len(self.files) / RATE),
         )
 
     def name(self, index: int) -> str:
         """See ``Source``."""
-        return self.paths[index].stem
+        return self.files[index].stem
 
     def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
         """See ``Source``."""
-        for index in range(seek_pts or 0, len(self.paths)):
+        for index in range(seek_pts or 0, len(self.files)):
             yield Decoded(index, 1, partial(self._image, index))
 
     def _image(self, index: int) -> RGB:
-        image = read_image(self.paths[index])
+        image = read_image(self.files[index])
         if image.shape[:2] != (self.info.height, self.info.width):
-            names = (self.paths[index].name, self.paths[0].name)
+            names = (self.files[index].name, self.files[0].name)
             raise VideoError(f"The frame {names[0]} is not of the size of {names[1]}; all frames must be of one size.")
         return image
 
@@ -62,7 +62,7 @@ class AnimatedWebp:
     """An animated webp: FFmpeg's decoder reads still ones only."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.files = path, [path]
         self.damage: str | None = None
         self.end: int | None = None
         first = next(self.decode(), None)

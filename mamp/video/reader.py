@@ -79,6 +79,11 @@ class VideoReader:
         """One sentence about damage in the part of the file read so far, or ``None``."""
         return self._source.damage
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read: the video, or the frames of a folder."""
+        return self._source.files
+
     def name(self, index: int) -> str:
         """The file stem of a frame's mask: that of the frame in a folder of frames, else its number in five digits."""
         return self._source.name(index)

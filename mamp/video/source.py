@@ -70,6 +70,7 @@ class Source(Protocol):
     """A clip that can be decoded any number of times."""
 
     info: VideoInfo
+    files: list[Path]  # that are read
     damage: str | None
     end: int | None  # end of the last frame according to the file [ticks]
 

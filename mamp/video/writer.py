@@ -14,6 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from mamp.files import same_file
 from mamp.video.audio import AudioTrackCopier
 from mamp.video.decoder import open_container
 from mamp.video.image_sequence import RATE
@@ -203,8 +204,10 @@ def cut_clip(reader: VideoReader, first: int, last: int, path: str | Path) -> No
         path: The mp4 to write.
 
     Raises:
-        VideoError: The frame range is invalid.
+        VideoError: The frame range is invalid, or ``path`` is the clip itself.
     """
+    if same_file(reader.files, [Path(path)]):
+        raise VideoError(f"{reader.path.name} would be overwritten by its own part.")
     if not 0 <= first <= last < reader.count():
         raise VideoError(f"The clip has frames 0 to {reader.count() - 1}; frames {first} to {last} are no part of it.")
     begin = reader.time(first)
