@@ -187,49 +187,54 @@ class MaskTracker:
             if mask is not None:
                 result = merge_input_mask(result, resize_mask(mask, size))
         if small is not None:
-            self._learn_labels(small)
             self.confidence |= {int(label): 1.0 for label in np.unique(small) if label}
-        # From the mask, not from the scores: a run that resumes has only its masks.
-        value = self.mask_to_cells(resize_mask(result, processed))
-        cues = self._auxiliary_features(colors, value > 0)
-        memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=mask is not None)
-        if small is not None and self._t > 0:
-            corrected = replace(memory, value=self.mask_to_cells(small))
-            self._backpropagate_correction(self._with_statistics(corrected))
-        with self._timer.stage("match"):
-            self._bank.add(self._t, self._with_statistics(memory))
+        self._remember(frame, key, colors, result, small)
         self._t += 1
         return result
 
     @torch.inference_mode()
-    def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, given: bool = False) -> None:
+    def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, input_mask: Mask | None = None) -> None:
         """Adds a frame with a known mask to the memory, without tracking it: to resume in the middle of a clip.
 
-        Restore, in order, the frames that ``frames_to_restore`` names; then ``step`` continues with frame ``t`` + 1. Where
-        motion is chained, pass the frames between them too, from frame 0 on, without a mask.
+        Restore, in order, the frames that ``frames_to_restore`` names, with their masks from ``step`` and their input
+        masks; then ``step`` continues with frame ``t`` + 1, as if it had tracked all frames. Where motion is chained,
+        pass the frames between them too, from frame 0 on, without a mask.
 
         Args:
             t: Number of the frame, counted from the first tracked frame.
             frame: RGB (H, W, 3) uint8.
-            mask: Label map (H, W) uint8; ``None`` for a frame that only serves the chain of flows.
-            given: Whether the mask was an input mask, not a tracked one.
+            mask: Label map uint8 of any size, as ``step`` returned it; ``None`` for a frame that only serves the chain of
+                flows.
+            input_mask: Input mask of the frame, as passed to ``step``.
 
         Raises:
             ValueError: As ``step``.
         """
-        self._check(frame, mask, frame.shape[:2])
+        processed = (frame.shape[0], frame.shape[1])
+        small = None if input_mask is None else resize_mask(input_mask, processed)
+        self._check(frame, small, processed)
+        self._t = t
         self._update_motion(frame)
-        self._t = t + 1
-        if mask is None:
-            return
-        self._learn_labels(mask)
-        key, colors = self._encode(frame)
-        value = self.mask_to_cells(mask)
-        cues = self._auxiliary_features(colors, value > 0)
-        self._bank.add(t, self._with_statistics(MemoryFrame(image=frame, key=key, cues=cues, value=value, given=given)))
+        if mask is not None:
+            key, colors = self._encode(frame)
+            self._remember(frame, key, colors, mask, small)
+        self._t += 1
 
     def frames_to_restore(self, t: int, given: Collection[int] = ()) -> list[int]:
-        """The frames before ``t`` that it or a later frame references; ``given`` are the frames with input masks."""
+        """The frames before ``t`` from which its memory follows, ascending; ``given`` are the frames with input masks.
+
+        These are the first and the previous frame, those in memory, those with an input mask, and those that were in memory
+        then: a correction changes what the memory holds of them.
+        """
+        if t < 1:
+            return []
+        corrections = sorted(frame for frame in given if 0 < frame < t)
+        needed = {0, t - 1, *corrections, *self._frames_in_memory(t, corrections)}
+        for number, frame in enumerate(corrections):
+            needed.update(self._frames_in_memory(frame, corrections[:number]))
+        return sorted(needed)
+
+    def _frames_in_memory(self, t: int, given: Collection[int]) -> list[int]:
         return frames_to_keep(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
     def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
@@ -325,9 +330,6 @@ class MaskTracker:
             raise ValueError(f"the mask is {mask.dtype} {_by(mask.shape)}, but must be uint8 {_by(frame.shape)}")
         self._size = (frame.shape[0], frame.shape[1])
 
-    def _learn_labels(self, mask: Mask) -> None:
-        self._labels = sorted({*self._labels, *np.unique(mask).tolist()})
-
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used."""
         lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
@@ -349,6 +351,28 @@ class MaskTracker:
         if previous is None or self._flow_to_previous is None:
             return colors.new_zeros(colors.shape[1:], dtype=torch.bool)
         return gather_by_flow(self._flow_to_previous.round(), previous.value[None])[0][0][0] > 0
+
+    def _remember(self, frame: Frame, key: Tensor, colors: Tensor, mask: Mask, input_mask: Mask | None) -> None:
+        """Adds the newest frame to the memory, and its input mask to the frames there.
+
+        Args:
+            frame: RGB (H, W, 3) uint8.
+            key: Its features (C, h, w).
+            colors: Its color features (D, h, w).
+            mask: Its label map uint8 of any size.
+            input_mask: Input mask (H, W) uint8, if it has one.
+        """
+        # From the mask, not from the scores: a run that resumes has only its masks.
+        value = self.mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
+        cues = self._auxiliary_features(colors, value > 0)
+        memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=input_mask is not None)
+        if input_mask is not None:
+            self._labels = sorted({*self._labels, *np.unique(input_mask).tolist()})
+            if self._t > 0:
+                corrected = replace(memory, value=self.mask_to_cells(input_mask))
+                self._backpropagate_correction(self._with_statistics(corrected))
+        with self._timer.stage("match"):
+            self._bank.add(self._t, self._with_statistics(memory))
 
     def _backpropagate_correction(self, corrected: MemoryFrame) -> None:
         """Propagates an input mask back to the frames in memory.

@@ -25,6 +25,7 @@ from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from tests.conftest import Image as Picture
 from tests.conftest import serve_process, write_clip
 from tools.fuzz import MEMORY, TIME_LIMIT, fuzz
+from tools.resume import faults, random_schedule
 
 GROWTH = 1.10  # of memory, files and handles, once all visitors have been served
 MAX_LATENCY = 1.0  # [s], 95th percentile
@@ -170,7 +171,7 @@ def files_in(folder: Path) -> int:
 
 
 def soak_long(options: argparse.Namespace) -> Report:
-    """A long clip, and a run that is closed half-way."""
+    """A long clip, a run that is closed half-way, and runs in parts with random masks and stops."""
     report = Report("long")
     settings = Settings(short_side=48, flow="dis", radius=3)
     encoder = load_encoder("patch")
@@ -195,7 +196,20 @@ def soak_long(options: argparse.Namespace) -> Report:
         run.close()
         parts = list((Path(folder) / "closed").glob(".*.part"))
         report.add("closed half-way: handles before, after", f"{handles}, {handles_of(os.getpid())}", not parts)
+    different = [fault for seed in range(options.schedules) for fault in resume_faults(seed)]
+    for fault in different[:20]:
+        print(fault)
+    report.add(
+        "random runs in parts; files unlike an unbroken run", f"{options.schedules}; {len(different)}", not different
+    )
     return report
+
+
+def resume_faults(seed: int) -> list[str]:
+    """What differs between a random run in parts and an unbroken one, at the default settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        schedule = random_schedule(seed, 20 + seed % 25)
+        return [f"schedule {seed}: {fault}" for fault in faults(Path(folder), schedule, Settings(), load_encoder())]
 
 
 SOAKS = {"fuzz": soak_fuzz, "load": soak_load, "long": soak_long}
@@ -209,6 +223,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10, help="duration of load (%(default)s)")
     parser.add_argument("--visitors", type=int, default=20, help="visitors in load (%(default)s)")
     parser.add_argument("--clip-minutes", type=int, default=20, help="length of the clip in long (%(default)s)")
+    parser.add_argument("--schedules", type=int, default=100, help="random runs in parts in long (%(default)s)")
     options = parser.parse_args()
     reports = [SOAKS[name](options) for name in options.which or SOAKS]
     print("| test | measured | | |\n|---|---|---|---|")

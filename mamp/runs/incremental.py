@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import read_mask
 from mamp.model.checkpoint import file_sha256
 from mamp.runs.results import Result
@@ -42,25 +41,13 @@ def reusable_frames(
 def frames_to_redo(before: Mapping[int, Mask], after: Mapping[int, Mask], total: int) -> set[int]:
     """The frames that a change of the input masks from ``before`` to ``after`` affects.
 
-    These are the frames from a new, changed or removed mask up to the next mask with the same objects; and, if the first
-    input mask differs, all frames before it, which are tracked backwards from it.
+    A mask affects all frames tracked after it: the first input mask all frames of the clip, a later one those from its
+    own frame on.
     """
-    first = min(after)
     changed = [t for t in sorted({*before, *after}) if not np.array_equal(before.get(t, 0), after.get(t, 0))]
-    affected: set[int] = set()
-    for t in changed:
-        objects = {label for masks in (before, after) if t in masks for label in objects_in(masks[t])}
-        start = max(t, first)
-        affected.update(range(start, _next_mask_of(objects, after, start, total)))
-    if first in changed or min(before, default=-1) != first:
-        affected.update(range(first))
-    return affected
-
-
-def _next_mask_of(objects: Collection[int], input_masks: Mapping[int, Mask], start: int, total: int) -> int:
-    """Number of the first frame after ``start`` whose input mask contains all objects; ``total`` if there is none."""
-    later = (t for t in sorted(input_masks) if t > start and set(objects) <= set(objects_in(input_masks[t])))
-    return next(later, total)
+    if not changed:
+        return set()
+    return set(range(changed[0] if changed[0] > min(after) else 0, total))
 
 
 def clip_sha256(path: Path) -> str:

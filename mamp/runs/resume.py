@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from mamp.flow.optical_flow import FlowEstimator
-from mamp.masks.label_map import resize_mask
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.mask_store import MaskStore
 from mamp.runs.request import RunRequest
@@ -39,13 +38,14 @@ class TrackerFactory:
         """A tracker whose next frame is ``index``, forwards (1) or backwards (-1) from the first input mask."""
         first, size = self.request.first, self.request.processing_size
         tracker = MaskTracker.from_settings(self.request.settings, self.encoder, self.flow)
-        input_frames = [t for t in self.request.input_masks if (t - first) * direction >= 0]
-        restored = tracker.frames_to_restore(abs(index - first), [abs(t - first) for t in input_frames])
+        given = [abs(t - first) for t in self.request.input_masks if (t - first) * direction >= 0]
+        restored = set(tracker.frames_to_restore(abs(index - first), given))
         with self.timer.stage("track"):
-            for frame in self._frames_before(index, direction, None if tracker.chained else restored):
+            for frame in self._frames_before(index, direction, None if tracker.chained else sorted(restored)):
                 t = abs(frame.index - first)
-                mask = resize_mask(self.store.mask(frame.index), size) if t in restored else None
-                tracker.restore_frame(t, resize_frame(frame.image, size), mask, given=frame.index in input_frames)
+                mask = self.store.mask(frame.index) if t in restored else None
+                input_mask = self.request.input_masks[frame.index] if t in given else None
+                tracker.restore_frame(t, resize_frame(frame.image, size), mask, input_mask=input_mask)
         return tracker
 
     def _frames_before(self, index: int, direction: int, distances: Collection[int] | None) -> Iterator[Frame]:

@@ -225,18 +225,18 @@ def rerun(clip: Path, input_masks: dict[int, NDArray[np.uint8]], **options: Any)
     return sorted(tracked), receipt(clip)
 
 
-def test_a_correction_computes_only_from_its_frame_to_the_next_input_mask(clip: Path) -> None:
+def test_an_edit_computes_the_frames_from_the_first_changed_input_mask_on(clip: Path) -> None:
     list(start(clip))
     corrected = np.roll(square(4), 3, axis=1)
     tracked, document = rerun(clip, {0: square(0), 4: corrected})
     assert tracked == [4, 5, 6, 7] and document["masks_reused"] == 4
     assert np.array_equal(read_mask(clip.parent / "out/masks/00004.png"), corrected)
-    assert rerun(clip, {0: square(0), 2: square(2), 4: corrected})[0] == [2, 3]
-    assert rerun(clip, {0: square(0), 4: corrected})[0] == [2, 3]
+    assert rerun(clip, {0: square(0), 4: corrected, 6: square(6)})[0] == [6, 7]
+    assert rerun(clip, {0: square(0), 4: corrected})[0] == [6, 7]
     assert rerun(clip, {0: square(0), 4: corrected})[0] == []
     assert min(overlap(clip, t) for t in range(4)) > 0.7
     assert receipt(clip)["frames_in_video"] == receipt(clip)["masks_written"] == LENGTH
-    assert rerun(clip, {2: square(2), 4: corrected})[0] == [0, 1, 3]
+    assert rerun(clip, {2: square(2), 4: corrected})[0] == [0, 1, 3, 4, 5, 6, 7]
     object_frames = Result(clip.parent / "out").object_frames
     assert [object_frame.frame for object_frame in object_frames] == list(range(LENGTH))
     assert object_frames[4].confidence == 1 and 0 < object_frames[1].confidence <= 1
