@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mamp.flow.optical_flow import FlowFunction, dis_flow
 from mamp.flow.warp import gather_by_flow
-from mamp.masks.label_map import merge_input_mask, resize_mask
+from mamp.masks.label_map import MaskError, as_label_map, merge_input_mask, resize_mask
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride, to_cells
@@ -154,9 +154,9 @@ class MaskTracker:
 
         Args:
             frame: RGB (H, W, 3) uint8, of the same size as the previous frames.
-            mask: Label map uint8 of the frame's size or of ``output_size``; 0 = background. The first frame needs one. On a
-                later frame it adds or corrects objects: it replaces the mask of each object that it contains, and
-                leaves all others.
+            mask: Label map of the frame's size or of ``output_size``, see ``as_label_map``; 0 = background. The first
+                frame needs one. On a later frame it adds or corrects objects: it replaces the mask of each object that
+                it contains, and leaves all others.
             output_size: Size (H, W) of the returned mask, if it is not the frame's. The scores are interpolated, so borders
                 are smoother than those of an enlarged mask.
             next_frame: The frame of the next step, if it is known: on a GPU its flow is computed meanwhile, in a thread.
@@ -165,14 +165,22 @@ class MaskTracker:
             Label map (H, W) uint8.
 
         Raises:
-            ValueError: The frame or the mask has a wrong size or type, or the first mask is missing or empty.
+            MaskError: The mask has another size or is no label map, or the first mask is missing or empty. It is a
+                ``ValueError``; a frame that is refused leaves the tracker as it was.
+            ValueError: The frame has a wrong size or type.
         """
         processed = (frame.shape[0], frame.shape[1])
         size = output_size or processed
-        self._check(frame, mask, size)
-        small = None if mask is None else resize_mask(mask, processed)
+        self._check_frame(frame)
+        small = None
+        if mask is not None:
+            mask = as_label_map(mask)
+            if mask.shape not in (processed, tuple(size)):
+                raise MaskError(f"The mask is {_by(mask.shape)}, but must be {_by(processed)}.")
+            small = resize_mask(mask, processed)
         if self._t == 0 and (small is None or not small.any()):
-            raise ValueError("the first frame needs a mask that contains at least one object")
+            raise MaskError("The first frame needs a mask that contains at least one object.")
+        self._size = processed
         with self._timer.stage("match"):
             self._update_motion(frame)
         if next_frame is not None and self._motion is not None:
@@ -211,8 +219,9 @@ class MaskTracker:
             ValueError: As ``step``.
         """
         processed = (frame.shape[0], frame.shape[1])
-        small = None if input_mask is None else resize_mask(input_mask, processed)
-        self._check(frame, small, processed)
+        self._check_frame(frame)
+        small = None if input_mask is None else resize_mask(as_label_map(input_mask), processed)
+        self._size = processed
         self._t = t
         self._update_motion(frame)
         if mask is not None:
@@ -320,15 +329,11 @@ class MaskTracker:
         """The frame before the newest one, if it is kept."""
         return self._bank.all().get(self._t - 1)
 
-    def _check(self, frame: Frame, mask: Mask | None, output_size: Sequence[int]) -> None:
+    def _check_frame(self, frame: Frame) -> None:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a frame must be RGB uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
         if self._size is not None and frame.shape[:2] != self._size:
             raise ValueError(f"the frame is {_by(frame.shape)}, but the frames before it are {_by(self._size)}")
-        sizes = (frame.shape[:2], tuple(output_size))
-        if mask is not None and (mask.dtype != np.uint8 or mask.shape not in sizes):
-            raise ValueError(f"the mask is {mask.dtype} {_by(mask.shape)}, but must be uint8 {_by(frame.shape)}")
-        self._size = (frame.shape[0], frame.shape[1])
 
     def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used."""
@@ -400,7 +405,7 @@ class MaskTracker:
         )
 
     def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        return torch.from_numpy(np.require(image, requirements=["C", "W"])).to(self.device)
 
     def _propagate(
         self, frame: Frame, key: Tensor, colors: Tensor, size: tuple[int, int]

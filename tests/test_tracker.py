@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp import MaskTracker, PatchEncoder, load_encoder
+from mamp import MaskError, MaskTracker, PatchEncoder, load_encoder
 from mamp.flow.optical_flow import DisFlow, Flow, dis_flow
 from mamp.flow.warp import select_motion
 from mamp.prefetch import with_next
@@ -42,9 +42,19 @@ def test_an_input_mask_of_the_output_size_is_kept_at_its_full_resolution() -> No
 def test_a_refused_frame_leaves_no_trace() -> None:
     tracker = MaskTracker(PatchEncoder())
     frame, mask = scene(0)
-    with pytest.raises(ValueError, match="the mask is"):
-        tracker.step(frame[:48], mask)
+    for wrong in (mask, mask[:48] * 0.5, -mask[:48, ::-1].astype(int), None, np.zeros_like(mask[:48])):
+        with pytest.raises(MaskError):
+            tracker.step(frame[:48], wrong)
     tracker.step(frame, mask)
+
+
+def test_masks_of_any_type_and_read_only_frames_are_accepted() -> None:
+    frame, mask = scene(0)
+    frame.flags.writeable = mask.flags.writeable = False
+    for given in (mask.astype(bool), mask.astype(np.int64), mask.astype(np.float32), np.asfortranarray(mask)):
+        tracker = MaskTracker(PatchEncoder())
+        assert np.array_equal(tracker.step(frame, given), mask)
+        assert overlap(tracker.step(frame[:, ::-1][:, ::-1]), mask) > 0.9
 
 
 def track_scene(count: int, **settings: object) -> list[Image]:
@@ -148,7 +158,7 @@ def test_wrong_calls_raise_a_clear_error() -> None:
     tracker = MaskTracker(PatchEncoder())
     with pytest.raises(ValueError, match="first frame needs a mask"):
         tracker.step(frame)
-    with pytest.raises(ValueError, match="mask is uint8 64x48"):
+    with pytest.raises(ValueError, match="mask is 64x48, but must be 128x96"):
         tracker.step(frame, mask[:48, :64])
     tracker.step(frame, mask)
     with pytest.raises(ValueError, match="frames before it are 128x96"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,28 @@ Mask = NDArray[np.uint8]
 
 class MaskError(ValueError):
     """An invalid mask; the message is one sentence for the user."""
+
+
+def as_label_map(mask: NDArray[Any], name: str = "The mask") -> Mask:
+    """A mask as label map (H, W) uint8, C-contiguous and writable.
+
+    Args:
+        mask: Labels (H, W), whole numbers from 0 to 255 of any type: bool, integers of any width, or float.
+        name: Start of the error message.
+
+    Raises:
+        MaskError: The mask has another number of dimensions, or other values.
+    """
+    array = np.asarray(mask)
+    if array.ndim != 2:
+        raise MaskError(f"{name} must be an array of two dimensions (H, W), not {array.ndim}.")
+    if array.dtype.kind not in "biuf":
+        raise MaskError(f"{name} must hold numbers, not {array.dtype}.")
+    if array.dtype not in (np.uint8, np.bool_):
+        wrong = array[~((array >= 0) & (array <= 255) & (array == np.trunc(array)))]
+        if wrong.size:
+            raise MaskError(f"{name} holds {wrong[0]:g}, but labels are whole numbers from 0 to 255.")
+    return np.require(array, np.uint8, ["C", "W"])
 
 
 def objects_in(mask: Mask) -> list[int]:

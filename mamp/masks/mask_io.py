@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mamp.files import atomic_path
-from mamp.masks.label_map import Mask, MaskError
+from mamp.masks.label_map import Mask, MaskError, as_label_map
 from mamp.masks.palette import OBJECT_COLORS, OPAQUE, PALETTE
 
 MAX_PIXELS = 64_000_000
@@ -38,28 +39,31 @@ def read_input_masks(sources: Mapping[int, Mask | str | Path], size: tuple[int, 
     """Reads and checks the input masks of a clip.
 
     Args:
-        sources: Label maps (H, W) uint8 of the clip's size, or mask files of any size, by frame number.
+        sources: Label maps (H, W) of the clip's size, see ``as_label_map``, or mask files of any size, by frame number.
         size: Size of the clip (H, W).
         frames: Number of frames in the clip.
 
     Raises:
-        MaskError: No mask is given, or one is unreadable, has another size, contains no object, or is for a frame that
-            does not exist.
+        MaskError: No mask is given, or one is unreadable, is no label map, has another size, contains no object, or is for
+            a frame that does not exist.
     """
     if not sources:
         raise MaskError("Give a mask for at least one frame.")
     input_masks = {}
     for number, source in sources.items():
-        mask = read_mask(source, size) if isinstance(source, str | Path) else source
-        if not 0 <= number < frames:
+        if not (isinstance(number, Integral) and 0 <= number < frames):
             raise MaskError(f"A mask is given for frame {number}, but the clip has frames 0 to {frames - 1}.")
+        if isinstance(source, str | Path):
+            mask = read_mask(source, size)
+        else:
+            mask = as_label_map(source, f"The mask of frame {number}")
         if mask.shape != size:
             raise MaskError(
                 f"The mask of frame {number} is {mask.shape[1]}x{mask.shape[0]}, but the clip is {size[1]}x{size[0]}."
             )
         if not mask.any():
             raise MaskError(f"The mask of frame {number} contains no object.")
-        input_masks[number] = mask
+        input_masks[int(number)] = mask
     return input_masks
 
 

@@ -45,7 +45,8 @@ def segment_video(
 
     Args:
         clip: A video file or a folder of frames.
-        masks: Label maps (H, W) uint8 of the clip's size, or mask files of any size, by frame number.
+        masks: Label maps (H, W) of the clip's size by frame number: whole numbers from 0 to 255 of any type, see
+            ``as_label_map``; or mask files of any size.
         out_dir: Folder for the files of ``Result``.
         settings: Settings of the method; the defaults if omitted.
         names: Object names by label, for the files.
@@ -62,8 +63,8 @@ def segment_video(
 
     Raises:
         VideoError: The clip cannot be read.
-        MaskError: A mask is unreadable, does not fit the clip, contains no object, or is for a frame that does not exist;
-            ``previous`` holds no run; or the clip or a mask file would be overwritten.
+        MaskError: A mask is unreadable, is no label map, does not fit the clip, contains no object, or is for a frame that
+            does not exist; ``previous`` holds no run; or the clip or a mask file would be overwritten.
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()

@@ -19,6 +19,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from mamp.files import ResourceError
+from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.model.checkpoint import load_encoder
 from mamp.model.patch_encoder import PatchEncoder
@@ -68,6 +69,10 @@ def start(clip: Path, at: int = 0, settings: Settings = FAST, **options: Any) ->
 def receipt(clip: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((clip.parent / "out" / "receipt.json").read_text())
     return document
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def names(clip: Path) -> list[str]:
@@ -330,8 +335,28 @@ def test_masks_of_a_folder_are_named_after_its_frames(clip: Path) -> None:
         ({0: np.ones((10, 10), np.uint8)}, "10x10, but the clip is 96x64"),
         ({0: np.zeros(SIZE, np.uint8)}, "contains no object"),
         ({}, "at least one frame"),
+        ({0: square(0) * 0.5}, "frame 0 holds 0.5, but labels are whole numbers from 0 to 255"),
+        ({0: square(0).astype(int) * -1}, "frame 0 holds -1"),
+        ({0: np.full(SIZE, np.nan)}, "frame 0 holds nan"),
+        ({0: square(0)[..., None]}, "two dimensions"),
+        ({1.5: square(0)}, "for frame 1.5, but the clip has frames 0 to 7"),
     ],
 )
-def test_masks_that_do_not_fit_are_rejected(clip: Path, masks: dict[int, NDArray[np.uint8]], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_masks_that_do_not_fit_are_rejected_before_earlier_results_change(
+    clip: Path, masks: dict[int, NDArray[np.uint8]], message: str
+) -> None:
+    list(start(clip))
+    before = contents(clip.parent / "out")
+    with pytest.raises(MaskError, match=message):
         list(segment_video(clip, masks, clip.parent / "out", FAST, encoder=load_encoder("patch")))
+    assert contents(clip.parent / "out") == before
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int16, np.int64, np.float32])
+def test_masks_of_any_type_give_the_same_results(clip: Path, dtype: Any) -> None:
+    out = clip.parent / "out"
+    list(start(clip, 3))
+    expected = {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
+    list(segment_video(clip, {np.int64(3): square(3).astype(dtype)}, out, FAST, encoder=load_encoder("patch")))
+    assert {path.name: path.read_bytes() for path in (out / "masks").iterdir()} == expected
+    assert receipt(clip)["input_masks"] == [3]
