@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
 import cv2
@@ -49,9 +48,9 @@ def read_input_masks(sources: Mapping[int, Mask | str | Path], size: tuple[int, 
     """
     if not sources:
         raise MaskError("Give a mask for at least one frame.")
-    input_masks = {}
+    input_masks: dict[int, Mask] = {}
     for number, source in sources.items():
-        if not (isinstance(number, Integral) and 0 <= number < frames):
+        if not 0 <= number < frames or number != int(number):
             raise MaskError(f"A mask is given for frame {number}, but the clip has frames 0 to {frames - 1}.")
         if isinstance(source, str | Path):
             mask = read_mask(source, size)
