@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.mask_io import read_mask
-from mamp.video.images import image_paths, read_image
+from mamp.video.images import find_frames, read_image
 
 Frame = NDArray[np.uint8]
 
@@ -39,7 +39,7 @@ class VosSequence:
         self.name = frames.name
         self.listed = objects is not None
         self.folder = frames
-        self._frames = image_paths(frames)
+        self._frames = find_frames(frames)[0]
         self._masks = masks
         self._objects = objects
 

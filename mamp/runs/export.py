@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result
-from mamp.video.reader import Frame, VideoReader
+from mamp.video.reader import MAX_RATE, Frame, VideoReader
 from mamp.video.writer import VideoWriter
 
 Image = NDArray[np.uint8]
@@ -59,7 +60,8 @@ def export(
     """
     if kind not in KINDS:
         raise ValueError(f"an export is one of {', '.join(KINDS)}, not {kind}")
-    result, reader = Result(Path(run)), VideoReader(clip)
+    result = Result(Path(run))
+    reader = VideoReader(clip, min(Fraction(result.receipt["fps"]), MAX_RATE))
     if result.receipt["clip_sha256"] != clip_sha256(reader.path):
         raise MaskError(f"{reader.path.name} is not the clip of this run, which is {result.receipt['clip']}.")
     objects_in_run = result.receipt["objects"]

@@ -70,6 +70,7 @@ def receipt_document(
         "end": end,
         "error": status.error,
         "damage": request.reader.damage,
+        "notes": request.reader.notes,
         "short_of_memory": status.short_of_memory,
         "frames_in_clip": request.frames_total,
         "frames_decoded": status.masks_written,

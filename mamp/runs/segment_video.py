@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mamp.runs.results import Result
 from mamp.runs.run import Run
 from mamp.settings import Settings
 from mamp.timing import StageTimer
+from mamp.video.image_sequence import RATE
 from mamp.video.reader import VideoReader
 
 Image = NDArray[np.uint8]
@@ -37,6 +39,7 @@ def segment_video(
     should_stop: Callable[[], bool] = lambda: False,
     encoder: EncoderFunction | None = None,
     outputs: Collection[str] = OUTPUTS,
+    fps: Fraction = RATE,
 ) -> Generator[Update, None, None]:
     """Segments objects through a clip. It streams: memory use does not grow with the length of the clip.
 
@@ -57,6 +60,7 @@ def segment_video(
         encoder: Encoder to use instead of loading one.
         outputs: "masks", "video" or both. With a short GPU allocation, run "masks" part by part, each resuming from the
             ``previous`` one, then "video" for all of them without a GPU.
+        fps: Frame rate of a clip without time stamps, as a folder of frames [frames/s].
 
     Yields:
         An update after each frame; the last one carries the result.
@@ -75,7 +79,7 @@ def segment_video(
         _ = previous_result.receipt  # raises before anything in the new folder changes
     timer = StageTimer()
     with timer.stage("read"):
-        reader = VideoReader(clip)
+        reader = VideoReader(clip, fps)
         Result(Path(out_dir)).check_inputs([reader.path, *reader.files, *_mask_files(masks)])
         input_masks = read_input_masks(masks, (reader.info.height, reader.info.width), reader.count())
     with timer.stage("load"):

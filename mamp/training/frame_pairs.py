@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mamp.flow.optical_flow import dis_flow
-from mamp.video.images import SUFFIXES, image_paths, read_image
+from mamp.video.images import SUFFIXES, find_frames, read_image
 from mamp.video.source import VideoError
 
 Frame = NDArray[np.uint8]
@@ -182,7 +182,10 @@ def read_window(clip: Path, *, start: float, seconds: float) -> tuple[list[Frame
         RGB frames (H, W, 3) uint8, none if the clip is unreadable, and the frame rate [1/s].
     """
     if clip.is_dir():
-        paths = image_paths(clip)
+        try:
+            paths, _ = find_frames(clip)
+        except VideoError:
+            return [], FOLDER_FPS
         count = max(2, round(seconds * FOLDER_FPS))
         first = int(start * max(1, len(paths) - count + 1))
         frames = []

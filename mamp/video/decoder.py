@@ -30,6 +30,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         self.path, self.files = path, [path]
         self.damage: str | None = None
+        self.notes: list[str] = []
         with open_container(path) as container:
             stream = self._video_stream(container)
             start = max(container.start_time or 0, 0)  # [microseconds]; a recording may begin hours after zero

@@ -1,4 +1,4 @@
-"""Clips made of images, through Pillow: a folder of frames, or an animated webp."""
+"""Clips made of images, through Pillow: a folder of frames, a TIFF with several pages, or an animated webp."""
 
 from __future__ import annotations
 
@@ -11,51 +11,86 @@ import numpy as np
 from PIL import Image
 
 from mamp.video.frame_conversion import composite_on_white
-from mamp.video.images import image_paths, read_image
+from mamp.video.images import (
+    Page,
+    find_frames,
+    gray_range,
+    image_size,
+    most_common_size,
+    read_image,
+    tiff_pages,
+)
 from mamp.video.source import RGB, Decoded, VideoError, VideoInfo, check_size
 
-RATE = Fraction(24)  # [frames/s] of a folder of frames, which has no time stamps; DAVIS is at 24
+RATE = Fraction(24)  # [frames/s] of images without time stamps; DAVIS is at 24
+_NAMED = 3  # files that a note names
 
 
 class ImageSequence:
-    """A folder of frames, jpg or png, in the natural order of their names."""
+    """A folder of frames in the natural order of their names, or a TIFF with a frame on each page.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The folder or the TIFF.
+        fps: Frame rate [frames/s].
+
+    Raises:
+        VideoError: There are no frames, or it is unclear which of the images are frames.
+    """
+
+    def __init__(self, path: Path, fps: Fraction = RATE) -> None:
         self.damage: str | None = None
-        self.files = image_paths(path)
-        if not self.files:
-            raise VideoError(f"The folder {path.name} holds no frames (jpg or png).")
-        if len({p.stem for p in self.files}) < len(self.files):
-            raise VideoError(f"The folder {path.name} holds two frames of one name, such as 0.jpg and 0.png.")
-        height, width = read_image(self.files[0]).shape[:2]
-        self.end: int | None = len(self.files)
+        left_out: list[Page]
+        if path.is_dir():
+            frames, other = find_frames(path)
+            pages, left_out = [Page(frame) for frame in frames], [Page(image) for image in other]
+            if not pages:
+                raise VideoError(f"The folder {path.name} holds no frames (jpg, png, tif, webp or bmp).")
+            if len({page.path.stem for page in pages}) < len(pages):
+                raise VideoError(f"The folder {path.name} holds two frames of one name, such as 0.jpg and 0.png.")
+        else:
+            pages, left_out = tiff_pages(path), []
+        sizes = [image_size(page) for page in pages]
+        size = most_common_size(pages, sizes)
+        self._pages = [page for page, own in zip(pages, sizes, strict=True) if own in (size, None)]
+        left_out += [page for page, own in zip(pages, sizes, strict=True) if own not in (size, None)]
+        self._named = path.is_dir()
+        self.files = [page.path for page in self._pages] if self._named else [path]
+        self.notes = [_left_out(left_out)] if left_out else []
+        self._gray = gray_range(self._pages)
+        self.end: int | None = len(self._pages)
         self.info = VideoInfo(
-            width=width,
-            height=height,
-            fps=RATE,
-            time_base=1 / RATE,
+            width=size[1],
+            height=size[0],
+            fps=fps,
+            time_base=1 / fps,
             rotation=0,
             codec=self.files[0].suffix.lower().lstrip("."),
             has_audio=False,
             pixel_format="rgb24",
-            duration=float(len(self.files) / RATE),
+            duration=float(len(self._pages) / fps),
         )
 
     def name(self, index: int) -> str:
         """See ``Source``."""
-        return self.files[index].stem
+        return self._pages[index].path.stem if self._named else f"{index:05d}"
 
     def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
         """See ``Source``."""
-        for index in range(seek_pts or 0, len(self.files)):
-            yield Decoded(index, 1, partial(self._image, index))
+        for index in range(seek_pts or 0, len(self._pages)):
+            yield Decoded(index, 1, partial(self._image, self._pages[index]))
 
-    def _image(self, index: int) -> RGB:
-        image = read_image(self.files[index])
+    def _image(self, page: Page) -> RGB:
+        image = read_image(page.path, page.number, self._gray)
         if image.shape[:2] != (self.info.height, self.info.width):
-            names = (self.files[index].name, self.files[0].name)
-            raise VideoError(f"The frame {names[0]} is not of the size of {names[1]}; all frames must be of one size.")
+            raise VideoError(f"The frame {page.path.name} has changed while it was read.")
         return image
+
+
+def _left_out(pages: list[Page]) -> str:
+    """A sentence about images that are no frames."""
+    names = ", ".join(page.path.name if page.number == 0 else f"page {page.number + 1}" for page in pages[:_NAMED])
+    more = f" and {len(pages) - _NAMED} more" if len(pages) > _NAMED else ""
+    return f"Left out, since the name or the size differs from that of the other frames: {names}{more}."
 
 
 class AnimatedWebp:
@@ -64,6 +99,7 @@ class AnimatedWebp:
     def __init__(self, path: Path) -> None:
         self.path, self.files = path, [path]
         self.damage: str | None = None
+        self.notes: list[str] = []
         self.end: int | None = None
         first = next(self.decode(), None)
         if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,12 +11,14 @@ from functools import cached_property
 from pathlib import Path
 
 from mamp.video.decoder import VideoFile
-from mamp.video.image_sequence import AnimatedWebp, ImageSequence
+from mamp.video.image_sequence import RATE, AnimatedWebp, ImageSequence
 from mamp.video.source import RGB, Decoded, Source, VideoError, VideoInfo
 
 __all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
 
+MAX_RATE = Fraction(1000)  # [frames/s] of images without time stamps
 _BLOCK_BYTES = 256 * 2**20  # decoded frames held at a time when a clip is read backwards
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESTART = Fraction(1)  # [s]; a larger step back in time stamps is a restarted clock, not jitter
 
 
@@ -52,25 +55,28 @@ class _Index:
 
 
 class VideoReader:
-    """Reads a video file (mp4, mov, mkv, webm, avi, gif, webp) or a folder of frames, one frame at a time.
+    """Reads a video file, a folder of frames or a TIFF with several pages, one frame at a time.
 
     It can be iterated any number of times. Frames are counted by decoding, never from the header. Time stamps are those
     of the file; missing and non-increasing ones are replaced.
 
     Args:
         path: Video file or folder.
+        fps: Frame rate of images without time stamps, that is of a folder or a TIFF [frames/s].
 
     Attributes:
         info: Properties of the clip.
 
     Raises:
         FileNotFoundError: ``path`` does not exist.
-        VideoError: It is not a clip, or has no frames.
+        VideoError: It is not a clip, or has no frames; or ``fps`` is out of range.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, fps: Fraction = RATE) -> None:
+        if not 0 < fps <= MAX_RATE:
+            raise VideoError(f"The frame rate is from 0 to {MAX_RATE} frames/s, not {float(fps):g}.")
         self.path = Path(path)
-        self._source = _open_source(self.path)
+        self._source = _open_source(self.path, fps)
         self.info = self._source.info
         self._known: _Index | None = None
 
@@ -83,6 +89,20 @@ class VideoReader:
     def files(self) -> list[Path]:
         """The files that are read: the video, or the frames of a folder."""
         return self._source.files
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about how the clip is read, such as the images of a folder that are no frames."""
+        return self._source.notes
+
+    def numbered(self, number: int) -> int:
+        """The index of the frame with a number in its name, as ``shot_1001.png``; the number itself if there is none.
+
+        In a folder that counts from 1, or from 1001, people call its frames by their names.
+        """
+        numbers = zip(*(map(int, re.findall(r"\d+", self.name(index))) for index in range(self.count())), strict=False)
+        counting = [column for column in numbers if len(set(column)) == self.count()]
+        return counting[-1].index(number) if counting and number in counting[-1] else number
 
     def name(self, index: int) -> str:
         """The file stem of a frame's mask: that of the frame in a folder of frames, else its number in five digits."""
@@ -210,13 +230,15 @@ class VideoReader:
         return block
 
 
-def _open_source(path: Path) -> Source:
+def _open_source(path: Path, fps: Fraction) -> Source:
     if path.is_dir():
-        return ImageSequence(path)
+        return ImageSequence(path, fps)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path.name}.")
     with path.open("rb") as file:
         head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         return AnimatedWebp(path)
+    if head[:4] in _TIFF:
+        return ImageSequence(path, fps)
     return VideoFile(path)

@@ -71,6 +71,7 @@ class Source(Protocol):
 
     info: VideoInfo
     files: list[Path]  # that are read
+    notes: list[str]  # sentences about how the clip is read
     damage: str | None
     end: int | None  # end of the last frame according to the file [ticks]
 
