@@ -15,6 +15,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from mamp.video.deinterlace import Deinterlacer
+from mamp.video.display_times import DisplayTimes, ascending
 from mamp.video.frame_conversion import FrameConverter
 from mamp.video.source import MAX_PIXELS, Decoded, VideoError, VideoInfo, check_size
 
@@ -31,16 +33,21 @@ class VideoFile:
         self.path, self.files = path, [path]
         self.damage: str | None = None
         self.notes: list[str] = []
+        self._deinterlacer = Deinterlacer()
+        self._unordered = self._lacks_display_times()
         with open_container(path) as container:
             stream = self._video_stream(container)
             start = max(container.start_time or 0, 0)  # [microseconds]; a recording may begin hours after zero
             self._start = Fraction(start, 1_000_000)
             assert stream.time_base is not None
             self._origin = round(self._start / stream.time_base)
-            frames = self._frames(container, stream)
+            frames = self._deinterlacer(self._frames(container, stream))
             pts, first = next(frames, (None, None))
             if first is None:
                 raise VideoError(f"{path.name} has no frame that can be decoded.")
+            if pts is not None and container.format.name == "avi":  # FFmpeg adds the delay of a decoder that reorders
+                self._origin += pts
+                pts = 0
             self._to_rgb = FrameConverter(path.name, stream.codec_context.name, first)
             # A browser's recording has no rate, and FFmpeg's guess may be 1,000 frames/s.
             rate = stream.average_rate or _median_rate(stream, pts, frames) or stream.guessed_rate
@@ -49,6 +56,8 @@ class VideoFile:
             if stream.duration and self.damage is None:
                 self.end = (stream.start_time or 0) + stream.duration - self._origin
         self.damage = None
+        if self._deinterlacer.found:
+            self.notes.append("The clip is interlaced: its frames are deinterlaced.")
 
     def name(self, index: int) -> str:
         """See ``Source``."""
@@ -59,12 +68,33 @@ class VideoFile:
         with open_container(self.path) as container:
             stream = self._video_stream(container)
             if seek_pts is not None:
+                if self._unordered:  # times depend on all earlier frames: the caller decodes from the first one
+                    return
+                # A frame is deinterlaced with the frame before it.
+                target = seek_pts + self._origin - (1 if self._deinterlacer.found else 0)
                 try:
-                    container.seek(seek_pts + self._origin, stream=stream)
+                    container.seek(target, stream=stream)
                 except av.FFmpegError:  # a damaged index: the caller decodes from the first frame
                     return
-            for pts, frame in self._frames(container, stream, from_start=seek_pts is None):
+            for pts, frame in self._deinterlacer(self._frames(container, stream, from_start=seek_pts is None)):
                 yield Decoded(pts, frame.duration or 0, partial(self._to_rgb, frame))
+
+    def _lacks_display_times(self) -> bool:
+        """Whether frames are reordered, but have the times of the decoding order, as in AVI and in an mp4 without ctts."""
+        self._unordered, self._origin = False, 0
+        with open_container(self.path) as container:
+            stream = self._video_stream(container)
+            if not stream.codec_context.has_b_frames:
+                return False
+            try:
+                stamps = [packet.pts for packet in islice(container.demux(stream), _FRAMES_FOR_ORDER)]
+            except av.FFmpegError:
+                return False
+        if not ascending(stamps):
+            return False
+        with open_container(self.path) as container:
+            frames = islice(self._frames(container, self._video_stream(container)), _FRAMES_FOR_ORDER)
+            return not ascending([pts for pts, _ in frames])
 
     def _video_stream(self, container: InputContainer) -> VideoStream:
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -88,6 +118,7 @@ class VideoFile:
         decoder = _alpha_decoder(stream) or stream.codec_context
         # The header of an mp4 lists every frame: a truncated file ends without an error.
         missing = len(stream.index_entries) if "mp4" in container.format.name else 0
+        times = DisplayTimes() if self._unordered else None
         while True:
             try:
                 packet = next(packets, None)
@@ -101,16 +132,22 @@ class VideoFile:
             missing -= packet.size > 0
             if packet.is_corrupt:
                 self._note_damage("it breaks off")
+            if times is not None:
+                times.add(packet)
             try:
                 frames = decoder.decode(packet)
             except av.FFmpegError:
                 self._note_damage("a part of it cannot be decoded")
+                if times is not None:
+                    times.drop()
                 continue
             for frame in frames:
+                pts = frame.pts if frame.pts is not None else frame.dts
+                if times is not None:
+                    pts = times.take()
                 if frame.is_corrupt:
                     self._note_damage("a part of it cannot be decoded")
                     continue
-                pts = frame.pts if frame.pts is not None else frame.dts
                 yield None if pts is None else pts - self._origin, frame
 
     def _note_damage(self, cause: str) -> None:
@@ -164,6 +201,7 @@ def _median_rate(
 
 
 _FRAMES_FOR_RATE = 48
+_FRAMES_FOR_ORDER = 100
 
 
 def open_container(path: Path) -> InputContainer:
