@@ -34,6 +34,18 @@ def as_resource_error(error: Exception) -> ResourceError | None:
     return None
 
 
+@contextmanager
+def clear_resource_errors() -> Iterator[None]:
+    """Raises a ``ResourceError`` in the place of an error caused by lack of disk or memory."""
+    try:
+        yield
+    except Exception as error:
+        resource_error = as_resource_error(error)
+        if resource_error is None:
+            raise
+        raise resource_error from error
+
+
 def keep_freed_memory() -> None:
     """Lets the process keep up to 512 MB of freed memory, since every frame allocates the same sizes again.
 
@@ -64,11 +76,16 @@ def _stat(path: Path) -> os.stat_result | None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path, moved to ``path`` on success and deleted on failure."""
+    """A temporary path in the same folder, moved to ``path`` on success and deleted on failure.
+
+    Raises:
+        ResourceError: The disk is full; ``path`` is as it was.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield partial
-        partial.replace(path)
+        with clear_resource_errors():
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -94,6 +95,17 @@ def write_clip(
                 container.mux(audio.encode(part))
             container.mux(audio.encode(None))
     return path
+
+
+@contextmanager
+def full_disk(free: int) -> Iterator[None]:
+    """Limits files written by this process to a size [bytes]: a write beyond it fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or "/usr/bin/chromium"

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from mamp import MaskError, OverlayStyle, VideoError, overlay
+from mamp import OverlayStyle, overlay
 from mamp.runs.export import export
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.html import review_html, status_html
@@ -90,7 +90,7 @@ def prepare_export(session: Session, export_format: str) -> Iterator[tuple[Any, 
                     gr.skip(),
                     status_html(f"{path.name}: frame {done} of {result.frames}", progress=done / result.frames),
                 )
-    except (VideoError, MaskError) as error:
+    except ValueError as error:  # bad input or a full disk, in one sentence
         yield gr.skip(), status_html(str(error), error=True)
         return
     if path is None or not path.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, statistics
 from mamp.evaluation.vos_datasets import VosSequence
+from mamp.files import atomic_path
 
 Mask = NDArray[np.uint8]
 Scores = dict[int, tuple[float, ...]]  # by object: mean, recall and decay of J, then of F
@@ -106,13 +107,14 @@ def seen_table(
 def write_tables(folder: Path, split: str, global_scores: Mapping[str, float], by_sequence: BySequence) -> None:
     """Writes the two CSVs of the official DAVIS tool, with its names, columns and digits."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"global_results-{split}.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(global_scores)
-        table.writerow(f"{value:.3f}" for value in global_scores.values())
-    with (folder / f"per-sequence_results-{split}.csv").open("w", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(SEQUENCE_COLUMNS)
-        for name, scores in by_sequence.items():
-            for label, values in scores.items():
-                table.writerow([f"{name}_{label}", f"{values[0]:.3f}", f"{values[3]:.3f}"])
+    rows = [list(global_scores), [f"{value:.3f}" for value in global_scores.values()]]
+    _write_csv(folder / f"global_results-{split}.csv", rows)
+    rows = [list(SEQUENCE_COLUMNS)]
+    for name, scores in by_sequence.items():
+        rows += [[f"{name}_{label}", f"{values[0]:.3f}", f"{values[3]:.3f}"] for label, values in scores.items()]
+    _write_csv(folder / f"per-sequence_results-{split}.csv", rows)
+
+
+def _write_csv(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    with atomic_path(path) as partial, partial.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)

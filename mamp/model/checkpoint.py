@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mamp.distributed import resolve_device
+from mamp.files import atomic_path
 from mamp.model.encoder import Encoder, EncoderFunction, optimize_for_inference
 from mamp.model.patch_encoder import PATCH, PatchEncoder
 
@@ -120,7 +121,8 @@ def save_encoder(encoder: Encoder, path: str | Path, notes: Mapping[str, str] | 
         if not key.endswith("num_batches_tracked")
     }
     metadata = {"temperature": str(encoder.temperature), **(notes or {})}
-    save_file(state, path, metadata=metadata)
+    with atomic_path(Path(path)) as partial:
+        save_file(state, partial, metadata=metadata)
 
 
 def _read_state(path: Path) -> tuple[dict[str, Tensor], float | None]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 
-from mamp.files import atomic_zip, same_file
+from mamp.files import atomic_zip, clear_resource_errors, same_file
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
@@ -47,7 +47,8 @@ def export(
         clip: The clip of the run.
         kind: One of ``KINDS``.
         objects: Labels of the objects to cut out; all by default.
-        should_stop: Called after every frame; true ends the export and deletes the unfinished file.
+        should_stop: Called after every frame; true ends the export and deletes the unfinished file. An earlier export of
+            this kind stays as it was.
 
     Yields:
         The number of frames done, and the path of the file once the generator ends.
@@ -56,6 +57,7 @@ def export(
         MaskError: The folder holds no run, the clip is another one or would be overwritten, or the run has no such
             object.
         VideoError: The clip cannot be read.
+        ResourceError: The disk is full.
         ValueError: ``kind`` is unknown.
     """
     if kind not in KINDS:
@@ -72,17 +74,11 @@ def export(
     path = result.folder / KINDS[kind]
     if same_file([reader.path, *reader.files], [path]):
         raise MaskError(f"{reader.path.name} would be overwritten by the export; move it out of {result.folder.name}.")
-    finished = False
-    try:
-        with closing(_write(result, reader, path, kind, objects)) as frames:
-            for done in frames:
-                if should_stop():
-                    return
-                yield done, path
-        finished = True
-    finally:
-        if not finished:
-            path.unlink(missing_ok=True)
+    with clear_resource_errors(), closing(_write(result, reader, path, kind, objects)) as frames:
+        for done in frames:
+            if should_stop():
+                return
+            yield done, path
 
 
 def _write(

@@ -59,10 +59,12 @@ class MaskStore(Collection[int]):
             mask: Label map (H, W) uint8 of the clip's size.
             confidence: Confidence of the tracked objects by label; see ``MaskTracker.confidence``.
         """
-        write_mask(self._path(index), mask)
-        self._run_lengths[index] = encode_rle(mask)
+        counts = encode_rle(mask)
         self._set_confidence(index, confidence)
-        self._result.write_object_frames(self._object_frames_on(index), append=True)
+        # Before the mask: a frame that a killed run leaves with a mask has its confidences too.
+        self._result.write_object_frames(self._object_frames_on(index, counts), append=True)
+        write_mask(self._path(index), mask)
+        self._run_lengths[index] = counts
 
     def reuse_frames(self, previous: Result, frames: Collection[int]) -> None:
         """Copies masks and confidences of some frames from a previous run."""
@@ -77,7 +79,7 @@ class MaskStore(Collection[int]):
     def write_object_frames(self) -> None:
         """Writes ``objects.csv`` in order of frames."""
         self._result.write_object_frames(
-            object_frame for index in self for object_frame in self._object_frames_on(index)
+            object_frame for index in self for object_frame in self._object_frames_on(index, self._run_lengths[index])
         )
 
     def close(self, names: Mapping[int, str]) -> None:
@@ -102,8 +104,7 @@ class MaskStore(Collection[int]):
                 self._confidence[label] = np.full(self._total, np.nan)
             self._confidence[label][index] = value
 
-    def _object_frames_on(self, index: int) -> Iterator[ObjectFrame]:
-        counts = self._run_lengths[index]
+    def _object_frames_on(self, index: int, counts: Mapping[int, bytes]) -> Iterator[ObjectFrame]:
         confidence = {label: row[index] for label, row in self._confidence.items() if not np.isnan(row[index])}
         for label in sorted({*counts, *confidence}):
             area = describe_rle(counts[label], self._size)["area"] if label in counts else 0

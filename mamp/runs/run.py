@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.files import as_resource_error
+from mamp.files import ResourceError, as_resource_error
 from mamp.flow.optical_flow import load_flow
 from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import write_mask
@@ -143,7 +143,7 @@ class Run:
             if "video" in self._request.outputs:
                 video = VideoWriter(self._result.overlay, self._request.reader, self._request.size)
                 opened.callback(self._count_video_frames, video)  # runs after the video is closed
-                opened.enter_context(video)
+                opened.callback(video.close)
             frames = opened.enter_context(closing(self._masked_frames(lambda: ending or should_stop())))
             masked_frames = opened.enter_context(prefetched(frames, self._device))
             try:
@@ -220,12 +220,11 @@ class Run:
         try:
             with self._timer.stage("write"):
                 self._store.close(self._request.names)
-        except OSError as error:
-            resource_error = as_resource_error(error) or error
-            self._status.error = self._status.error or str(resource_error)
-            raise resource_error from error
+        except (OSError, ResourceError) as error:
+            self._status.error = self._status.error or str(error)
+            raise
         finally:
-            with suppress(OSError):  # then the receipt of a killed run remains
+            with suppress(OSError, ResourceError):  # then the receipt of a killed run remains
                 self._write_receipt(self._status.end)
 
     def _write_receipt(self, end: str) -> None:

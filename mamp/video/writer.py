@@ -56,7 +56,8 @@ class VideoWriter:
 
     The suffix selects the format: ``.mp4`` plays in browsers (H.264, yuv420p, even size, index in front); ``.webm`` (VP9)
     and ``.mov`` (ProRes 4444) are transparent, for browsers and video editors. The file has a temporary name until it is
-    closed. Closing after an error keeps a playable video of the frames so far.
+    closed. As a context manager it deletes an unfinished file on an error; ``close`` instead keeps a playable video of the
+    frames so far.
 
     Args:
         path: Ends in .mp4, .webm or .mov.
@@ -191,7 +192,11 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self._closed = True
+            self._opened.close()
 
 
 def cut_clip(reader: VideoReader, first: int, last: int, path: str | Path) -> None:

@@ -14,9 +14,10 @@ from PIL import Image as PilImage
 
 from mamp import Settings, read_mask, segment_video
 from mamp.cli.main import main
+from mamp.files import ResourceError
 from mamp.runs.export import KINDS, export
 from mamp.runs.results import Result
-from tests.conftest import Image, scene, write_clip
+from tests.conftest import Image, full_disk, scene, write_clip
 
 COUNT = 6
 
@@ -86,6 +87,26 @@ def test_unfinished_exports_are_deleted(run: Path, kind: str) -> None:
     calls = iter(range(10))
     steps = list(export(run, run.parent / "clip.mp4", kind, should_stop=lambda: next(calls) == 2))
     assert len(steps) == 2 and sorted(run.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_is_one_sentence_and_keeps_an_earlier_export(run: Path, kind: str) -> None:
+    complete = write(run, kind).read_bytes()
+    before = sorted(run.iterdir())
+    with full_disk(len(complete) // 2), pytest.raises(ResourceError, match=r"^The disk is full\.$"):
+        list(export(run, run.parent / "clip.mp4", kind))
+    assert sorted(run.iterdir()) == before and (run / KINDS[kind]).read_bytes() == complete
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stopped_or_closed_export_keeps_an_earlier_one(run: Path, kind: str) -> None:
+    complete = write(run, kind).read_bytes()
+    list(export(run, run.parent / "clip.mp4", kind, should_stop=lambda: True))
+    steps = export(run, run.parent / "clip.mp4", kind)
+    next(steps)
+    assert (run / KINDS[kind]).read_bytes() == complete, "unfinished files have another name"
+    steps.close()  # type: ignore[attr-defined]
+    assert (run / KINDS[kind]).read_bytes() == complete
 
 
 def test_the_command_writes_exports_and_rejects_other_clips_and_objects(

@@ -30,6 +30,7 @@ from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video.reader import VideoReader
 from mamp.video.writer import VideoWriter
+from tests.conftest import full_disk
 
 LENGTH, SIZE = 8, (64, 96)
 FAST = Settings(short_side=0, flow="none", radius=3)
@@ -175,6 +176,20 @@ def test_a_failed_run_keeps_finished_frames_and_records_the_error(clip: Path, er
     assert len(names(clip)) == VideoReader(clip.parent / "out" / "overlay.mp4").count() == 4
     assert receipt(clip)["frames_in_video"] == 4
     assert receipt(clip)["end"] == "failed" and words in receipt(clip)["error"]
+
+
+@pytest.mark.parametrize("free", [100, 1000, 3000])
+def test_a_run_on_a_full_disk_ends_with_one_sentence_and_whole_files(clip: Path, free: int) -> None:
+    out = clip.parent / "out"
+    with full_disk(free), pytest.raises(ResourceError, match=r"^The disk is full\.$"):
+        list(start(clip, settings=Settings(short_side=0, flow="none", radius=3, weights="patch")))
+    assert all(read_mask(path).shape == SIZE for path in out.glob("*masks/*.png"))
+    for path in out.iterdir():
+        assert path.is_dir() or path.name in ("receipt.json", "objects.csv", "overlay.mp4", "masks.zip", "masks.json")
+    if (out / "receipt.json").exists():
+        assert receipt(clip)["end"] in ("failed", "killed")
+    if (out / "overlay.mp4").exists():
+        assert VideoReader(out / "overlay.mp4").count() > 0
 
 
 def test_masks_that_no_run_wrote_are_never_deleted(clip: Path) -> None:

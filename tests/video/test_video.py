@@ -302,12 +302,17 @@ def test_audio_ends_with_the_last_frame_of_a_partial_video(tmp_path: Path) -> No
     assert written.info.duration == pytest.approx(0.4, abs=0.03)
 
 
-def test_frames_written_before_an_error_are_playable(tmp_path: Path) -> None:
+def test_an_unfinished_video_is_deleted_on_an_error_or_closed_to_keep_it(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
+    out.write_text("earlier")
     with pytest.raises(RuntimeError), VideoWriter(out, None, (48, 64)) as writer:
-        for index in range(5):
-            writer.write(frame_image(), index * Fraction(1, 25))
+        writer.write(frame_image(), Fraction(0))
         raise RuntimeError
+    assert out.read_text() == "earlier"
+    kept = VideoWriter(out, None, (48, 64))
+    for index in range(5):
+        kept.write(frame_image(), index * Fraction(1, 25))
+    kept.close()
     assert VideoReader(out).count() == 5
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
