@@ -25,6 +25,7 @@ from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from tests.conftest import Image as Picture
 from tests.conftest import serve_process, write_clip
 from tools.fuzz import MEMORY, TIME_LIMIT, fuzz
+from tools.mask_fuzz import check_mask_case
 from tools.resume import faults, random_schedule
 
 GROWTH = 1.10  # of memory, files and handles, once all visitors have been served
@@ -45,15 +46,18 @@ class Report:
 
 
 def soak_fuzz(options: argparse.Namespace) -> Report:
-    """Damaged files."""
+    """Damaged files, and masks as other programs write them."""
     report = Report("fuzz")
     with tempfile.TemporaryDirectory() as folder:
         findings = fuzz(Path(folder), range(options.cases))
-    for fault in findings.faults:
+        found = [check_mask_case(Path(folder), number) for number in range(options.cases)]
+    mask_faults = [fault for fault in found if fault]
+    for fault in findings.faults + mask_faults:
         print(fault)
     report.add("cases: read, refused", f"{findings.ends['read']}, {findings.ends['refused']}", not findings.faults)
     report.add("slowest [s]", f"{findings.slowest:.1f}", findings.slowest < TIME_LIMIT)
     report.add("memory [MB]", findings.memory, findings.memory < MEMORY)
+    report.add("masks read wrongly", f"{len(mask_faults)} of {options.cases}", len(mask_faults) <= options.cases / 100)
     return report
 
 

@@ -95,7 +95,7 @@ def load_mask_file(session: Session, painted: Any, path: str | None) -> tuple[An
     project_of(session).set_mask(session["frame"], file.mask)
     return (
         editor_frame(session),
-        status_html(f"Mask loaded for frame {session['frame']}: {'; '.join(file.notes)}."),
+        status_html(f"Mask loaded for frame {session['frame']}: {file.description}."),
         masks_html(session),
     )
 
