@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mamp.cli import options
+from mamp.masks.mask_io import describe_mask
 from mamp.runs.results import Result
 from mamp.runs.segment_video import segment_video
 from mamp.settings import Settings
@@ -24,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="[FRAME=]FILE",
-        help="mask file, of frame 0 if there is no number; repeat for more masks",
+        help="mask file, of frame 0 if there is no number; repeat it for more frames, or for one file per object. "
+        "A JSON file without a number, as masks.json of a run, has each object on its first frame",
     )
     parser.add_argument(
         "--fps",
@@ -47,13 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tracks objects through a clip and writes the results."""
-    masks: dict[int, str | Path] = {}
-    for text in args.mask:
-        number, equals, file = text.partition("=")
-        if equals and not number.isdigit():
-            raise ValueError(f"--mask takes FILE or FRAME=FILE, not {text}")
-        masks[int(number) if equals else 0] = Path(file if equals else text)
-    masks = _indices(args.clip, masks)
+    masks = _input_masks(args.clip, args.mask)
     names = {}
     for text in args.name:
         number, _, name = text.partition("=")
@@ -66,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
             args.clip, masks, args.out, options.from_arguments(args), names=names, previous=args.previous, fps=args.fps
         )
         for update in updates:
+            if bar.total is None:
+                _print_input_masks(Result(args.out))
             bar.total = update.frames_total
             bar.update(update.done - bar.n)
             result = update.result or result
@@ -83,15 +81,32 @@ def _rate(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text} is no frame rate") from error
 
 
-def _indices(clip: Path, masks: dict[int, str | Path]) -> dict[int, str | Path]:
-    """The masks by frame index, where a folder of frames counts from another number than 0."""
+def _input_masks(clip: Path, arguments: list[str]) -> dict[int, list[Path]] | Path:
+    """The input masks of ``--mask`` options: files by frame index, or a JSON file that knows the frames.
+
+    A folder of frames may count from another number than 0.
+    """
+    masks: dict[int, list[Path]] = {}
+    for text in arguments:
+        frame, equals, file = text.partition("=")
+        if equals and not frame.isdigit():
+            raise ValueError(f"--mask takes FILE or FRAME=FILE, not {text}")
+        masks.setdefault(int(frame) if equals else 0, []).append(Path(file if equals else text))
+    if len(arguments) == 1 and "=" not in arguments[0] and Path(arguments[0]).suffix.lower() == ".json":
+        return Path(arguments[0])
     if not clip.is_dir():
         return masks
     reader = VideoReader(clip)
-    indices = {number: reader.numbered(number) for number in masks}
-    for number, index in indices.items():
+    by_index: dict[int, list[Path]] = {}
+    for number, files in masks.items():
+        index = reader.numbered(number)
         if number != index:
             print(f"mask {number} is for the frame {reader.name(index)}")
-    if len(set(indices.values())) < len(indices):
-        raise ValueError("two masks are for the same frame")
-    return {indices[number]: mask for number, mask in masks.items()}
+        by_index.setdefault(index, []).extend(files)
+    return by_index
+
+
+def _print_input_masks(result: Result) -> None:
+    for frame, summary in result.receipt["input_masks_read"].items():
+        objects = {int(label): area for label, area in summary["objects"].items()}
+        print(f"mask of frame {frame}: {describe_mask(objects, summary['rule'], summary['notes'])}")

@@ -84,6 +84,7 @@ def receipt_document(
         "pixel_format": info.pixel_format,
         "audio": status.audio,
         "input_masks": sorted(request.input_masks),
+        "input_masks_read": {str(frame): summary for frame, summary in sorted(request.mask_summaries.items())},
         "objects": request.objects,
         "names": request.names,
         "seconds": seconds,

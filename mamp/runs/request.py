@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class RunRequest:
         names: Object names by label.
         overlay_style: Style of the overlay video; the default if ``None``.
         outputs: Any of ``OUTPUTS``.
+        mask_summaries: How each input mask was read, by frame number; see ``MaskFile.summary``.
     """
 
     reader: VideoReader
@@ -38,6 +40,7 @@ class RunRequest:
     names: Mapping[int, str] = field(default_factory=dict)
     overlay_style: OverlayStyle | None = None
     outputs: Collection[str] = OUTPUTS
+    mask_summaries: Mapping[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:

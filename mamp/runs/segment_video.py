@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.masks.input_masks import MaskSource, paths_of, read_input_masks
 from mamp.masks.label_map import MaskError
-from mamp.masks.mask_io import read_input_masks
 from mamp.masks.overlay import OverlayStyle
 from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import EncoderFunction
@@ -29,7 +29,7 @@ Image = NDArray[np.uint8]
 
 def segment_video(
     clip: str | Path,
-    masks: Mapping[int, Image | str | Path],
+    masks: Mapping[int, MaskSource] | str | Path,
     out_dir: str | Path,
     settings: Settings | None = None,
     *,
@@ -48,8 +48,9 @@ def segment_video(
 
     Args:
         clip: A video file or a folder of frames.
-        masks: Label maps (H, W) of the clip's size by frame number: whole numbers from 0 to 255 of any type, see
-            ``as_label_map``; or mask files of any size.
+        masks: By frame number, a label map (H, W) of the clip's size with whole numbers from 0 to 255 of any type, a mask
+            file, or a list of files that each hold other objects; or a JSON file such as ``Result.masks_json``. See
+            ``read_input_masks``.
         out_dir: Folder for the files of ``Result``.
         settings: Settings of the method; the defaults if omitted.
         names: Object names by label, for the files.
@@ -80,18 +81,17 @@ def segment_video(
     timer = StageTimer()
     with timer.stage("read"):
         reader = VideoReader(clip, fps)
-        Result(Path(out_dir)).check_inputs([reader.path, *reader.files, *_mask_files(masks)])
-        input_masks = read_input_masks(masks, (reader.info.height, reader.info.width), reader.count())
+        Result(Path(out_dir)).check_inputs([reader.path, *reader.files, *paths_of(masks)])
+        info = reader.info
+        mask_files = read_input_masks(masks, (info.height, info.width), reader.count(), float(info.pixel_aspect))
     with timer.stage("load"):
         loaded = encoder or load_encoder(settings.weights, device=settings.device)
-    request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs)
+    input_masks = {frame: file.mask for frame, file in mask_files.items()}
+    summaries = {frame: file.summary() for frame, file in mask_files.items()}
+    request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries)
     with timer.stage("read"):
         identity = run_identity(request, loaded)
     run = Run(request, identity, loaded, Result(Path(out_dir)), timer)
     if previous_result is not None:
         run.reuse_frames(previous_result)
     yield from run.updates(should_stop)
-
-
-def _mask_files(masks: Mapping[int, Image | str | Path]) -> list[Path]:
-    return [Path(mask) for mask in masks.values() if isinstance(mask, str | Path)]
