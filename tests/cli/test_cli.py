@@ -12,8 +12,10 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 import mamp
 from mamp.cli.main import main
@@ -159,3 +161,34 @@ def test_public_names_and_all_agree() -> None:
 def test_help_names_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
     done = subprocess.run([sys.executable, "-m", "mamp", "--help"], capture_output=True, text=True, check=True)
     assert all(command in done.stdout for command in ("segment", "train", "evaluate"))
+
+
+def test_how_a_mask_was_read_is_printed_and_in_the_receipt(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    square = np.zeros((48, 64), np.uint8)
+    square[10:30, 10:30] = 255
+    Image.fromarray(cv2.GaussianBlur(square, (0, 0), 1.5)).save(clip.parent / "soft.png")
+    arguments = [
+        "segment",
+        str(clip),
+        "--mask",
+        str(clip.parent / "soft.png"),
+        "--out",
+        str(clip.parent / "out"),
+        *FAST,
+    ]
+    assert main(arguments) == 0
+    assert "read as black and white; soft edges cut at half" in capsys.readouterr().out
+    summary = Result(clip.parent / "out").receipt["input_masks_read"]["0"]
+    assert summary["rule"] == "black and white" and list(summary["objects"]) == ["1"]
+    assert 390 <= summary["objects"]["1"] <= 400
+    again = [
+        "segment",
+        str(clip),
+        "--mask",
+        str(clip.parent / "out/masks.json"),
+        "--out",
+        str(clip.parent / "again"),
+        *FAST,
+    ]
+    assert main(again) == 0
+    assert Result(clip.parent / "again").receipt["input_masks_read"]["0"]["rule"] == "COCO run lengths"
