@@ -29,6 +29,7 @@ _PHOTO_FLAT_SHARE = 0.25  # flat share of an image below which it is a photograp
 _PHOTO_VALUES = 64
 _THIN = 0.35  # of the thickest object's thickness, up to which an area may be a soft edge or noise
 _RIM_SHARE = 0.6  # of an area that is near to an object, or of its outline inside one
+_BLURRED_FLAT_SHARE = 0.25  # of an area, below which it is a blurred line
 _MIN_SIZE = 9  # [pixels] of an object that touches another one
 _PIECES = 6  # of noise, at least
 _PIECE_SIZE = 40  # [pixels], of noise, at most on average
@@ -92,7 +93,7 @@ def find_flat_areas(image: Values, *, lossy: bool) -> FlatAreas:
         member = _group_hard(colors, np.bincount(index[constant], minlength=len(values)), counts)
         areas = _distinct(member)
         assigned = _assign(index, colors, member, areas, None)
-        if len(areas) <= 2 or len(_without_artifacts(assigned, colors[areas], soft=False)) == len(areas):
+        if len(areas) <= 2 or len(_without_artifacts(assigned, colors[areas], None)) == len(areas):
             return FlatAreas(values[areas], assigned, soft=False)
     core = spread <= _FLAT_RANGE
     del spread, between, constant
@@ -102,7 +103,7 @@ def find_flat_areas(image: Values, *, lossy: bool) -> FlatAreas:
         areas = _extremes(colors, areas, counts)
     while len(areas) > 2:
         assigned = _assign(index, colors, member, areas, core)
-        kept = areas[_without_artifacts(assigned, colors[areas], soft=True)]
+        kept = areas[_without_artifacts(assigned, colors[areas], core)]
         if len(kept) == len(areas):
             return FlatAreas(values[areas], assigned, soft=True)
         areas = kept
@@ -230,11 +231,14 @@ def _assign(
     return np.asarray(result)
 
 
-def _without_artifacts(assigned: NDArray[np.uint8], values: NDArray[np.float32], *, soft: bool) -> NDArray[np.intp]:
+def _without_artifacts(
+    assigned: NDArray[np.uint8], values: NDArray[np.float32], core: NDArray[np.bool_] | None
+) -> NDArray[np.intp]:
     """The areas that are not traces of quantized edges or noise: thin ones that touch others.
 
     A band has a value between those of its two neighbors, and separates them. Noise is in many pieces. In an image with
-    soft edges, every thin area along the edge of an object is an artifact.
+    soft edges, with flat pixels in ``core`` (H, W), every thin area along the edge of an object is an artifact, and so is
+    one that is hardly flat anywhere, as a blurred line.
     """
     count = len(values)
     contact = np.zeros((count, count), np.int64)
@@ -250,11 +254,13 @@ def _without_artifacts(assigned: NDArray[np.uint8], values: NDArray[np.float32],
     together = 2 * size[objects].sum() / max(perimeter[background], 1)
     thin = objects & (thickness <= _THIN * max(together, thickness[objects].max()))
     artifact = np.zeros(count, bool)
-    if soft and thin.any():
+    if core is not None and thin.any():
         thick = np.isin(assigned, np.flatnonzero(objects & ~thin)).astype(np.uint8)
         along = np.bincount(assigned[cv2.dilate(thick, _NEAR_SQUARE) > 0], minlength=count)
         inside = contact[:, objects & ~thin].sum(axis=1)
-        artifact = thin & ((along >= _RIM_SHARE * size) | (inside >= _RIM_SHARE * perimeter))
+        flat = np.bincount(assigned[core], minlength=count)
+        blurred = flat < _BLURRED_FLAT_SHARE * size
+        artifact = thin & (blurred | (along >= _RIM_SHARE * size) | (inside >= _RIM_SHARE * perimeter))
     artifact |= thin & (size < _MIN_SIZE) & (contact[:, objects].sum(axis=1) > 0)
     for area in np.flatnonzero(thin & ~artifact).tolist():
         neighbors = np.flatnonzero(contact[area]).tolist()
