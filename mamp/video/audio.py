@@ -11,9 +11,14 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 
-_MP4 = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "flac", "opus", "libopus"})
-# Codecs that browsers and common players support in each container. FFmpeg allows more (Vorbis, PCM) that few can play.
-COPIED = {"mp4": _MP4, "mov": _MP4 - {"flac", "opus", "libopus"}, "webm": frozenset({"opus", "libopus", "vorbis"})}
+# Codecs by the container they are copied into: for mp4 and webm, those that Chromium and Firefox play; for mov, editors.
+# FFmpeg allows more, as Vorbis, PCM and AC-3 in mp4, that few can play.
+_MP4 = frozenset({"aac", "mp3", "mp3float", "flac", "opus", "libopus"})
+COPIED = {
+    "mp4": _MP4,
+    "mov": frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac"}),
+    "webm": frozenset({"opus", "libopus", "vorbis"}),
+}
 
 _MAX_RATE = 48_000  # [Hz] of re-encoded audio
 _BIT_RATE = 96_000  # [bits/s] per channel
