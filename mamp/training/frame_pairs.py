@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mamp.flow.optical_flow import dis_flow
+from mamp.video.decoder import VIDEO_SUFFIXES
 from mamp.video.images import SUFFIXES, find_frames, read_image
 from mamp.video.source import VideoError
 
 Frame = NDArray[np.uint8]
 Flow = NDArray[np.float32]
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".gif", ".m4v"})
 
 FOLDER_FPS = 12.0  # assumed frame rate of a folder of frames
 SHIFT = 0.15  # largest shift of the second crop of a pair, as a share of its side
@@ -165,8 +164,9 @@ def random_affine_warp(frame: Frame, rng: np.random.Generator) -> tuple[Frame, F
 
 def find_clips(root: Path) -> list[Path]:
     """Video files and folders of frames under a folder, sorted by name."""
-    clips = {path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES}
-    clips |= {path.parent for path in root.rglob("*") if path.suffix.lower() in SUFFIXES}
+    files = list(root.rglob("*"))
+    clips = {path for path in files if path.suffix.lower() in VIDEO_SUFFIXES and path.suffix.lower() not in SUFFIXES}
+    clips |= {path.parent for path in files if path.suffix.lower() in SUFFIXES}
     return sorted(clips)
 
 

@@ -20,10 +20,25 @@ from mamp.video.display_times import DisplayTimes, ascending
 from mamp.video.frame_conversion import FrameConverter
 from mamp.video.source import MAX_PIXELS, Decoded, VideoError, VideoInfo, check_size
 
-KINDS = "mp4, mov, mkv, webm, avi, gif, webp or a folder of frames"
+# FFmpeg's demuxers by the suffixes of their files. None is a playlist: those open other files.
+_CONTAINERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": ("mp4", "mov", "m4v", "3gp"),
+    "matroska,webm": ("mkv", "webm"),
+    "avi": ("avi",),
+    "mpegts": ("ts", "mts", "m2ts"),
+    "mpeg": ("mpg", "vob"),
+    "flv": ("flv",),
+    "asf": ("wmv",),
+    "mxf": ("mxf",),
+    "ogg": ("ogv",),
+    "gif": ("gif",),
+}
+VIDEO_SUFFIXES = (*(f".{suffix}" for suffixes in _CONTAINERS.values() for suffix in suffixes), ".webp", ".tif")
+KINDS = f"{', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)} or a folder of frames"
 
+_UNINDEXED = frozenset({"mpegts", "mpeg", "ogg", "asf", "flv", "mxf"})
+_KEY_FRAME_DISTANCE = Fraction(3)  # [s] between key frames, at most, in most files
 _DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}  # frames may be larger than in the header
-_DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif"  # no playlists: those open other files
 
 
 class VideoFile:
@@ -70,14 +85,20 @@ class VideoFile:
             if seek_pts is not None:
                 if self._unordered:  # times depend on all earlier frames: the caller decodes from the first one
                     return
-                # A frame is deinterlaced with the frame before it.
-                target = seek_pts + self._origin - (1 if self._deinterlacer.found else 0)
                 try:
-                    container.seek(target, stream=stream)
+                    container.seek(self._seek_target(seek_pts, container, stream), stream=stream)
                 except av.FFmpegError:  # a damaged index: the caller decodes from the first frame
                     return
             for pts, frame in self._deinterlacer(self._frames(container, stream, from_start=seek_pts is None)):
                 yield Decoded(pts, frame.duration or 0, partial(self._to_rgb, frame))
+
+    def _seek_target(self, pts: int, container: InputContainer, stream: VideoStream) -> int:
+        """Where to seek, so that decoding starts at a key frame before a frame [ticks]."""
+        assert stream.time_base is not None
+        target = pts + self._origin
+        if container.format.name in _UNINDEXED:
+            target -= round(_KEY_FRAME_DISTANCE / stream.time_base)
+        return target - 1 if self._deinterlacer.found else target  # with the frame before it, for deinterlacing
 
     def _lacks_display_times(self) -> bool:
         """Whether frames are reordered, but have the times of the decoding order, as in AVI and in an mp4 without ctts."""
@@ -118,6 +139,7 @@ class VideoFile:
         decoder = _alpha_decoder(stream) or stream.codec_context
         # The header of an mp4 lists every frame: a truncated file ends without an error.
         missing = len(stream.index_entries) if "mp4" in container.format.name else 0
+        started = from_start
         times = DisplayTimes() if self._unordered else None
         while True:
             try:
@@ -132,6 +154,9 @@ class VideoFile:
             missing -= packet.size > 0
             if packet.is_corrupt:
                 self._note_damage("it breaks off")
+            started = started or packet.is_keyframe or packet.size == 0
+            if not started:  # seeking without an index ends between key frames
+                continue
             if times is not None:
                 times.add(packet)
             try:
@@ -212,7 +237,7 @@ def open_container(path: Path) -> InputContainer:
     """
     # With the prefix, a name like "concat:a|b" is not parsed as a URL.
     name = f"file:{path.absolute()}"
-    options = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+    options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
     try:
         return av.open(name, "r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from mamp.video.decoder import VIDEO_SUFFIXES
 from webapp.clips import EXAMPLES
 from webapp.session import MAX_FRAMES, MAX_UPLOAD
 
@@ -31,7 +32,8 @@ def clip_section() -> ClipSection:
     """Builds the section."""
     max_upload = MAX_UPLOAD.upper().replace("MB", " MB")
     gr.Markdown(
-        f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames, 8K resolution and {max_upload}, in any common video format."
+        f"## 1 · Choose a clip\nUp to {MAX_FRAMES} frames, 8K resolution and {max_upload}: "
+        f"{', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)}."
     )
     clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
     with gr.Accordion("Trim the clip", open=False, visible=False) as trim_panel:
