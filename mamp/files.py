@@ -34,6 +34,12 @@ def as_resource_error(error: Exception) -> ResourceError | None:
     return None
 
 
+def file_stamp(path: Path) -> tuple[Path, int, int]:
+    """Identity of a file's content, without reading it: its absolute path, time of change [ns] and size [bytes]."""
+    status = path.stat()
+    return path.resolve(), status.st_mtime_ns, status.st_size
+
+
 @contextmanager
 def clear_resource_errors() -> Iterator[None]:
     """Raises a ``ResourceError`` in the place of an error caused by lack of disk or memory."""

@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from mamp import distributed
-from mamp.evaluation.method import Method, encoder_of, flow_of
+from mamp.evaluation.method import Method
 from mamp.evaluation.score_tables import measure, scored_frames, write_tables
 from mamp.evaluation.sharding import EvaluationResults, gather_results, shard_sequences
 from mamp.evaluation.stored_masks import NumberedMasks, mask_file, read_masks, save_masks, save_settings
 from mamp.evaluation.summary import print_comparison, print_header, print_means, print_sequence
 from mamp.evaluation.vos_datasets import VosSequence
 from mamp.files import atomic_zip
+from mamp.flow.optical_flow import load_flow
+from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import device_of
 from mamp.runs.frame_loop import track_frames
 from mamp.video.reader import VideoReader
@@ -98,8 +100,8 @@ def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
     input_masks = {t: mask for t in range(count) if (mask := sequence.input_mask(t)) is not None}
     if not input_masks:
         return
-    encoder = encoder_of(settings)
-    tracker = method.tracker(encoder, flow=flow_of(settings), **settings.tracker_kwargs())
+    encoder = shared_encoder(settings.weights, settings.device)
+    tracker = method.tracker(encoder, flow=load_flow(settings), **settings.tracker_kwargs())
     first = min(input_masks)
     if sequence.listed and not settings.short_side:
         settings = replace(settings, short_side=min(sequence.frame(first).shape[:2]) // 2)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.evaluation.method import Method, encoder_of
+from mamp.evaluation.method import Method
 from mamp.evaluation.vos_datasets import VosSequence
 from mamp.files import write_atomically
 from mamp.masks.mask_io import read_mask, write_mask
+from mamp.model.checkpoint import shared_encoder
 
 Mask = NDArray[np.uint8]
 NumberedMasks = Iterator[tuple[int, Mask]]
@@ -61,7 +62,7 @@ def save_settings(method: Method) -> None:
     if method.settings is None or method.folder is None:
         return
     path = method.folder / "settings.json"
-    origin = getattr(encoder_of(method.settings), "origin", {})
+    origin = getattr(shared_encoder(method.settings.weights, method.settings.device), "origin", {})
     text = json.dumps({**method.settings.to_dict(), **origin, "device": None}, indent=1)
     if path.exists() and path.read_text() != text:
         raise ValueError(f"{method.folder.name} holds masks of other settings: choose another folder for --save")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mamp.distributed import resolve_device
+from mamp.files import file_stamp
 from mamp.flow.raft import RAFT, load_raft
 from mamp.model.checkpoint import resolve_weights
 from mamp.settings import Settings
@@ -136,6 +138,8 @@ class RaftFlow:
 def load_flow(settings: Settings) -> FlowEstimator | None:
     """The optical flow that settings name, on their device; ``None`` for matching without motion.
 
+    RAFT is loaded once per process, file and device.
+
     Raises:
         RaftError: The file is not RAFT's weights.
         WeightsError: The file cannot be found or fetched.
@@ -144,7 +148,13 @@ def load_flow(settings: Settings) -> FlowEstimator | None:
         return None
     if settings.flow == "dis":
         return dis_flow
-    return raft_flow(settings.raft_weights, device=resolve_device(settings.device))
+    path = resolve_weights(settings.raft_weights, default_filename=RAFT_FILENAME)
+    return _shared_raft(file_stamp(path), resolve_device(settings.device))
+
+
+@lru_cache(maxsize=2)
+def _shared_raft(weights: tuple[Path, int, int], device: torch.device) -> RaftFlow:
+    return raft_flow(weights[0], device=device)
 
 
 def raft_flow(

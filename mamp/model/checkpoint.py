@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mamp.distributed import resolve_device
-from mamp.files import atomic_path
+from mamp.files import atomic_path, file_stamp
 from mamp.model.encoder import Encoder, EncoderFunction, optimize_for_inference
 from mamp.model.patch_encoder import PATCH, PatchEncoder
 
@@ -38,8 +39,8 @@ def load_encoder(
 
     Args:
         source: ``None`` for the shipped weights, ``"patch"`` for ``PatchEncoder``, else a file or a Hugging Face Hub id
-            (``user/name`` or ``user/name:file``). A file is this project's safetensors or the checkpoint of the paper's
-            authors (``{"state_dict": ...}``).
+            (``user/name``, ``user/name@revision`` or ``user/name@revision:file``). A file is this project's safetensors
+            or the checkpoint of the paper's authors (``{"state_dict": ...}``).
         filename: File in the Hub repository.
         sha256: Expected SHA-256 of the file, in hexadecimal.
         device: "cpu", "cuda", "cuda:1", or "auto": CUDA if available, else the CPU.
@@ -71,13 +72,29 @@ def load_encoder(
     return optimize_for_inference(encoder) if fold else encoder
 
 
+def shared_encoder(source: str | None, device: str) -> EncoderFunction:
+    """The encoder of ``load_encoder``, loaded once per process, file and device; callers must not change it.
+
+    Raises:
+        WeightsError: As ``load_encoder``.
+    """
+    stamp = None if source == PATCH else file_stamp(resolve_weights(source or SHIPPED_WEIGHTS))
+    return _shared_encoder(source, resolve_device(device), stamp)
+
+
+@lru_cache(maxsize=4)
+def _shared_encoder(source: str | None, device: torch.device, _stamp: tuple[Path, int, int] | None) -> EncoderFunction:
+    return load_encoder(source, device=device)
+
+
 def resolve_weights(
     source: str | Path, *, filename: str | None = None, default_filename: str = "mamp.safetensors"
 ) -> Path:
     """Finds a weights file on disk, or downloads it from the Hugging Face Hub.
 
     Args:
-        source: A file, or a Hub id (``user/name`` or ``user/name:file``).
+        source: A file, or a Hub id: ``user/name``, ``user/name@revision`` or ``user/name@revision:file``. A revision is a
+            commit, tag or branch; only a commit always names the same file.
         filename: File in the Hub repository.
         default_filename: The same, if neither ``source`` nor ``filename`` names one.
 
@@ -90,12 +107,14 @@ def resolve_weights(
     path = Path(source)
     if path.is_file():
         return path
-    repository, _, named = str(source).partition(":")
+    name, _, named = str(source).partition(":")
+    repository, _, revision = name.partition("@")
     if isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
         raise WeightsError(f"There is no weights file {path.name}.")
     try:
-        # No pinned revision: the caller chooses the repository and may check a hash; no code in the file is run.
-        return Path(hf_hub_download(repository, filename or named or default_filename))  # nosec
+        # The caller chooses the revision and may check a hash; no code in the file is run.
+        file = filename or named or default_filename
+        return Path(hf_hub_download(repository, file, revision=revision or None))  # nosec
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise WeightsError(f"The weights {source} could not be downloaded from the Hugging Face Hub.") from error
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mamp.masks.input_masks import MaskSource, paths_of, read_input_masks
 from mamp.masks.label_map import MaskError
 from mamp.masks.overlay import OverlayStyle
-from mamp.model.checkpoint import load_encoder
+from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.progress import Update
 from mamp.runs.receipt import run_identity
@@ -85,7 +85,7 @@ def segment_video(
         info = reader.info
         mask_files = read_input_masks(masks, (info.height, info.width), reader.count(), float(info.pixel_aspect))
     with timer.stage("load"):
-        loaded = encoder or load_encoder(settings.weights, device=settings.device)
+        loaded = encoder or shared_encoder(settings.weights, settings.device)
     input_masks = {frame: file.mask for frame, file in mask_files.items()}
     summaries = {frame: file.summary() for frame, file in mask_files.items()}
     request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries)

@@ -117,6 +117,17 @@ def test_raft_takes_more_iterations_for_a_distant_reference(tmp_path: Path) -> N
         raft_flow(weights, iterations=0)
 
 
+def test_raft_is_loaded_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
+    weights = tmp_path / "raft.pth"
+    torch.save(build_raft(small=True).state_dict(), weights)
+    settings = Settings(flow="raft", raft_weights=str(weights), device="cpu")
+    first = load_flow(settings)
+    assert load_flow(settings) is first
+    torch.save(build_raft(small=True).state_dict(), weights)
+    os.utime(weights, ns=(1, 1))
+    assert load_flow(settings) is not first
+
+
 @pytest.mark.skipif(not RAFT_FOLDER.is_dir(), reason="RAFT's published weights are missing")
 @pytest.mark.parametrize("name", ["raft-small.pth", "raft-sintel.pth"])
 def test_published_weights_estimate_the_motion(name: str) -> None:

@@ -1,12 +1,13 @@
 """The encoder of Table 1, and weights files."""
 
+import os
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 
-from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder
+from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder, shared_encoder
 from mamp.model.encoder import Encoder
 
 
@@ -73,13 +74,32 @@ def test_weights_are_downloaded_from_the_hub_and_their_hash_is_checked(
     save_encoder(Encoder(), path)
     requests = []
 
-    def download(repository: str, filename: str) -> str:
-        requests.append((repository, filename))
+    def download(repository: str, filename: str, *, revision: str | None) -> str:
+        requests.append((repository, filename, revision))
         return str(path)
 
     monkeypatch.setattr("mamp.model.checkpoint.hf_hub_download", download)
     load_encoder("somebody/mamp", filename="a.safetensors", sha256=file_sha256(path))
     load_encoder("somebody/mamp:b.safetensors")
-    assert requests == [("somebody/mamp", "a.safetensors"), ("somebody/mamp", "b.safetensors")]
+    load_encoder("somebody/mamp@0a1b2c:b.safetensors")
+    load_encoder("somebody/mamp@main")
+    assert requests == [
+        ("somebody/mamp", "a.safetensors", None),
+        ("somebody/mamp", "b.safetensors", None),
+        ("somebody/mamp", "b.safetensors", "0a1b2c"),
+        ("somebody/mamp", "mamp.safetensors", "main"),
+    ]
     with pytest.raises(WeightsError, match="SHA-256"):
         load_encoder("somebody/mamp", sha256="0" * 64)
+
+
+def test_a_shared_encoder_is_loaded_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "mamp.safetensors"
+    save_encoder(Encoder(), path)
+    first = shared_encoder(str(path), "cpu")
+    assert shared_encoder(str(path), "cpu") is first and shared_encoder(None, "cpu") is not first
+    save_encoder(Encoder(), path)
+    os.utime(path, ns=(1, 1))
+    assert shared_encoder(str(path), "cpu") is not first
+    with pytest.raises(WeightsError, match="no weights file"):
+        shared_encoder("missing.pt", "cpu")
