@@ -10,9 +10,12 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from mamp.files import same_file
 from mamp.video.audio import AudioTrackCopier
@@ -24,6 +27,8 @@ from mamp.video.source import RGB, VideoError
 _RATES = (Fraction(1), Fraction(240))  # [frames/s] range passed to the encoder; headers are not trusted
 _MIN_TIMESCALE = 10_000  # [ticks/s]
 _MAX_TIMESCALE = 1_000_000  # [ticks/s]; a finer time base overflows the 32 bits of a frame duration in mp4
+_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_EXTENSION = 16  # [pixels] that colors continue under the transparent part
 _WRITER_TIME_BASE = Fraction(1, 90_000)  # [s] without a source clip
 
 
@@ -44,7 +49,7 @@ _CODECS = {
     ".webm": _Codec(
         "libvpx-vp9",
         "yuva420p",
-        {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1", "auto-alt-ref": "0"},
+        {"crf": "15", "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1", "auto-alt-ref": "0"},
         4,
     ),
     ".mov": _Codec("prores_ks", "yuva444p10le", {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}, 4),
@@ -153,10 +158,14 @@ class VideoWriter:
         self._last = (pts, ticks)
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if self._codec.pixel_format == "yuva420p":
+            image = _extend_colors(image)
         rgb = VideoFrame.from_ndarray(
             np.ascontiguousarray(image), format="rgb24" if self._codec.channels == 3 else "rgba"
         )
-        frame = rgb.reformat(format=self._codec.pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame = rgb.reformat(
+            format=self._codec.pixel_format, dst_colorspace="ITU709", dst_color_range="MPEG", interpolation=_ACCURATE
+        )
         frame.pts, frame.time_base = pts, self._unit
         if self._audio:
             self._audio.write_until((pts + ticks) * self._unit)
@@ -197,6 +206,24 @@ class VideoWriter:
         else:
             self._closed = True
             self._opened.close()
+
+
+def _extend_colors(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Continues the colors of RGBA (H, W, 4) under the transparent pixels around it.
+
+    Two by two pixels share one color in the file: without this, the rim would take on what is hidden beside it.
+    """
+    hidden = rgba[..., 3] == 0
+    if hidden.all() or not hidden.any():
+        return rgba
+    # Labels of the visible pixels are their numbers, from 1, in the order of rows.
+    distance, nearest = cv2.distanceTransformWithLabels(
+        hidden.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    near = hidden & (distance <= _EXTENSION)
+    extended = rgba.copy()
+    extended[near, :3] = rgba[~hidden][nearest[near] - 1, :3]
+    return extended
 
 
 def cut_clip(reader: VideoReader, first: int, last: int, path: str | Path) -> None:
