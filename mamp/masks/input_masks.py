@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ MaskSource = NDArray[Any] | str | Path | Sequence[str | Path]
 
 def read_input_masks(
     sources: Mapping[int, MaskSource] | str | Path, size: tuple[int, int], frames: int, pixel_aspect: float = 1.0
-) -> dict[int, MaskFile]:
-    """Reads and checks the input masks of a clip.
+) -> Iterator[tuple[int, MaskFile]]:
+    """Reads and checks the input masks of a clip, one at a time.
 
     Args:
         sources: By frame number, a label map (H, W) of the clip's size (see ``as_label_map``), a mask file, or several
@@ -29,8 +29,8 @@ def read_input_masks(
         frames: Number of frames in the clip.
         pixel_aspect: Width of a pixel of the clip divided by its height.
 
-    Returns:
-        The masks at the clip's size, and how they were read.
+    Yields:
+        The frame number, and its mask at the clip's size with how it was read.
 
     Raises:
         MaskError: No mask is given, or one is unreadable, has another size, contains no object, or is for a frame that
@@ -40,7 +40,6 @@ def read_input_masks(
         sources = dict.fromkeys(read_rle_file(sources).first_frames(), sources)
     if not sources:
         raise MaskError("Give a mask for at least one frame.")
-    input_masks = {}
     for number, source in sources.items():
         if not 0 <= number < frames or number != int(number):
             raise MaskError(f"A mask is given for frame {number}, but the clip has frames 0 to {frames - 1}.")
@@ -54,8 +53,7 @@ def read_input_masks(
             mask_file = MaskFile(mask, "an array")
         if not mask_file.mask.any():
             raise MaskError(f"The mask of frame {number} contains no object.")
-        input_masks[int(number)] = mask_file
-    return input_masks
+        yield int(number), mask_file
 
 
 def paths_of(sources: Mapping[int, MaskSource] | str | Path) -> list[Path]:

@@ -29,25 +29,22 @@ def reusable_frames(
         identity: Clip, sizes, settings and weights of the new run; see ``run_identity``.
 
     Returns:
-        Frame numbers; none where clip, settings or weights differ.
+        Frame numbers before the first input mask that was added, changed or removed; none if that is the first one of the
+        run, or if clip, settings or weights differ.
     """
     if any(previous.receipt.get(key) != value for key, value in identity.items()):
         return set()
     available = {index for index, name in names.items() if (previous.masks_dir / f"{name}.png").exists()}
-    before = {index: read_mask(path) for index, path in previous.input_masks.items()}
-    return available - frames_to_redo(before, input_masks, len(names))
+    before = previous.input_masks
+    numbers = sorted({*before, *input_masks})
+    changed = next((t for t in numbers if not _same(before.get(t), input_masks.get(t))), len(names))
+    # A mask affects all frames tracked after it: the first input mask all frames of the clip.
+    return {index for index in available if index < changed} if changed > min(input_masks) else set()
 
 
-def frames_to_redo(before: Mapping[int, Mask], after: Mapping[int, Mask], total: int) -> set[int]:
-    """The frames that a change of the input masks from ``before`` to ``after`` affects.
-
-    A mask affects all frames tracked after it: the first input mask all frames of the clip, a later one those from its
-    own frame on.
-    """
-    changed = [t for t in sorted({*before, *after}) if not np.array_equal(before.get(t, 0), after.get(t, 0))]
-    if not changed:
-        return set()
-    return set(range(changed[0] if changed[0] > min(after) else 0, total))
+def _same(path: Path | None, mask: Mask | None) -> bool:
+    """Whether a mask file holds a mask; ``None`` for no mask."""
+    return path is not None and mask is not None and np.array_equal(read_mask(path), mask)
 
 
 def clip_sha256(path: Path) -> str:

@@ -14,6 +14,7 @@ from mamp.masks.label_map import MaskError
 from mamp.masks.overlay import OverlayStyle
 from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
+from mamp.runs.packed_masks import PackedMasks
 from mamp.runs.progress import Update
 from mamp.runs.receipt import run_identity
 from mamp.runs.request import OUTPUTS, RunRequest
@@ -83,11 +84,13 @@ def segment_video(
         reader = VideoReader(clip, fps)
         Result(Path(out_dir)).check_inputs([reader.path, *reader.files, *paths_of(masks)])
         info = reader.info
-        mask_files = read_input_masks(masks, (info.height, info.width), reader.count(), float(info.pixel_aspect))
+        input_masks, summaries = PackedMasks(), {}
+        size = (info.height, info.width)
+        for frame, file in read_input_masks(masks, size, reader.count(), float(info.pixel_aspect)):
+            input_masks.add(frame, file.mask)
+            summaries[frame] = file.summary()
     with timer.stage("load"):
         loaded = encoder or shared_encoder(settings.weights, settings.device)
-    input_masks = {frame: file.mask for frame, file in mask_files.items()}
-    summaries = {frame: file.summary() for frame, file in mask_files.items()}
     request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries)
     with timer.stage("read"):
         identity = run_identity(request, loaded)

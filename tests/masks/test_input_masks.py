@@ -10,12 +10,17 @@ from pycocotools import mask as coco
 
 from mamp import MaskError, write_mask
 from mamp.masks.input_masks import read_input_masks
+from mamp.masks.mask_io import MaskFile
 from mamp.masks.rle import describe_rle, encode_rle, read_rle_file
 from mamp.runs.results import Result
 
 SIZE = (40, 60)
 ONE, TWO = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
 ONE[5:20, 5:25], TWO[15:36, 20:55] = 1, 1
+
+
+def read(*arguments: Any) -> dict[int, MaskFile]:
+    return dict(read_input_masks(*arguments))
 
 
 def rle(shape: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg]
@@ -33,28 +38,28 @@ def test_several_files_for_one_frame_are_several_objects(tmp_path: Path) -> None
     write_mask(tmp_path / "two.png", TWO)
     write_mask(tmp_path / "seven.png", ONE * np.uint8(7))
     write_mask(tmp_path / "empty.png", ONE * np.uint8(0))
-    file = read_input_masks({0: [tmp_path / "one.png", tmp_path / "two.png"]}, SIZE, 3)[0]
+    file = read({0: [tmp_path / "one.png", tmp_path / "two.png"]}, SIZE, 3)[0]
     assert np.array_equal(file.mask, np.where(TWO, 2, ONE)) and file.rule == "2 files"
     assert "two.png: object 2, read as DAVIS palette" in file.notes
-    file = read_input_masks({0: [tmp_path / "seven.png", tmp_path / "two.png"]}, SIZE, 3)[0]
+    file = read({0: [tmp_path / "seven.png", tmp_path / "two.png"]}, SIZE, 3)[0]
     assert list(file.areas) == [1, 7], "labels that differ already stay"
-    file = read_input_masks({0: [tmp_path / "one.png", tmp_path / "one.png"]}, SIZE, 3)[0]
+    file = read({0: [tmp_path / "one.png", tmp_path / "one.png"]}, SIZE, 3)[0]
     assert "entirely covered by a later file: object 1" in file.notes
     with pytest.raises(MaskError, match=r"empty.png contains no object"):
-        read_input_masks({0: [tmp_path / "one.png", tmp_path / "empty.png"]}, SIZE, 3)
+        read({0: [tmp_path / "one.png", tmp_path / "empty.png"]}, SIZE, 3)
 
 
 def test_the_json_of_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     Result(tmp_path).write_json(
         "clip.mp4", SIZE, {"00000": {}, "00001": encode_rle(ONE * np.uint8(3)), "00002": encode_rle(TWO + ONE * 3)}, {}
     )
-    files = read_input_masks(tmp_path / "masks.json", SIZE, 3)
+    files = read(tmp_path / "masks.json", SIZE, 3)
     assert list(files) == [1, 2], "the first frames of the objects"
     assert np.array_equal(files[1].mask, ONE * 3) and files[1].rule == "COCO run lengths"
-    at_two = read_input_masks({2: tmp_path / "masks.json"}, SIZE, 3)[2]
+    at_two = read({2: tmp_path / "masks.json"}, SIZE, 3)[2]
     assert at_two.areas == {label: int((label == TWO + ONE * 3).sum()) for label in (1, 3, 4)}
     with pytest.raises(MaskError, match=r"masks.json has no mask of frame 0"):
-        read_input_masks({0: tmp_path / "masks.json"}, SIZE, 3)
+        read({0: tmp_path / "masks.json"}, SIZE, 3)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
@@ -75,12 +80,12 @@ def test_the_layouts_of_coco_are_read(tmp_path: Path) -> None:
         {"0": {"1": rle(ONE), "2": rle(TWO)}},
     ):
         path = written(tmp_path / "m.json", document)
-        assert np.array_equal(read_input_masks({0: path}, SIZE, 3)[0].mask, both), document
-    assert np.array_equal(read_input_masks({0: written(tmp_path / "m.json", rle(ONE))}, SIZE, 3)[0].mask, ONE)
+        assert np.array_equal(read({0: path}, SIZE, 3)[0].mask, both), document
+    assert np.array_equal(read({0: written(tmp_path / "m.json", rle(ONE))}, SIZE, 3)[0].mask, ONE)
     polygon = [[5, 5, 25, 5, 25, 20, 5, 20]]
     path = written(tmp_path / "m.json", [{"image_id": 1, "segmentation": polygon}])
     expected = coco.decode(coco.merge(coco.frPyObjects(polygon, *SIZE)))
-    assert np.array_equal(read_input_masks({0: path}, SIZE, 3)[0].mask, expected)
+    assert np.array_equal(read({0: path}, SIZE, 3)[0].mask, expected)
 
 
 def test_frames_of_coco_images_are_in_natural_order(tmp_path: Path) -> None:
@@ -112,7 +117,7 @@ def test_frames_of_coco_images_are_in_natural_order(tmp_path: Path) -> None:
 )
 def test_invalid_json_raises_mask_error(document: object, tmp_path: Path) -> None:
     with pytest.raises(MaskError, match=r"m\.json"):
-        read_input_masks({0: written(tmp_path / "m.json", document)}, SIZE, 3)
+        read({0: written(tmp_path / "m.json", document)}, SIZE, 3)
 
 
 def test_deeply_nested_or_broken_json_raises_mask_error(tmp_path: Path) -> None:
