@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import time
+from threading import Thread
 
 import gradio as gr
-from gradio.route_utils import delete_files_created_by_app
 
 import webapp  # noqa: F401 (first: it imports spaces)
 from webapp.image_formats import restrict_image_formats
@@ -15,7 +16,8 @@ from webapp.layout.events import connect_events
 from webapp.layout.paint_section import paint_section
 from webapp.layout.review_section import review_section
 from webapp.layout.run_section import run_section
-from webapp.session import KEEP_SECONDS, MAX_UPLOAD, close_all, close_session
+from webapp.server_folder import server_folder
+from webapp.session import KEEP_SECONDS, MAX_UPLOAD, close_session, end_unused_sessions
 from webapp.theme import CSS, THEME
 
 
@@ -25,10 +27,10 @@ def build() -> gr.Blocks:
     page: gr.Blocks
     with gr.Blocks(
         title="MAMP: follow objects through a video",
-        delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),
+        delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),  # uploads that no session uses
         fill_width=False,
     ) as page:
-        session = gr.State({}, time_to_live=KEEP_SECONDS, delete_callback=close_session)
+        session = gr.State({}, delete_callback=close_session)
         gr.Markdown(
             "# Follow objects through a video\nPaint objects on one frame; get the video with an overlay, and one mask per "
             "frame. The model was trained without masks, class labels or boxes."
@@ -45,11 +47,20 @@ def build() -> gr.Blocks:
     return page
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serves the page until the process is told to end."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio closes its server on a keyboard interrupt
-    space = build().queue(max_size=20)
-    try:
+    with server_folder():
+        space = build().queue(max_size=20)
+        Thread(target=_end_unused_sessions, daemon=True).start()
         space.launch(theme=THEME, css=CSS, max_file_size=MAX_UPLOAD, footer_links=["api", "gradio", "settings"])
-    finally:
-        close_all()
-        delete_files_created_by_app(space, age=None)  # Gradio does so itself only if no page is open
+
+
+def _end_unused_sessions() -> None:
+    while True:
+        time.sleep(min(60, KEEP_SECONDS / 10))
+        end_unused_sessions()
+
+
+if __name__ == "__main__":
+    main()

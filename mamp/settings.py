@@ -15,6 +15,10 @@ from typing import Any
 MAX_REFERENCES = 16  # frame numbers or ages in one of the two memories
 
 
+class SettingsError(ValueError):
+    """A value out of its range; the message is one sentence for the user."""
+
+
 @dataclass(frozen=True)
 class SettingInfo:
     """Everything about one field of ``Settings`` but its value.
@@ -71,7 +75,7 @@ class Settings:
     ``flow="none"`` (Table 5), ``top_k`` (Table 6), ``long_term=()`` or ``short_term=()`` (Table 4).
 
     Raises:
-        ValueError: A value is out of its range; the message names the field, the range and the value.
+        SettingsError: A value is out of its range; the message names the field, the range and the value.
     """
 
     short_side: int = _setting(
@@ -212,7 +216,7 @@ class Settings:
             values: By field name; a missing field has its default, and other names are ignored.
 
         Raises:
-            ValueError: A value is of another type or out of its range.
+            SettingsError: A value is of another type or out of its range.
         """
         return cls(**{name: parse_setting(name, values[name]) for name in SETTINGS_INFO if name in values})
 
@@ -258,14 +262,14 @@ def parse_setting(name: str, value: Any) -> Any:
         elif info.kind == "ints":
             parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
             value = tuple(int(part) for part in parts if part != "")
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be {info.accepted}, not {value}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise SettingsError(f"{name} must be {info.accepted}, not {value!s:.40}") from None
     _check(name, value)
     return value
 
 
 def _check(name: str, value: Any) -> None:
-    """Raises ``ValueError`` if a value is of another type or out of its range."""
+    """Raises ``SettingsError`` if a value is of another type or out of its range."""
     info = SETTINGS_INFO[name]
     if info.special_meaning and value is info.special:
         return
@@ -281,4 +285,4 @@ def _check(name: str, value: Any) -> None:
     for number in numbers:
         fits &= isinstance(number, types) and not isinstance(number, bool) and info.minimum <= number <= info.maximum
     if not fits:
-        raise ValueError(f"{name} must be {info.accepted}, not {value}")
+        raise SettingsError(f"{name} must be {info.accepted}, not {value!s:.40}")

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gradio as gr
-
-from mamp import MaskError, OverlayStyle, Settings, VideoError, WeightsError, read_mask
+from mamp import MaskError, OverlayStyle, Settings, read_mask
+from webapp.errors import error_for_visitor
 from webapp.project import read_project_file
 from webapp.run_handler import track
-from webapp.session import Session, new_session, project_of, reader_of
+from webapp.session import (
+    Session,
+    begin_job,
+    close_session,
+    end_job,
+    new_session,
+    project_of,
+    reader_of,
+    request_job,
+)
 from webapp.settings_controls import with_own_weights
 
 
@@ -40,25 +48,39 @@ def segment(
     session: Session = {}
     try:
         session = new_session(video)
-        project = project_of(session)
         if Path(mask).suffix == ".zip":
-            file = read_project_file(mask)
-            project.load(file)
-            settings = with_own_weights(file.settings)
+            settings = _load_project(session, mask)
         else:
-            info = reader_of(video).info
-            if not 0 <= frame < session["frames"]:
-                raise MaskError(
-                    f"The video has frames 0 to {session['frames'] - 1}, but the mask is for frame {frame}."
-                )
-            project.set_mask(int(frame), read_mask(mask, (info.height, info.width)))
+            _load_mask(session, mask, frame)
             values = {"short_side": short_side, "flow": flow, "top_k": top_k, "radius": radius}
             settings = with_own_weights(Settings.from_dict(values))
-        if not project.input_masks:
+        if not project_of(session).input_masks:
             raise MaskError("The mask contains no object: every pixel is background.")
-        for _ in track(session, settings, OverlayStyle()):
-            pass
-        assert project.result is not None
-        return [str(path) for path in project.result.files]
-    except (VideoError, MaskError, WeightsError, ValueError) as error:
-        raise gr.Error(str(error), print_exception=False) from error
+        request_job(session)
+        begin_job(session)
+        try:
+            for _ in track(session, settings, OverlayStyle()):
+                pass
+        finally:
+            end_job(session)
+        result = project_of(session).result
+        assert result is not None
+        return [str(path) for path in result.files]
+    except Exception as error:
+        close_session(session)
+        raise error_for_visitor(error) from error
+
+
+def _load_project(session: Session, path: str) -> Settings:
+    """Loads the masks of a project file; returns its settings."""
+    file = read_project_file(path)
+    project_of(session).load(file)
+    return with_own_weights(file.settings)
+
+
+def _load_mask(session: Session, path: str, frame: int) -> None:
+    """Makes a mask file the input mask of a frame."""
+    frames, info = session["frames"], reader_of(session["clip"]).info
+    if not 0 <= frame < frames:
+        raise MaskError(f"The video has frames 0 to {frames - 1}, but the mask is for frame {frame}.")
+    project_of(session).set_mask(int(frame), read_mask(path, (info.height, info.width)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
 from webapp.html import status_html
+from webapp.jobs import job_updates
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
 from webapp.session import (
@@ -24,13 +24,14 @@ from webapp.session import (
     reader_of,
 )
 from webapp.settings_controls import with_own_weights
+from webapp.updates import ClipUpdates, ExampleUpdates
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def open_clip(path: str | None, session: Session) -> tuple[Any, ...]:
+def open_clip(session: Session, path: str | None) -> ClipUpdates:
     """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line."""
-    close_session(session)
+    close_session(session, keep=path)
     if path is None:
         return clip_updates({}, status_html("Choose a clip to begin."))
     try:
@@ -44,22 +45,26 @@ def open_clip(path: str | None, session: Session) -> tuple[Any, ...]:
     return clip_updates(session, clip_description(session), clip_frames=frames)
 
 
-def trim_clip(path: str | None, session: Session, first: float, last: float) -> tuple[Any, ...]:
+def trim_clip(session: Session, path: str | None, first: float | None, last: float | None) -> ClipUpdates:
     """Trims the clip to frames ``first`` to ``last`` and opens the result."""
-    close_session(session)
     if path is None:
-        return clip_updates({}, status_html("Choose a clip first.", error=True))
+        return {"status": status_html("Choose a clip first.", error=True)}
+    if first is None or last is None:
+        return {"status": status_html("Enter the numbers of the first and the last frame.", error=True)}
     folder = new_folder()
     try:
         reader_of(path).count(MAX_CLIP_FRAMES)
         if last - first >= MAX_FRAMES:
             raise VideoError(f"Frames {first:.0f} to {last:.0f} exceed the limit of {MAX_FRAMES} frames.")
         cut_clip(reader_of(path), int(first), int(last), folder / "part.mp4")
-        session = new_session(str(folder / "part.mp4"), folder)
-    except VideoError as error:
+        trimmed = new_session(str(folder / "part.mp4"), folder)
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        return clip_updates({}, status_html(str(error), error=True), clip_frames=None)
-    return clip_updates(session, clip_description(session), clip_frames=None)
+        if not isinstance(error, VideoError):
+            raise
+        return {"status": status_html(str(error), error=True)}
+    close_session(session, keep=path)
+    return clip_updates(trimmed, clip_description(trimmed), clip_frames=None)
 
 
 def clip_description(session: Session) -> str:
@@ -70,10 +75,11 @@ def clip_description(session: Session) -> str:
     return status_html(f"{session['frames']} frames, {description}. Now paint each object.")
 
 
-def open_example(name: str, session: Session) -> tuple[Any, ...]:
+def open_example(session: Session, name: str) -> ExampleUpdates:
     """Opens an example with its first mask and, if there is one, its stored result."""
     clip = EXAMPLES / f"{name}.mp4"
-    session, *_ = open_clip(str(clip), session)
+    close_session(session)
+    session = new_session(str(clip))
     project = project_of(session)
     project.set_mask(0, read_mask(clip.with_suffix(".png")))
     message = "The objects are already painted: run, or paint your own."
@@ -86,10 +92,10 @@ def open_example(name: str, session: Session) -> tuple[Any, ...]:
             "The finished result is shown below. The objects are already painted: "
             "paint your own or correct a frame, then run."
         )
-    return str(clip), *clip_updates(session, status_html(message), clip_frames=session["frames"])
+    return {"clip": str(clip), **clip_updates(session, status_html(message), clip_frames=session["frames"])}
 
 
-def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) -> tuple[Any, ...]:
+def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) -> ClipUpdates:
     """Updates of the page for a new clip or none; a clip that is too long opens the trim panel.
 
     Args:
@@ -98,16 +104,17 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         clip_frames: Number of frames of the clip to trim; 0 without a clip, ``None`` if that clip stays the same.
     """
     frames = session.get("frames", 1)
-    frame_slider = gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1)
-    start = gr.update(interactive=bool(session))
-    editor = gr.update(value=editor_frame(session), visible=True if session else "hidden")
-    placeholder = gr.update(visible=not session)
-    trim = [gr.skip()] * 3
+    updates: ClipUpdates = {
+        "session": session,
+        "editor": gr.update(value=editor_frame(session), visible=True if session else "hidden"),
+        "placeholder": gr.update(visible=not session),
+        "status": status,
+        "preview": gr.update(visible=False),
+        "frame": gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1),
+        "masks": masks_html(session),
+    }
     if clip_frames is not None:
-        trim[0] = gr.update(visible=clip_frames > 1, open=clip_frames > MAX_FRAMES)
-        trim[1:] = [gr.update(value=frame) for frame in (0, max(min(clip_frames, MAX_FRAMES) - 1, 0))]
-    return (
-        *(session, editor, placeholder, status, start, frame_slider, masks_html(session)),
-        *trim,
-        *result_updates(session),
-    )
+        last_frame = max(min(clip_frames, MAX_FRAMES) - 1, 0)
+        updates["trim_panel"] = gr.update(visible=clip_frames > 1, open=clip_frames > MAX_FRAMES)
+        updates["first_frame"], updates["last_frame"] = gr.update(value=0), gr.update(value=last_frame)
+    return {**updates, **job_updates(session), **result_updates(session)}

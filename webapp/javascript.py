@@ -39,3 +39,8 @@ async (...args) => {
     return args;
 }
 """
+
+# Start and Prepare are off, and Stop is on, from the click on.
+SHOW_JOB = """
+() => [false, false, true].map((interactive) => ({__type__: 'update', interactive}))
+"""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +28,6 @@ Image = NDArray[np.uint8]
 
 _EDITOR_TOLERANCE = 3  # [pixels]; the editor returns an unedited mask with its edges changed by less
 _MAX_FRAME_DIFFERENCE = 1.0  # mean difference [0, 255] up to which two images show the same frame
-_PREFIX = "mamp-session-"
 _MAX_NAME_LENGTH = 60
 _MAX_JSON_BYTES = 1 << 20  # of the project file's text
 
@@ -102,14 +99,13 @@ class Project:
     """A folder with the input masks and the results of the last run.
 
     Args:
-        folder: Project folder; created if missing, and written by this project only.
-        clip: Video file or folder of frames, outside the project folder.
+        folder: An existing folder, written by this project only.
+        clip: Video file or folder of frames.
     """
 
     def __init__(self, folder: str | Path, clip: str | Path) -> None:
         self.folder, self.clip = Path(folder), Path(clip)
         self._input_masks = self.folder / "input_masks"
-        self._input_masks.mkdir(parents=True, exist_ok=True)
 
     @property
     def input_masks(self) -> dict[int, Path]:
@@ -139,6 +135,10 @@ class Project:
     def stop_file(self) -> Path:
         """File that makes the run stop, even in another process, once it exists."""
         return self.folder / "stop"
+
+    def should_stop(self) -> bool:
+        """Whether a run has to stop: it was asked to, or the project was removed."""
+        return self.stop_file.exists() or not self.folder.exists()
 
     def new_results_folder(self) -> Path:
         """Creates an empty folder for a run; see ``set_latest_results``."""
@@ -185,6 +185,7 @@ class Project:
                     raise MaskError(f"The project file's mask of frame {index} does not fit the clip.")
             for old in self.input_masks.values():
                 old.unlink()
+            self._input_masks.mkdir(exist_ok=True)
             for new in numbered(Path(folder)).values():
                 write_mask(self._input_masks / new.name, read_mask(new, size))
         self.rename(dict.fromkeys(self.names, "") | file.names)
@@ -193,6 +194,7 @@ class Project:
         """Sets the input mask (H, W) uint8 of a frame; an empty mask removes it."""
         path = self._input_masks / f"{index:06d}.png"
         if mask.any():
+            self._input_masks.mkdir(exist_ok=True)
             write_mask(path, mask)
         else:
             path.unlink(missing_ok=True)
@@ -226,38 +228,6 @@ class Project:
     def remove(self) -> None:
         """Removes the project folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def new_project_folder(root: str | Path, *, keep_seconds: float) -> Path:
-    """Creates an unguessable folder under ``root``, and removes folders that have not been used for ``keep_seconds``.
-
-    Sessions remove their own folders; the clean-up is for tabs that were never closed and servers that were killed.
-    """
-    root = Path(root)
-    root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob(f"{_PREFIX}*"):
-        if time.time() - _last_used(old) > keep_seconds:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
-
-
-def remove_project_folders(root: str | Path, *, timeout: float = 5.0) -> None:
-    """Removes the folders that this process created under ``root``, when the server stops.
-
-    A run in progress fails at its next file; until then, at most for ``timeout`` [s], removal is retried.
-    """
-    deadline = time.monotonic() + timeout
-    while folders := list(Path(root).glob(f"{_PREFIX}{os.getpid()}-*")):
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.05)
-
-
-def _last_used(folder: Path) -> float:
-    """Time of the last write to a folder or to a run in it."""
-    return max((path.stat().st_mtime for path in (folder, *folder.iterdir()) if path.exists()), default=0.0)
 
 
 def is_same_frame(background: Image, frame: Image) -> bool:

@@ -12,9 +12,11 @@ import gradio as gr
 from mamp import OverlayStyle, overlay
 from mamp.runs.export import export
 from webapp.code_snippets import as_client, as_command, as_python
+from webapp.errors import error_for_visitor
 from webapp.html import review_html, status_html
 from webapp.project import read_project_file
-from webapp.session import Session, project_of, reader_of
+from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
+from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
 
 OVERLAY_PARTS = ["Outline", "Number"]
 EXPORT_FORMATS = {
@@ -27,27 +29,29 @@ EXPORT_FORMATS = {
 
 def result_updates(
     session: Session, opacity: float = 0.45, parts: Any = OVERLAY_PARTS, server: str = ""
-) -> tuple[Any, ...]:
-    """Updates of the review section, in the order of ``ReviewSection.results``."""
+) -> ResultUpdates:
+    """The review section: that of the last run, or hidden without a run."""
     project = project_of(session) if session else None
     if project is None or project.result is None:
-        return gr.update(visible=False), *(gr.skip(),) * 9
+        return {"results": gr.update(visible=False)}
     file = read_project_file(project.folder / "project.zip")
     run = project.clip.name, file.masks, file.settings, file.names
     first = min(file.masks)
     trimmed_clip = [project.clip] if project.clip.parent == project.folder else []
-    return (
-        gr.update(visible=True),
-        str(project.result.overlay),
-        [str(path) for path in (*project.result.files, project.folder / "project.zip", *trimmed_clip)],
-        gr.update(maximum=max(1, session["frames"] - 1), value=first, interactive=True),
-        frame_comparison(session, first, opacity, parts),
-        review_html(project.result, project.names),
-        as_python(*run),
-        as_command(*run),
-        as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
-        gr.update(value=None, visible=False),
-    )
+    return {
+        "results": gr.update(visible=True),
+        "result_video": str(project.result.overlay),
+        "files": [str(path) for path in (*project.result.files, project.folder / "project.zip", *trimmed_clip)],
+        "result_frame": gr.update(
+            maximum=max(1, session["frames"] - 1), value=first, interactive=session["frames"] > 1
+        ),
+        "comparison": _comparison(session, first, opacity, parts),
+        "flags": review_html(project.result, project.names),
+        "python": as_python(*run),
+        "command": as_command(*run),
+        "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
+        "exported": gr.update(value=None, visible=False),
+    }
 
 
 def overlay_style(opacity: float, parts: list[str]) -> OverlayStyle:
@@ -55,48 +59,63 @@ def overlay_style(opacity: float, parts: list[str]) -> OverlayStyle:
     return OverlayStyle(opacity, "Outline" in parts, "Number" in parts)
 
 
-def frame_comparison(session: Session, index: float, opacity: float, parts: list[str]) -> Any:
-    """A frame without and with its mask overlaid."""
+def frame_comparison(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
+    """Shows a frame without and with its mask overlaid."""
+    return {"comparison": _comparison(session, index, opacity, parts)} if session else {}
+
+
+def show_frame(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> FrameUpdates:
+    """Shows the frame that was clicked in the list or the chart."""
     if not session:
-        return None
-    mask = project_of(session).mask(int(index))
-    frame = reader_of(session["clip"]).frame(int(index)).image
+        return {}
+    index = _frame_number(session, event.frame)
+    return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
+
+
+def _comparison(session: Session, index: float | None, opacity: float, parts: list[str]) -> Any:
+    number = _frame_number(session, index)
+    mask = project_of(session).mask(number)
+    frame = reader_of(session["clip"]).frame(number).image
     return frame, frame if mask is None else overlay(frame, mask, overlay_style(opacity, parts))
 
 
-def show_frame(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> tuple[Any, Any]:
-    """Shows the frame that was clicked in the list or the chart."""
-    return event.frame, frame_comparison(session, event.frame, opacity, parts)
+def _frame_number(session: Session, index: Any) -> int:
+    """The frame that a slider or a click means: the nearest one of the clip, and the first for a cleared field."""
+    frames: int = session["frames"]
+    return min(max(0, int(index or 0)), frames - 1)
 
 
-def prepare_export(session: Session, export_format: str) -> Iterator[tuple[Any, str]]:
-    """Exports the last run; yields the file and the status line."""
-    result = project_of(session).result if session else None
-    if result is None:
-        yield gr.skip(), status_html("Run first: there is no result to export.", error=True)
+def prepare_export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
+    """Exports the last run; yields the progress and then the file."""
+    if not session or not begin_job(session):
         return
-    project_of(session).stop_file.unlink(missing_ok=True)
-    last_update, path = 0.0, None
     try:
-        for done, path in export(
-            result.folder,
-            session["clip"],
-            EXPORT_FORMATS[export_format],
-            should_stop=project_of(session).stop_file.exists,
-        ):
-            if time.monotonic() - last_update > 1:
-                last_update = time.monotonic()
-                yield (
-                    gr.skip(),
-                    status_html(f"{path.name}: frame {done} of {result.frames}", progress=done / result.frames),
-                )
-    except ValueError as error:  # bad input or a full disk, in one sentence
-        yield gr.skip(), status_html(str(error), error=True)
+        for update in _export(session, export_format):
+            if not is_open(session):  # another clip was opened
+                return
+            yield update
+    except Exception as error:
+        if is_open(session):
+            yield {"status": status_html(error_for_visitor(error).message, error=True)}
+    finally:
+        end_job(session)
+
+
+def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
+    project = project_of(session)
+    result = project.result
+    if result is None:
+        yield {"status": status_html("Run first: there is no result to export.", error=True)}
         return
+    last_update, path = 0.0, None
+    kind = EXPORT_FORMATS[export_format]
+    for done, path in export(result.folder, session["clip"], kind, should_stop=project.should_stop):
+        if time.monotonic() - last_update > 1:
+            last_update = time.monotonic()
+            message = f"{path.name}: frame {done} of {result.frames}"
+            yield {"status": status_html(message, progress=done / result.frames)}
     if path is None or not path.exists():
-        yield gr.skip(), status_html("Stopped.")
+        yield {"status": status_html("Stopped.")}
         return
-    yield (
-        gr.update(value=str(path), visible=True),
-        status_html(f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB."),
-    )
+    message = f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB."
+    yield {"exported": gr.update(value=str(path), visible=True), "status": status_html(message)}

@@ -11,17 +11,20 @@ from typing import Any
 
 import gradio as gr
 
-from mamp import MaskError, OverlayStyle, Settings, Update, VideoError, WeightsError, load_encoder, segment_video
+from mamp import OverlayStyle, Settings, Update, WeightsError, load_encoder, segment_video
 from mamp.distributed import resolve_device
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
+from mamp.settings import SettingsError
 from webapp import spaces
+from webapp.errors import error_for_visitor
 from webapp.html import duration_text, status_html
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds
-from webapp.session import Session, project_of, reader_of
+from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
+from webapp.updates import EstimateUpdates, RunUpdates
 
 # The spaces package is no sign of ZeroGPU: other Spaces have it too.
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
@@ -55,6 +58,11 @@ def frames_per_allocation(session: Session, settings: Settings) -> int:
     return max(1, int((GPU_SECONDS_PER_ALLOCATION - GPU_STARTUP_SECONDS) / gpu_seconds_per_frame(session, settings)))
 
 
+def estimate(session: Session, *chosen: Any) -> EstimateUpdates:
+    """The expected duration of a run."""
+    return {"estimate": estimate_text(session, *chosen)}
+
+
 def estimate_text(session: Session, *chosen: Any) -> str:
     """Expected duration of a run as HTML; empty if it cannot be estimated."""
     if not session:
@@ -62,7 +70,7 @@ def estimate_text(session: Session, *chosen: Any) -> str:
     info = reader_of(session["clip"]).info
     try:
         settings = settings_of(*chosen)
-    except ValueError as error:
+    except SettingsError as error:
         return status_html(str(error), error=True)
     for_frames = f"for {session['frames']} frames"
     if ZERO_GPU:  # this process has no GPU for a trial
@@ -132,7 +140,7 @@ def segment_frames(
         names=project.names,
         previous=previous.folder if previous else None,
         overlay_style=style,
-        should_stop=lambda: project.stop_file.exists() or (frames is not None and next(tracked) >= frames),
+        should_stop=lambda: project.should_stop() or (frames is not None and next(tracked) >= frames),
         encoder=encoders[settings.weights],
         outputs=outputs,
     )
@@ -141,9 +149,11 @@ def segment_frames(
             if update.result:
                 project.set_latest_results(out)
             yield update
-    except (VideoError, MaskError, WeightsError, ValueError) as error:
+    except Exception as error:
+        if not project.folder.exists():  # the session ended, and nobody waits for the run
+            raise
         # Only this error keeps its message when it crosses ZeroGPU's process boundary.
-        raise gr.Error(str(error), print_exception=False) from error
+        raise error_for_visitor(error) from error
     finally:
         updates.close()
         if (out / "receipt.json").exists():
@@ -156,24 +166,41 @@ segment_on_gpu = with_gpu_allocation(segment_frames)
 
 
 def run(
-    request: gr.Request | None, session: Session, painted: Any, opacity: float, parts: list[str], *chosen: Any
-) -> Iterator[tuple[Any, ...]]:
-    """Tracks the painted objects; yields updates of preview, status, input masks, buttons and results."""
-    server = str(request.base_url) if request else ""
-    if not session:
-        yield run_updates(session, status=status_html("Choose a clip first.", error=True))
-        return
-    save_strokes(session, painted)
-    if not project_of(session).input_masks:
-        yield run_updates(session, status=status_html("Paint at least one object on the frame first.", error=True))
+    session: Session, request: gr.Request | None, painted: Any, opacity: float, parts: list[str], *chosen: Any
+) -> Iterator[RunUpdates]:
+    """Tracks the painted objects; yields updates of preview, status, input masks and results."""
+    if not session or not begin_job(session):
         return
     try:
-        settings = settings_of(*chosen)
-    except ValueError as error:
-        yield run_updates(session, status=status_html(str(error), error=True))
+        server = str(request.base_url) if request else ""
+        for update in _run(session, painted, opacity, parts, settings_of(*chosen), server):
+            if not is_open(session):  # another clip was opened
+                return
+            yield update
+    except SettingsError as error:
+        yield {"status": status_html(str(error), error=True)}
+    except Exception:
+        if is_open(session):  # else the files of the run are gone
+            raise
+    finally:
+        end_job(session)
+
+
+def _run(
+    session: Session, painted: Any, opacity: float, parts: list[str], settings: Settings, server: str
+) -> Iterator[RunUpdates]:
+    save_strokes(session, painted)
+    project = project_of(session)
+    if not project.input_masks:
+        yield {"status": status_html("Paint at least one object on the frame first.", error=True)}
         return
-    project_of(session).stop_file.unlink(missing_ok=True)
-    yield run_updates(session, status=status_html("Starting ..."), running=True)
+    yield {
+        "status": status_html("Starting ..."),
+        "masks": masks_html(session),
+        "preview": gr.update(visible=True),
+        "results": gr.update(visible=False),
+    }
+    hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
     try:
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
@@ -182,47 +209,27 @@ def run(
                 message = f"{outcome}: {update.result.frames} of {update.frames_total} frames"
                 message += f", {reused} reused from the previous run" if reused else ""
                 message += f", {update.fps:.1f} frames/s." + warning_text(update.result.receipt)
-                project_of(session).save(settings)
-                yield run_updates(
-                    session, status=status_html(message), results=result_updates(session, opacity, parts, server)
-                )
+                project.save(settings)
+                results = result_updates(session, opacity, parts, server)
+                yield {**hide_preview, **results, "status": status_html(message)}
             elif update.preview is not None:
                 progress = update.done / update.frames_total
                 message = f"Frame {update.done} of {update.frames_total}"
                 if update.seconds_left is not None:
                     message += f" · {update.fps:.1f} frames/s · {duration_text(update.seconds_left)} left"
-                yield run_updates(
-                    session, preview=update.preview, status=status_html(message, progress=progress), running=True
-                )
+                yield {"preview": update.preview, "status": status_html(message, progress=progress)}
     except gr.Error as error:  # including ZeroGPU's quota errors
-        done = project_of(session).result
+        done = project.result
         if done is None or not done.overlay.exists():
-            yield run_updates(session, status=status_html(error.message, error=True))
+            yield {**hide_preview, "status": status_html(error.message, error=True)}
             return
-        project_of(session).save(settings)
+        project.save(settings)
         message = f"{error.message} Finished frames are kept; the next run resumes from there."
-        yield run_updates(
-            session, status=status_html(message, error=True), results=result_updates(session, opacity, parts, server)
-        )
+        results = result_updates(session, opacity, parts, server)
+        yield {**hide_preview, **results, "status": status_html(message, error=True)}
 
 
 def warning_text(receipt: dict[str, Any]) -> str:
     """Problems that the run recovered from, to append to the status."""
     short = " GPU memory ran low; matching continued in smaller blocks."
     return (f" {receipt['damage']}" if receipt["damage"] else "") + (short if receipt["short_of_memory"] else "")
-
-
-def run_updates(
-    session: Session, *, status: str, preview: Any = None, running: bool = False, results: tuple[Any, ...] | None = None
-) -> tuple[Any, ...]:
-    """One update of the page: the preview during a run, the results after it."""
-    image = gr.update(visible=running) if preview is None else gr.update(value=preview, visible=True)
-    buttons = gr.update(interactive=not running), gr.update(interactive=running)
-    hidden = (gr.update(visible=False) if running else gr.skip(), *(gr.skip(),) * 9)
-    return image, status, masks_html(session), *buttons, *(results or hidden)
-
-
-def request_stop(session: Session) -> None:
-    """Creates the stop file, which the run checks at every frame, even in another process."""
-    if session:
-        project_of(session).stop_file.touch()

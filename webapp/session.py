@@ -1,22 +1,60 @@
-"""A visitor's session: a clip, a project folder and the state that refers to both."""
+"""A visitor's session: a clip and a project folder, which exist as long as the session is used."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
+from gradio.utils import get_upload_folder
+
 from mamp import VideoReader
-from webapp.project import Project, new_project_folder, remove_project_folders
+from webapp.project import Project
 
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
 MAX_CLIP_FRAMES = 20 * MAX_FRAMES  # limit for a clip to trim: counting frames takes time
 MAX_UPLOAD = os.environ.get("MAMP_MAX_UPLOAD", "200mb")
 KEEP_SECONDS = int(os.environ.get("MAMP_KEEP_SECONDS", "3600"))
+LEFT_SECONDS = min(300, KEEP_SECONDS)  # after which the files of a closed page go: phones disconnect for a while
 
-Session = dict[str, Any]  # paths and numbers, never frames
+Session = dict[str, Any]  # paths and numbers, never frames; the page holds one
+
+# Gradio removes files some time after their last change: those in use are marked as changed this often.
+_RENEWAL_SECONDS = KEEP_SECONDS / 20
+
+
+@dataclass
+class _Use:
+    """How a session is used, by this process only.
+
+    Attributes:
+        clip: The uploaded clip.
+        used: Time of its last use [s].
+        renewed: Time at which its files were last marked as changed [s].
+        left: Time at which its page was closed [s]; ``None`` while it is open.
+        job: The session's run or export, if any: "waiting" or "running".
+    """
+
+    clip: Path
+    used: float
+    renewed: float
+    left: float | None = None
+    job: str | None = None
+
+
+_uses: dict[str, _Use] = {}  # by session folder
+_lock = RLock()
+
+
+class SessionEndedError(ValueError):
+    """The session's files are gone; the message is one sentence for the visitor."""
 
 
 def new_session(path: str, folder: Path | None = None) -> Session:
@@ -26,27 +64,154 @@ def new_session(path: str, folder: Path | None = None) -> Session:
         VideoError: The clip cannot be read or is too long.
     """
     frames = reader_of(path).count(MAX_FRAMES)
-    return {"folder": str(folder or new_folder()), "clip": path, "frames": frames, "frame": 0}
+    name, now = str(folder or new_folder()), time.monotonic()
+    with _lock:
+        _uses[name] = _Use(Path(path), now, now)
+    return {"folder": name, "clip": path, "frames": frames, "frame": 0}
 
 
 def new_folder() -> Path:
-    """Creates an unguessable folder, and removes folders that have not been used for a long time."""
-    return new_project_folder(_root(), keep_seconds=2 * KEEP_SECONDS)
+    """Creates a folder with an unguessable name. It is in Gradio's folder, so that results are served from it."""
+    root = Path(get_upload_folder())
+    root.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="mamp-session-", dir=root))
 
 
-def close_session(session: Session) -> None:
-    """Removes the files of a session."""
+def use_session(session: Session) -> None:
+    """Notes that a session is used by its page.
+
+    Raises:
+        SessionEndedError: Its files are gone.
+    """
+    with _lock:
+        use = _uses.get(session["folder"])
+        if use is None:
+            minutes = max(1, KEEP_SECONDS // 60)
+            raise SessionEndedError(
+                f"The files of this page were removed after {minutes} min without use. Open the clip again."
+            )
+        use.left = None
+        _renew(session["folder"], use)
+
+
+def leave_session(session: Session) -> None:
+    """Notes that the page of a session was closed: it ends soon, unless the page comes back."""
+    with _lock:
+        if session and session["folder"] in _uses:
+            _uses[session["folder"]].left = time.monotonic()
+
+
+def close_session(session: Session, *, keep: str | None = None) -> None:
+    """Ends a session: removes its files and its uploaded clip, and stops its run within a frame.
+
+    Args:
+        session: The session; nothing happens if it is empty or has ended.
+        keep: A clip that is still needed.
+    """
     if session:
-        project_of(session).remove()
+        _end(session["folder"], keep)
 
 
-def close_all() -> None:
-    """Removes the files of all sessions when the server stops."""
-    remove_project_folders(_root())
+def is_open(session: Session) -> bool:
+    """Whether a session has not ended."""
+    with _lock:
+        return session["folder"] in _uses
 
 
-def _root() -> str:
-    return os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()
+def end_unused_sessions() -> None:
+    """Ends the sessions that have not been used for ``KEEP_SECONDS``. A session with a run or an export is in use."""
+    now = time.monotonic()
+    with _lock:
+        for folder, use in list(_uses.items()):
+            if use.left is not None and now - use.left > LEFT_SECONDS:
+                _end(folder)
+            elif use.job is not None:
+                _renew(folder, use)
+            elif now - use.used > KEEP_SECONDS:
+                _end(folder)
+
+
+def _end(folder: str, keep: str | None = None) -> None:
+    with _lock:
+        use = _uses.pop(folder, None)
+        if use is not None and str(use.clip) != keep and all(use.clip != other.clip for other in _uses.values()):
+            _remove_upload(use.clip)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_upload(clip: Path) -> None:
+    if clip.is_relative_to(get_upload_folder()):  # not an example
+        clip.unlink(missing_ok=True)
+
+
+def _renew(folder: str, use: _Use) -> None:
+    use.used = time.monotonic()
+    if use.used - use.renewed < _RENEWAL_SECONDS:
+        return
+    use.renewed = use.used
+    for path in (use.clip, *_downloads(Path(folder))):
+        if path.is_file() and path.is_relative_to(get_upload_folder()):
+            os.utime(path)
+
+
+def _downloads(folder: Path) -> Iterator[Path]:
+    """The files of a session that its page may ask for."""
+    yield from folder.glob("*")
+    yield from folder.glob("run-*/*")
+
+
+def request_job(session: Session) -> bool:
+    """Reserves a session's only place for a run or an export; false if it is taken."""
+    with _lock:
+        use = _uses[session["folder"]]
+        if use.job is not None:
+            return False
+        use.job = "waiting"
+        return True
+
+
+def begin_job(session: Session) -> bool:
+    """Whether the requested job may begin: false if it was stopped while it waited, or has begun."""
+    with _lock:
+        use = _uses.get(session["folder"])
+        if use is None or use.job != "waiting":
+            return False
+        use.job = "running"
+        project_of(session).stop_file.unlink(missing_ok=True)
+        return True
+
+
+def stop_job(session: Session) -> None:
+    """Stops a session's job: one that runs does so after its frame, even in another process."""
+    with _lock:
+        use = _uses.get(session["folder"])
+        if use is not None and use.job == "running":
+            project_of(session).stop_file.touch()
+        elif use is not None:
+            use.job = None
+
+
+def end_job(session: Session) -> None:
+    """Notes that a session's job is over; removes what it wrote if the session ended meanwhile."""
+    with _lock:
+        use = _uses.get(session["folder"])
+        if use is not None:
+            use.job = None
+            return
+    shutil.rmtree(session["folder"], ignore_errors=True)
+
+
+def has_job(session: Session) -> bool:
+    """Whether a session has a run or an export, waiting or running."""
+    with _lock:
+        use = _uses.get(session.get("folder", ""))
+        return use is not None and use.job is not None
+
+
+def jobs() -> int:
+    """The number of runs and exports of all sessions."""
+    with _lock:
+        return sum(use.job is not None for use in _uses.values())
 
 
 def project_of(session: Session) -> Project:

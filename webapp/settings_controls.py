@@ -12,13 +12,19 @@ from mamp import Settings
 from mamp.distributed import resolve_device
 from mamp.model.patch_encoder import PATCH
 from mamp.settings import SETTINGS_INFO
+from webapp.updates import SettingsUpdates
 
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 
 ON_PAGE = {name: info for name, info in SETTINGS_INFO.items() if info.on_page}
-PRESETS = {"Default": Settings(), "Paper": Settings.paper(), "Fast": Settings.fast()}
-START = Settings() if resolve_device("auto").type == "cuda" else Settings.fast()
+# The page starts with "Default": what is fast enough on the device of the server.
+PRESETS = (
+    {"Default": Settings(), "Paper": Settings.paper(), "Fast": Settings.fast()}
+    if resolve_device("auto").type == "cuda"
+    else {"Default": Settings.fast(), "Paper": Settings.paper(), "Accurate": Settings()}
+)
+START = PRESETS["Default"]
 
 
 Control = gr.Dropdown | gr.Textbox | gr.Slider
@@ -46,9 +52,14 @@ def change_event(control: Control) -> Any:
     return control.blur if isinstance(control, gr.Textbox) else control.change
 
 
-def control_values(settings: Settings) -> tuple[Any, ...]:
-    """Settings as the controls show them, in their order; a size that the menu lacks leaves the menu as it is."""
-    return tuple(_control_value(name, value) for name, value in settings.to_dict().items() if name in ON_PAGE)
+def control_values(settings: Settings) -> dict[str, Any]:
+    """Settings as the controls show them, by name; a size that the menu lacks leaves the menu as it is."""
+    return {name: _control_value(name, value) for name, value in settings.to_dict().items() if name in ON_PAGE}
+
+
+def choose_preset(name: str) -> SettingsUpdates:
+    """Sets all controls to one of ``PRESETS``."""
+    return {"settings": control_values(PRESETS[name])}
 
 
 def _control_value(name: str, value: Any) -> Any:

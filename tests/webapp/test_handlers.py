@@ -13,7 +13,7 @@ from PIL import Image as Pictures
 from mamp import Result, Settings, VideoReader, write_mask
 from mamp.masks.palette import mask_to_strokes, strokes_to_mask
 from tests.conftest import Image, overlap, scene, write_clip
-from webapp import api, clips, mask_editing, results_view, run_handler, settings_controls
+from webapp import api, clips, jobs, mask_editing, results_view, run_handler, settings_controls
 from webapp import session as sessions
 from webapp.html import status_html
 from webapp.project import Project
@@ -22,13 +22,12 @@ CHOSEN = settings_controls.control_values(
     replace(Settings.paper(), short_side=240, flow="none", motion="chained", long_term=(0, 5, 10, 20), weights="patch")
 )
 START = settings_controls.control_values(settings_controls.START)
-STATUS, MASKS, VIDEO, FILES, REVIEW = 1, 2, 6, 7, 10  # positions in the updates of a run
 
 
 @pytest.fixture
 def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    return clips.open_clip(str(clip), {})[0]
+    return clips.open_clip({}, str(clip))["session"]
 
 
 def editor(session: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
@@ -43,43 +42,53 @@ def editor(session: dict[str, Any], mask: Image | None = None) -> dict[str, Any]
     }
 
 
-def start(session: dict[str, Any], painted: Any, opacity: float = 0.4) -> Iterator[tuple[Any, ...]]:
-    return run_handler.run(None, session, painted, opacity, ["Outline"], *CHOSEN)
+def start(session: dict[str, Any], painted: Any, opacity: float = 0.4, chosen: Any = CHOSEN) -> Iterator[Any]:
+    """What a click on Run yields."""
+    jobs.claim_job(session)
+    return run_handler.run(session, None, painted, opacity, ["Outline"], *chosen.values())
 
 
-def status(update: tuple[Any, ...]) -> str:
-    return str(update[STATUS])
+def finished(session: dict[str, Any], painted: Any, chosen: Any = CHOSEN) -> dict[str, Any]:
+    """What the page shows after a run."""
+    shown: dict[str, Any] = {}
+    for update in start(session, painted, chosen=chosen):
+        shown |= update
+    return shown
+
+
+def export(session: dict[str, Any], export_format: str) -> dict[str, Any]:
+    """What the page shows after an export."""
+    shown: dict[str, Any] = {}
+    jobs.claim_job(session)
+    for update in results_view.prepare_export(session, export_format):
+        shown |= update
+    return shown
+
+
+def status(update: dict[str, Any]) -> str:
+    return str(update["status"])
 
 
 def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
-    last = list(start(session, editor(session, scene(0)[1])))[-1]
+    last = finished(session, editor(session, scene(0)[1]))
     assert "Done: 12 of 12 frames" in status(last)
-    assert Path(last[VIDEO]).name == "overlay.mp4" and all(Path(file).exists() for file in last[FILES])
-    assert {Path(file).suffix for file in last[FILES]} == {".mp4", ".zip", ".json", ".csv"}
-    assert "<svg" in last[REVIEW] and "segment_video" in last[REVIEW + 1]
-    frame, overlaid = results_view.frame_comparison(session, 5, 0.4, ["Outline"])
+    assert Path(last["result_video"]).name == "overlay.mp4" and all(Path(file).exists() for file in last["files"])
+    assert {Path(file).suffix for file in last["files"]} == {".mp4", ".zip", ".json", ".csv"}
+    assert "<svg" in last["flags"] and "segment_video" in last["python"]
+    frame, overlaid = results_view.frame_comparison(session, 5, 0.4, ["Outline"])["comparison"]
     assert frame.shape == overlaid.shape == (96, 128, 3) and (frame != overlaid).any()
 
 
-def test_every_update_has_the_same_shape(session: dict[str, Any]) -> None:
-    updates = [
-        *start(session, editor(session)),
-        *start(session, editor(session, scene(0)[1])),
-        *start({}, None),
-    ]
-    assert {len(update) for update in updates} == {15}
-
-
 def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
-    assert "Paint at least one object" in status(next(iter(start(session, editor(session)))))
+    assert "Paint at least one object" in status(finished(session, editor(session)))
     cleared = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
-    assert "Paint at least one object" in status(next(iter(start(session, cleared))))
+    assert "Paint at least one object" in status(finished(session, cleared))
 
 
 def test_stop_ends_the_run_and_keeps_finished_frames(session: dict[str, Any]) -> None:
     updates = start(session, editor(session, scene(0)[1]))
     next(updates)
-    run_handler.request_stop(session)
+    jobs.cancel_job(session)
     assert "Stopped" in status(list(updates)[-1])
 
 
@@ -115,7 +124,7 @@ def zero_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("zero_gpu", [9], indirect=True)
 def test_a_long_run_requests_several_gpu_allocations(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    last = list(start(session, editor(session, scene(0)[1])))[-1]
+    last = finished(session, editor(session, scene(0)[1]))
     assert "Done: 12 of 12 frames" in status(last)
     assert zero_gpu.durations == [15, 15, 15]
     result = sessions.project_of(session).result
@@ -125,24 +134,24 @@ def test_a_long_run_requests_several_gpu_allocations(session: dict[str, Any], ze
     run_handler.ZERO_GPU = False  # undone by the fixture
     sessions.project_of(session).new_results_folder()
     (sessions.project_of(session).folder / "results.txt").unlink()
-    list(start(session, editor(session, scene(0)[1])))
+    finished(session, editor(session, scene(0)[1]))
     unbroken = sessions.project_of(session).result
     assert unbroken is not None and parts == [path.read_bytes() for path in sorted(unbroken.masks_dir.iterdir())]
 
 
 @pytest.mark.parametrize("zero_gpu", [2], indirect=True)
 def test_frames_finished_before_the_quota_is_exceeded_are_kept(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    last = list(start(session, editor(session, scene(0)[1])))[-1]
+    last = finished(session, editor(session, scene(0)[1]))
     assert "exceeded your GPU quota" in status(last) and "Finished frames are kept" in status(last)
     result = sessions.project_of(session).result
     assert result is not None and VideoReader(result.overlay).count() == result.frames == 11
     zero_gpu.allocations = 3
-    assert "Done: 12 of 12 frames" in status(list(start(session, editor(session, scene(0)[1])))[-1])
+    assert "Done: 12 of 12 frames" in status(finished(session, editor(session, scene(0)[1])))
 
 
 @pytest.mark.parametrize("zero_gpu", [0], indirect=True)
 def test_a_refused_gpu_allocation_is_reported(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    last = list(start(session, editor(session, scene(0)[1])))[-1]
+    last = finished(session, editor(session, scene(0)[1]))
     assert "exceeded your GPU quota" in status(last) and "kept" not in status(last)
 
 
@@ -153,29 +162,29 @@ def test_requested_gpu_time_depends_on_frames_and_pixels(
     assert run_handler.gpu_seconds_per_frame(session, small) <= run_handler.gpu_seconds_per_frame(session, large)
     assert run_handler.frames_per_allocation(session, small) >= run_handler.frames_per_allocation(session, large) > 100
     monkeypatch.setattr(run_handler, "ZERO_GPU", True)
-    assert "GPU seconds" in run_handler.estimate_text(session, *START)
+    assert "GPU seconds" in run_handler.estimate_text(session, *START.values())
 
 
 def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:
-    session, _editor, slider, masks = mask_editing.select_frame(session, editor(session), 6)
-    assert slider["value"] == session["frame"] == 6 and "Input masks" not in masks
-    last = list(start(session, editor(session, scene(6)[1])))[-1]
-    assert "Done: 12 of 12 frames" in status(last) and "Frame 6" in last[MASKS]
+    updates = mask_editing.select_frame(session, editor(session), 6)
+    assert updates["frame"]["value"] == session["frame"] == 6 and "Input masks" not in updates["masks"]
+    last = finished(session, editor(session, scene(6)[1]))
+    assert "Done: 12 of 12 frames" in status(last) and "Frame 6" in last["masks"]
     assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.8
 
 
 def test_a_result_can_be_corrected_on_any_frame(session: dict[str, Any]) -> None:
-    list(start(session, editor(session, scene(0)[1])))
-    session = mask_editing.select_frame(session, editor(session, scene(0)[1]), 8)[0]
+    finished(session, editor(session, scene(0)[1]))
+    mask_editing.select_frame(session, editor(session, scene(0)[1]), 8)
     assert list(sessions.project_of(session).input_masks) == [0]
     mask = sessions.project_of(session).mask(8)
-    layer = mask_editing.load_mask_into_editor(session)["layers"][0]
+    layer = mask_editing.load_mask_into_editor(session)["editor"]["layers"][0]
     assert np.array_equal(strokes_to_mask(layer, mask_editing.object_colors(None)), mask)
 
-    session = mask_editing.select_frame(session, editor(session, mask), 9)[0]
+    mask_editing.select_frame(session, editor(session, mask), 9)
     assert list(sessions.project_of(session).input_masks) == [0], "a mask that was only viewed became an input mask"
-    session = mask_editing.select_frame(session, editor(session), 8)[0]
-    session = mask_editing.select_frame(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)[0]
+    mask_editing.select_frame(session, editor(session), 8)
+    mask_editing.select_frame(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)
     assert list(sessions.project_of(session).input_masks) == [0, 8]
 
 
@@ -189,34 +198,37 @@ def test_strokes_on_another_frame_are_ignored(session: dict[str, Any]) -> None:
 def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    _, message, masks = mask_editing.load_mask_file(session, None, str(small))
-    assert "frame 0: 1 object; scaled from 64x48" in message and "Frame 0" in masks
+    updates = mask_editing.load_mask_file(session, None, str(small))
+    assert (
+        "frame 0: 1 object" in status(updates)
+        and "scaled from 64x48" in status(updates)
+        and "Frame 0" in updates["masks"]
+    )
     assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.9
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "contains no object" in mask_editing.load_mask_file(session, None, str(small))[1]
+    assert "contains no object" in status(mask_editing.load_mask_file(session, None, str(small)))
     small.write_text("no image")
-    assert "cannot be read as an image" in mask_editing.load_mask_file(session, None, str(small))[1]
+    assert "cannot be read as an image" in status(mask_editing.load_mask_file(session, None, str(small)))
 
 
 def test_a_box_adds_an_object(session: dict[str, Any]) -> None:
     mask_editing.add_object_in_box(session, editor(session), 1, 10, 10, 50, 50)
-    _, message, _masks = mask_editing.add_object_in_box(session, editor(session), 12, 60, 50, 100, 90)
-    assert "Object 12 added" in message
+    updates = mask_editing.add_object_in_box(session, editor(session), 12, 60, 50, 100, 90)
+    assert "Object 12 added" in status(updates)
     assert set(np.unique(sessions.project_of(session).mask(0))) == {0, 1, 12}
-    layer = mask_editing.load_mask_into_editor(session)["layers"][0]
+    layer = mask_editing.load_mask_into_editor(session)["editor"]["layers"][0]
     assert 12 in strokes_to_mask(layer, mask_editing.object_colors(sessions.project_of(session).mask(0)))
-    assert "does not lie in the frame" in mask_editing.add_object_in_box(session, editor(session), 1, 5, 5, 900, 9)[1]
+    assert "does not lie in the frame" in status(
+        mask_editing.add_object_in_box(session, editor(session), 1, 5, 5, 900, 9)
+    )
 
 
 def test_clearing_the_canvas_removes_the_mask(session: dict[str, Any]) -> None:
-    session = mask_editing.select_frame(session, editor(session, scene(0)[1]), 0)[0]
+    mask_editing.select_frame(session, editor(session, scene(0)[1]), 0)
     assert list(sessions.project_of(session).input_masks) == [0]
-    frame, masks = mask_editing.clear_mask(session)
-    assert (
-        Path(frame["background"]).exists()
-        and not sessions.project_of(session).input_masks
-        and "Input masks" not in masks
-    )
+    updates = mask_editing.clear_mask(session)
+    assert Path(updates["editor"]["background"]).exists() and "Input masks" not in updates["masks"]
+    assert not sessions.project_of(session).input_masks
 
 
 def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
@@ -224,42 +236,35 @@ def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
 ) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
-    assert "cannot be read" in clips.open_clip(str(text), {})[3]
+    assert "cannot be read" in status(clips.open_clip({}, str(text)))
     monkeypatch.setattr(clips, "MAX_FRAMES", 3)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(5)])
-    _, _, _, message, *_, trim, first, last = clips.open_clip(str(long), {})[:10]
-    assert "limit is 3" in message and trim["visible"] and trim["open"]
-    assert (first["value"], last["value"]) == (0, 2)
+    updates = clips.open_clip({}, str(long))
+    assert "limit is 3" in status(updates) and updates["trim_panel"]["visible"] and updates["trim_panel"]["open"]
+    assert (updates["first_frame"]["value"], updates["last_frame"]["value"]) == (0, 2)
     monkeypatch.setattr(clips, "MAX_CLIP_FRAMES", 4)
     sessions.reader_of.cache_clear()
-    assert "more than 4 frames" in clips.open_clip(str(long), {})[3]
+    assert "more than 4 frames" in status(clips.open_clip({}, str(long)))
 
 
 def test_a_clip_that_is_too_long_can_be_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     monkeypatch.setattr(clips, "MAX_FRAMES", 6)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
-    session, *_ = clips.trim_clip(str(long), {}, 5, 9)
+    session = clips.trim_clip({}, str(long), 5, 9)["session"]
     assert session["frames"] == 5
     reader = VideoReader(session["clip"])
     assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
     first = next(iter(reader)).image.astype(int)
     assert np.abs(first - scene(5)[0]).mean() < np.abs(first - scene(4)[0]).mean()
-    for wrong in ((0, 14), (9, 5), (12, 15)):
-        refused = clips.trim_clip(str(long), {}, *wrong)
-        assert refused[0] == {} and "status error" in refused[3]
+    for wrong in ((0, 14), (9, 5), (12, 15), (None, 3), (3, None)):
+        refused = clips.trim_clip(session, str(long), *wrong)
+        assert list(refused) == ["status"] and "status error" in status(refused), "the clip that is open stays"
     assert len(list(tmp_path.glob("mamp-session-*"))) == 1
 
 
-def test_handlers_do_nothing_without_a_clip() -> None:
-    assert mask_editing.editor_frame({}) is None
-    assert mask_editing.select_frame({}, None, 3)[0] == {}
-    assert "Choose a clip first" in mask_editing.load_mask_file({}, None, None)[1]
-    assert "Choose a clip first" in mask_editing.add_object_in_box({}, None, 1, 0, 0, 9, 9)[1]
-
-
 def test_a_new_clip_removes_the_files_of_the_previous_one(session: dict[str, Any], clip: Path) -> None:
-    clips.open_clip(str(clip), session)
+    clips.open_clip(session, str(clip))
     assert not Path(session["folder"]).exists()
 
 
@@ -269,71 +274,55 @@ def test_status_text_is_escaped() -> None:
 
 def test_an_example_opens_with_its_objects_and_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    (
-        _,
-        session,
-        frame,
-        placeholder,
-        message,
-        *_,
-        group,
-        video,
-        _files,
-        _slider,
-        _comparison,
-        _flags,
-        _a,
-        _b,
-        _c,
-        _export,
-    ) = clips.open_example("shapes", {})
-    assert "finished result" in message and group["visible"] and Path(video).exists()
-    assert Path(frame["value"]["background"]).exists() and not placeholder["visible"]
-    layer = mask_editing.load_mask_into_editor(session)["layers"][0]
+    updates = clips.open_example({}, "shapes")
+    session = updates["session"]
+    assert "finished result" in status(updates) and updates["results"]["visible"]
+    assert Path(updates["result_video"]).exists() and updates["start"]["interactive"]
+    assert Path(updates["editor"]["value"]["background"]).exists() and not updates["placeholder"]["visible"]
+    layer = mask_editing.load_mask_into_editor(session)["editor"]["layers"][0]
     assert set(np.unique(strokes_to_mask(layer, mask_editing.object_colors(None)))) == {0, 1, 2, 3}
 
 
 def test_running_an_example_again_reuses_every_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     for clip in clips.EXAMPLES.glob("*.mp4"):
-        session = clips.open_example(clip.stem, {})[1]
-        last = list(run_handler.run(None, session, None, 0.45, results_view.OVERLAY_PARTS, *START))[-1]
+        session = clips.open_example({}, clip.stem)["session"]
+        last = finished(session, None, START)
         count = session["frames"]
         assert f"Done: {count} of {count} frames" in status(last) and f"{count} reused" in status(last)
 
 
 def test_opening_another_clip_hides_the_results(session: dict[str, Any], clip: Path) -> None:
-    list(start(session, editor(session, scene(0)[1])))
-    assert clips.open_clip(str(clip), session)[10] == {"visible": False, "__type__": "update"}
+    finished(session, editor(session, scene(0)[1]))
+    assert clips.open_clip(session, str(clip))["results"] == {"visible": False, "__type__": "update"}
 
 
 def test_every_export_format_is_written_from_the_last_run(session: dict[str, Any]) -> None:
-    assert "Run first" in list(results_view.prepare_export(session, next(iter(results_view.EXPORT_FORMATS))))[-1][1]
-    list(start(session, editor(session, scene(0)[1])))
+    assert "Run first" in status(export(session, next(iter(results_view.EXPORT_FORMATS))))
+    finished(session, editor(session, scene(0)[1]))
     for export_format in results_view.EXPORT_FORMATS:
-        exported, message = list(results_view.prepare_export(session, export_format))[-1]
-        assert Path(exported["value"]).stat().st_size > 1000 and "is ready" in message
+        updates = export(session, export_format)
+        assert Path(updates["exported"]["value"]).stat().st_size > 1000 and "is ready" in status(updates)
 
 
 def test_a_project_file_restores_masks_names_and_settings(session: dict[str, Any], clip: Path, tmp_path: Path) -> None:
-    refusal = mask_editing.load_project_file({}, None, "x")
-    assert "clip first" in refusal[0] and len(refusal) == 3 + len(CHOSEN)
-    list(start(session, editor(session, scene(0)[1])))
+    assert "clip first" in status(mask_editing.load_project_file({}, None, "x"))
+    finished(session, editor(session, scene(0)[1]))
     sessions.project_of(session).rename({1: "disk"})
     saved = tmp_path / "saved.zip"
-    sessions.project_of(session).save(settings_controls.settings_of(*CHOSEN))
+    sessions.project_of(session).save(settings_controls.settings_of(*CHOSEN.values()))
     saved.write_bytes((Path(session["folder"]) / "project.zip").read_bytes())
-    other = clips.open_clip(str(clip), session)[0]
-    message, frame, masks, *chosen = mask_editing.load_project_file(other, None, str(saved))
-    assert "1 mask" in message and frame and "disk" in masks and tuple(chosen) == CHOSEN
+    other = clips.open_clip(session, str(clip))["session"]
+    updates = mask_editing.load_project_file(other, None, str(saved))
+    assert "1 mask" in status(updates) and updates["editor"] and "disk" in updates["masks"]
+    assert updates["settings"] == CHOSEN
     saved.write_text("nothing")
-    refusal = mask_editing.load_project_file(other, None, str(saved))
-    assert "is no project file" in refusal[0] and len(refusal) == 3 + len(CHOSEN)
+    assert "is no project file" in status(mask_editing.load_project_file(other, None, str(saved)))
 
 
 def test_presets_set_every_control() -> None:
     for settings in settings_controls.PRESETS.values():
-        assert settings_controls.settings_of(*settings_controls.control_values(settings)) == replace(
+        assert settings_controls.settings_of(*settings_controls.control_values(settings).values()) == replace(
             settings, raft_weights=settings_controls.RAFT
         )
 
@@ -350,12 +339,10 @@ def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
     [("long_term", "0, x"), ("short_term", ", ".join(["1"] * 99)), ("radius", None), ("radius", 999), ("top_k", -3)],
 )
 def test_a_setting_out_of_range_is_reported_and_starts_no_run(session: dict[str, Any], name: str, value: Any) -> None:
-    values = [
-        value if name == setting else shown for setting, shown in zip(settings_controls.ON_PAGE, START, strict=True)
-    ]
-    updates = list(run_handler.run(None, session, editor(session, scene(0)[1]), 0.4, ["Outline"], *values))
-    assert len(updates) == 1 and f"{name} must be" in updates[0][STATUS]
-    assert f"{name} must be" in run_handler.estimate_text(session, *values)
+    values = START | {name: value}
+    assert f"{name} must be" in status(finished(session, editor(session, scene(0)[1]), values))
+    assert sessions.project_of(session).result is None and not sessions.has_job(session)
+    assert f"{name} must be" in run_handler.estimate_text(session, *values.values())
 
 
 def test_every_setting_of_the_page_has_a_control_with_label_and_help() -> None:
@@ -372,6 +359,7 @@ def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
     write_mask(mask, scene(0)[1])
     files = api.segment(str(clip), str(mask), short_side=64, flow="none")
     assert [Path(file).name for file in files][:2] == ["overlay.mp4", "masks.zip"]
+    (tmp_path / "p").mkdir()
     project = Project(tmp_path / "p", clip)
     project.set_mask(3, scene(3)[1])
     again = api.segment(str(clip), str(project.save(Settings(short_side=64, flow="none"))))

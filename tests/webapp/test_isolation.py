@@ -84,7 +84,7 @@ def test_private_handlers_open_no_local_file(page_url: str) -> None:
     code, body = status_of(page_url + "gradio_api/info")
     assert code == 200 and list(json.loads(body)["named_endpoints"]) == ["/segment"]
     file = {"path": str(EXAMPLES / "cup.mp4"), "meta": {"_type": "gradio.FileData"}}
-    for name, data in (("open_clip", [{"video": file}, None]), ("load_project_file", [None, None, file])):
+    for name, data in (("open_clip", [None, file]), ("load_project_file", [None, None, file])):
         code, body = status_of(page_url + f"gradio_api/call/{name}", {"data": data})
         if code == 200:
             _, body = status_of(page_url + f"gradio_api/call/{name}/" + json.loads(body)["event_id"])
@@ -96,7 +96,7 @@ def test_a_stopped_server_leaves_no_file_of_a_visitor(tmp_path: Path) -> None:
         client = Client(url, verbose=False)
         client.submit(handle_file(EXAMPLES / "street.mp4"), handle_file(EXAMPLES / "street.png"), api_name="/segment")
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("mamp-session-*/run-*/masks/00001.png")):
+        while not list(tmp_path.glob("mamp-server-*/mamp-session-*/run-*/masks/00001.png")):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(pid, signal.SIGTERM)

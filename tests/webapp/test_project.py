@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -16,15 +15,20 @@ from mamp import MaskError, Result, Settings
 from mamp.cli.main import main
 from tests.conftest import scene, write_clip
 from webapp.code_snippets import as_client, as_command, as_python
-from webapp.project import Project, new_project_folder, read_project_file
+from webapp.project import Project, read_project_file
 
 SETTINGS = Settings(short_side=64, flow="none", top_k=None, radius=3, long_term=(), short_term=(1, 2), weights="patch")
 NAMES = {1: "dog's ball", 3: "it"}
 
 
+def new_project(folder: Path, clip: Path) -> Project:
+    folder.mkdir()
+    return Project(folder, clip)
+
+
 @pytest.fixture
 def project(clip: Path, tmp_path: Path) -> Project:
-    project = Project(tmp_path / "session", clip)
+    project = new_project(tmp_path / "session", clip)
     project.set_mask(0, scene(0)[1])
     project.set_mask(7, scene(7)[1] * np.uint8(3))
     project.rename({**NAMES, 2: "  "})
@@ -34,7 +38,7 @@ def project(clip: Path, tmp_path: Path) -> Project:
 def test_a_project_file_restores_everything(project: Project, clip: Path, tmp_path: Path) -> None:
     file = read_project_file(project.save(SETTINGS))
     assert (file.clip, file.settings, file.names) == ("clip.mp4", SETTINGS, NAMES)
-    other = Project(tmp_path / "other", clip)
+    other = new_project(tmp_path / "other", clip)
     other.set_mask(3, scene(3)[1])
     other.rename({5: "gone"})
     other.load(file)
@@ -45,7 +49,7 @@ def test_a_project_file_restores_everything(project: Project, clip: Path, tmp_pa
 
 def test_a_project_file_is_refused_for_another_clip(project: Project, tmp_path: Path) -> None:
     file = read_project_file(project.save(SETTINGS))
-    other = Project(tmp_path / "other", write_clip(tmp_path / "b.mp4", [scene(t)[0] for t in range(3)]))
+    other = new_project(tmp_path / "other", write_clip(tmp_path / "b.mp4", [scene(t)[0] for t in range(3)]))
     with pytest.raises(MaskError, match=r"for another clip, clip\.mp4"):
         other.load(file)
 
@@ -114,7 +118,7 @@ def test_damaged_and_oversized_files_are_refused(project: Project, tmp_path: Pat
 
 def test_a_mask_beyond_the_clip_leaves_the_project_unchanged(project: Project, tmp_path: Path) -> None:
     short = write_clip(tmp_path / "short.mp4", [scene(t)[0] for t in range(3)])
-    other = Project(tmp_path / "other", short)
+    other = new_project(tmp_path / "other", short)
     other.set_mask(1, scene(1)[1])
     file = read_project_file(rewrite(project.save(SETTINGS), clip_sha256=fingerprint(short)))
     with pytest.raises(MaskError, match="frame 7 does not fit"):
@@ -150,12 +154,3 @@ def test_the_client_snippet_contains_server_and_files() -> None:
     code = as_client("it's.mp4", "http://127.0.0.1:7860/")
     compile(code, "client", "exec")
     assert "it's.mp4" in code and "/segment" in code
-
-
-def test_unused_folders_are_removed(tmp_path: Path) -> None:
-    old, used = (new_project_folder(tmp_path, keep_seconds=100) for _ in range(2))
-    (used / "run-1").mkdir()
-    for path in (old, used):
-        os.utime(path, (1, 1))
-    new_project_folder(tmp_path, keep_seconds=100)
-    assert not old.exists() and used.exists()

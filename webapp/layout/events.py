@@ -1,18 +1,19 @@
-"""The events of the page: which handler runs on which event, and which components it reads and updates."""
+"""The events of the page: which handler runs on which event, with which inputs."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from webapp.clips import open_clip, open_example, trim_clip
-from webapp.javascript import STORE_LOADING_PROMISE, WAIT_FOR_FRAME
+from webapp.javascript import SHOW_JOB, STORE_LOADING_PROMISE, WAIT_FOR_FRAME
+from webapp.jobs import cancel_job, claim_job, job_updates, refuse_job
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
 from webapp.layout.review_section import ReviewSection
 from webapp.layout.run_section import RunSection
+from webapp.layout.wiring import Wiring
 from webapp.mask_editing import (
     add_object_in_box,
     clear_mask,
@@ -24,129 +25,99 @@ from webapp.mask_editing import (
     select_masked_frame,
 )
 from webapp.results_view import frame_comparison, prepare_export, show_frame
-from webapp.run_handler import estimate_text, request_stop, run
-from webapp.settings_controls import PRESETS, change_event, control_values
+from webapp.run_handler import estimate, run
+from webapp.settings_controls import PRESETS, change_event, choose_preset
 
 
 def connect_events(
     page: gr.Blocks, session: gr.State, clip: ClipSection, paint: PaintSection, run: RunSection, review: ReviewSection
-) -> None:
+) -> Wiring:
     """Connects the sections of a page."""
-    clip_events = _clip_events(session, clip, paint, run, review)
-    _estimate_events(session, run, clip_events)
-    frame_events = _painting_events(session, clip, paint, run, review)
-    for event in (*clip_events, *frame_events):
-        event.then(
-            load_mask_into_editor,
-            session,
-            paint.editor,
-            js=WAIT_FOR_FRAME,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+    components = {
+        "clip": clip.clip,
+        "trim_panel": clip.trim_panel,
+        "first_frame": clip.first_frame,
+        "last_frame": clip.last_frame,
+        "editor": paint.editor,
+        "placeholder": paint.placeholder,
+        "frame": paint.frame,
+        "masks": paint.masks,
+        "estimate": run.estimate,
+        "status": run.status,
+        "start": run.start,
+        "stop": run.stop,
+        "preview": run.preview,
+        "settings": run.settings.controls,
+        **review.results,
+    }
+    wiring = Wiring(page, session, components)
+    clip_events = _clip_events(wiring, clip)
+    _estimate_events(wiring, run, clip_events)
+    for event in (*clip_events, *_painting_events(wiring, clip, paint, review)):
+        wiring.connect(event.then, load_mask_into_editor, js=WAIT_FOR_FRAME, show_progress="hidden")
     page.load(None, js=STORE_LOADING_PROMISE)
-    _run_events(session, paint, run, review)
-    _review_events(session, run, review)
+    _job_events(wiring, paint, run, review)
+    _review_events(wiring, run, review)
+    return wiring
 
 
-def _clip_events(
-    session: gr.State, clip: ClipSection, paint: PaintSection, run: RunSection, review: ReviewSection
-) -> list[Any]:
+def _clip_events(wiring: Wiring, clip: ClipSection) -> list[Any]:
     """Events that open a clip; each replaces the frame in the editor."""
-    outputs = [
-        session,
-        paint.editor,
-        paint.placeholder,
-        run.status,
-        run.start,
-        paint.frame,
-        paint.masks,
-        clip.trim_panel,
-        clip.first_frame,
-        clip.last_frame,
-        *review.results,
-    ]
-    trim_inputs = [clip.clip, session, clip.first_frame, clip.last_frame]
-    events = [
-        clip.clip.input(open_clip, [clip.clip, session], outputs, api_visibility="private"),
-        clip.clip.stop_recording(open_clip, [clip.clip, session], outputs, api_visibility="private"),
-        clip.clip.clear(open_clip, [clip.clip, session], outputs, api_visibility="private"),
-        clip.trim.click(trim_clip, trim_inputs, outputs, api_visibility="private"),
-    ]
-    for name, button in clip.examples.items():
-        inputs = [gr.State(name), session]
-        events.append(button.click(open_example, inputs, [clip.clip, *outputs], api_visibility="private"))
-    return events
-
-
-def _estimate_events(session: gr.State, run: RunSection, clip_events: list[Any]) -> None:
-    """Events that change how long a run will take."""
-    wiring = {"inputs": [session, *run.settings.controls], "outputs": run.estimate, "show_progress": "hidden"}
-    for event in clip_events:
-        event.then(estimate_text, **wiring, api_visibility="private")
-    gr.on(
-        [change_event(control) for control in run.settings.controls], estimate_text, **wiring, api_visibility="private"
-    )
-
-
-def _painting_events(
-    session: gr.State, clip: ClipSection, paint: PaintSection, run: RunSection, review: ReviewSection
-) -> list[Any]:
-    """Events that change the frame in the editor or its mask."""
-    paint.masks.submit(rename_object, session, None, show_progress="hidden", api_visibility="private")
-    editor = paint.editor
-    frame_outputs = [session, editor, paint.frame, paint.masks]
-    mask_outputs = [editor, run.status, paint.masks]
-    box_inputs = [session, editor, paint.box_object, *paint.box_corners]
-    project_outputs = [run.status, editor, paint.masks, *run.settings.controls]
     return [
-        editor.clear(clear_mask, session, [editor, paint.masks], api_visibility="private"),
-        paint.frame.release(select_frame, [session, editor, paint.frame], frame_outputs, api_visibility="private"),
-        review.correct.click(select_frame, [session, editor, review.frame], frame_outputs, api_visibility="private"),
-        paint.masks.select(select_masked_frame, [session, editor], frame_outputs, api_visibility="private"),
-        paint.mask_file.upload(
-            load_mask_file, [session, editor, paint.mask_file], mask_outputs, api_visibility="private"
+        *(
+            wiring.connect(event, open_clip, clip.clip)
+            for event in (clip.clip.input, clip.clip.stop_recording, clip.clip.clear)
         ),
-        paint.segment_box.click(add_object_in_box, box_inputs, mask_outputs, api_visibility="private"),
-        clip.project_file.upload(
-            load_project_file, [session, editor, clip.project_file], project_outputs, api_visibility="private"
-        ),
+        wiring.connect(clip.trim.click, trim_clip, clip.clip, clip.first_frame, clip.last_frame),
+        *(wiring.connect(button.click, open_example, gr.State(name)) for name, button in clip.examples.items()),
     ]
 
 
-def _run_events(session: gr.State, paint: PaintSection, section: RunSection, review: ReviewSection) -> None:
-    """Presets, the start of a run and its end."""
+def _estimate_events(wiring: Wiring, run: RunSection, clip_events: list[Any]) -> None:
+    """Events that change how long a run will take."""
+    controls = run.settings.controls.values()
+    for event in (*(event.then for event in clip_events), *(change_event(control) for control in controls)):
+        wiring.connect(event, estimate, *controls, show_progress="hidden")
+
+
+def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, review: ReviewSection) -> list[Any]:
+    """Events that change the frame in the editor or its mask."""
+    wiring.connect(paint.masks.submit, rename_object, show_progress="hidden")
+    editor = paint.editor
+    return [
+        wiring.connect(editor.clear, clear_mask),
+        wiring.connect(paint.frame.release, select_frame, editor, paint.frame),
+        wiring.connect(review.correct.click, select_frame, editor, review.frame),
+        wiring.connect(paint.masks.select, select_masked_frame, editor),
+        wiring.connect(paint.mask_file.upload, load_mask_file, editor, paint.mask_file),
+        wiring.connect(paint.segment_box.click, add_object_in_box, editor, paint.box_object, *paint.box_corners),
+        wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file),
+    ]
+
+
+def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review: ReviewSection) -> None:
+    """Presets, and the start and end of a run or an export."""
     settings = section.settings
-    for button, preset in zip(settings.presets, PRESETS.values(), strict=True):
-        button.click(partial(control_values, preset), None, settings.controls, api_visibility="private")
-    section.start.click(
-        run,
-        [session, paint.editor, settings.opacity, settings.overlay_parts, *settings.controls],
-        [section.preview, section.status, paint.masks, section.start, section.stop, *review.results],
-        concurrency_limit=1,
-        concurrency_id="gpu",
-        api_visibility="private",
-    )
-    section.stop.click(request_stop, session, None, queue=False, api_visibility="private")
+    for button, preset in zip(settings.presets, PRESETS, strict=True):
+        wiring.connect(button.click, choose_preset, gr.State(preset))
+    queue = {"concurrency_limit": 1, "concurrency_id": "gpu"}
+    style = settings.opacity, settings.overlay_parts
+    run_inputs = (paint.editor, *style, *settings.controls.values())
+    buttons = [section.start, review.prepare, section.stop]
+    for button, handler, inputs, options in (
+        (section.start, run, run_inputs, queue),
+        (review.prepare, prepare_export, (review.export_format,), {}),
+    ):
+        button.click(None, None, buttons, js=SHOW_JOB, api_visibility="private")  # before the server answers
+        claimed = wiring.connect(button.click, claim_job, queue=False, show_progress="hidden")
+        job = wiring.connect(claimed.then, handler, *inputs, **options)
+        wiring.connect(job.failure, refuse_job, queue=False, show_progress="hidden")
+        wiring.connect(job.then, job_updates, queue=False, show_progress="hidden")
+    wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
 
 
-def _review_events(session: gr.State, run: RunSection, review: ReviewSection) -> None:
-    """Events that show a frame of the result or export it."""
-    opacity, parts = run.settings.opacity, run.settings.overlay_parts
-    review.frame.input(
-        frame_comparison,
-        [session, review.frame, opacity, parts],
-        review.comparison,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    review.flags.select(
-        show_frame,
-        [session, opacity, parts],
-        [review.frame, review.comparison],
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    review.prepare.click(
-        prepare_export, [session, review.export_format], [review.exported, run.status], api_visibility="private"
-    )
+def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> None:
+    """Events that show a frame of the result."""
+    style = run.settings.opacity, run.settings.overlay_parts
+    wiring.connect(review.frame.input, frame_comparison, review.frame, *style, show_progress="hidden")
+    wiring.connect(review.flags.select, show_frame, *style, show_progress="hidden")

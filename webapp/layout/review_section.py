@@ -36,18 +36,19 @@ class ReviewSection:
     snippets: list[gr.Textbox]
 
     @property
-    def results(self) -> list[Any]:
-        """The components that ``webapp.results_view.result_updates`` updates, in its order."""
-        return [
-            self.group,
-            self.video,
-            self.files,
-            self.frame,
-            self.comparison,
-            self.flags,
-            *self.snippets,
-            self.exported,
-        ]
+    def results(self) -> dict[str, Any]:
+        """The components that handlers update, by their names in ``webapp.updates``."""
+        return {
+            "results": self.group,
+            "result_video": self.video,
+            "files": self.files,
+            "result_frame": self.frame,
+            "comparison": self.comparison,
+            "flags": self.flags,
+            "prepare": self.prepare,
+            "exported": self.exported,
+            **dict(zip(("python", "command", "client"), self.snippets, strict=True)),
+        }
 
 
 def review_section() -> ReviewSection:

@@ -16,11 +16,11 @@ class SettingsPanel:
 
     Attributes:
         presets: Buttons, in the order of ``PRESETS``.
-        controls: Settings of the tracker, in the order of ``ON_PAGE``.
+        controls: Settings of the tracker by name, in the order of ``ON_PAGE``.
     """
 
     presets: list[gr.Button]
-    controls: list[Control]
+    controls: dict[str, Control]
     opacity: gr.Slider
     overlay_parts: gr.CheckboxGroup
 
@@ -30,11 +30,11 @@ def settings_panel() -> SettingsPanel:
     with gr.Accordion("Settings", open=False):
         with gr.Row():
             presets = [gr.Button(f"{name} preset", size="sm", min_width=120) for name in PRESETS]
-        controls: list[Control] = []
+        controls: dict[str, Control] = {}
         names = list(ON_PAGE)
         for first in range(0, len(names), 3):
             with gr.Row():
-                controls += [settings_control(name) for name in names[first : first + 3]]
+                controls |= {name: settings_control(name) for name in names[first : first + 3]}
         with gr.Row():
             opacity = gr.Slider(
                 0,

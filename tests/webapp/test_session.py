@@ -1,0 +1,236 @@
+"""A session lives as long as it is used, and its files no longer; one run or export at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from gradio.route_utils import delete_files_created_by_app
+from gradio_client import Client, handle_file
+
+from mamp import VideoReader
+from tests.conftest import ROOT, scene, serve_process, write_clip
+from webapp import clips, jobs, mask_editing, results_view, run_handler, settings_controls
+from webapp import session as sessions
+
+SETTINGS = settings_controls.control_values(settings_controls.START) | {"short_side": 64, "flow": "none"}
+
+
+@pytest.fixture
+def upload(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The clip in Gradio's folder."""
+    folder = tmp_path / "gradio"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(folder))
+    (folder / "hash").mkdir(parents=True)
+    return clip.rename(folder / "hash" / "clip.mp4")
+
+
+@pytest.fixture
+def session(upload: Path) -> dict[str, Any]:
+    session: dict[str, Any] = clips.open_clip({}, str(upload))["session"]
+    sessions.project_of(session).set_mask(0, scene(0)[1])
+    return session
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are kept for a second."""
+    for name, seconds in (("KEEP_SECONDS", 1), ("LEFT_SECONDS", 0.3), ("_RENEWAL_SECONDS", 0)):
+        monkeypatch.setattr(sessions, name, seconds)
+
+
+def clean_up() -> None:
+    """What the server does from time to time."""
+    sessions.end_unused_sessions()
+
+
+def files_of(session: dict[str, Any]) -> list[Path]:
+    return [path for path in (Path(session["folder"]), Path(session["clip"])) if path.exists()]
+
+
+def test_a_session_lives_while_it_is_used_and_then_goes_with_its_upload(session: dict[str, Any], short: None) -> None:
+    for _ in range(6):
+        time.sleep(0.3)
+        sessions.use_session(session)
+        clean_up()
+    assert len(files_of(session)) == 2
+    time.sleep(1.1)
+    clean_up()
+    assert not files_of(session)
+    with pytest.raises(sessions.SessionEndedError, match="Open the clip again"):
+        sessions.use_session(session)
+    assert not files_of(session)
+
+
+def test_a_session_with_a_job_is_in_use_however_long_it_takes(session: dict[str, Any], short: None) -> None:
+    assert sessions.request_job(session)
+    for begun in (False, True):
+        if begun:
+            assert sessions.begin_job(session)
+        for _ in range(4):
+            time.sleep(0.4)
+            clean_up()
+        assert len(files_of(session)) == 2
+    sessions.end_job(session)
+    time.sleep(1.1)
+    clean_up()
+    assert not files_of(session)
+
+
+def test_the_session_of_a_closed_page_goes_soon_unless_the_page_comes_back(
+    session: dict[str, Any], short: None
+) -> None:
+    sessions.leave_session(session)
+    sessions.use_session(session)
+    time.sleep(0.4)
+    clean_up()
+    assert len(files_of(session)) == 2
+    sessions.request_job(session)
+    sessions.leave_session(session)
+    time.sleep(0.4)
+    clean_up()
+    assert not files_of(session)
+
+
+def test_gradio_does_not_remove_what_a_session_uses(session: dict[str, Any], upload: Path, short: None) -> None:
+    unused = upload.with_name("unused.mp4")
+    unused.write_bytes(b"")
+    result = Path(session["folder"]) / "run-1" / "overlay.mp4"
+    result.parent.mkdir()
+    result.write_bytes(b"")
+    served: Any = SimpleNamespace(blocks={}, temp_file_sets=[{str(upload), str(unused), str(result)}])
+    time.sleep(1.2)
+    sessions.use_session(session)
+    delete_files_created_by_app(served, 1)
+    assert upload.exists() and result.exists() and not unused.exists()
+
+
+def test_an_upload_of_two_sessions_goes_with_the_last(session: dict[str, Any], upload: Path) -> None:
+    other = clips.open_clip({}, str(upload))["session"]
+    sessions.close_session(session)
+    assert upload.exists()
+    sessions.close_session(other)
+    assert not upload.exists()
+
+
+def test_a_second_click_starts_nothing(session: dict[str, Any]) -> None:
+    first = jobs.claim_job(session)
+    assert not first["start"]["interactive"] and not first["prepare"]["interactive"] and first["stop"]["interactive"]
+    assert jobs.claim_job(session) == jobs.job_updates(session)
+    assert run(session)[-1]["result_video"]
+    assert not run(session), "the second click ran as well"
+    assert jobs.job_updates(session)["start"]["interactive"] and not jobs.job_updates(session)["stop"]["interactive"]
+
+
+def run(session: dict[str, Any]) -> list[Any]:
+    return list(run_handler.run(session, None, None, 0.5, [], *SETTINGS.values()))
+
+
+def test_stop_cancels_a_run_that_waits(session: dict[str, Any]) -> None:
+    other = clips.open_example({}, "street")["session"]
+    jobs.claim_job(other)
+    assert "1 job is ahead of yours" in jobs.claim_job(session)["status"]
+    stopped = jobs.cancel_job(session)
+    assert stopped["start"]["interactive"] and "Stopped" in stopped["status"]
+    assert not run(session) and sessions.project_of(session).result is None
+    sessions.end_job(other)
+
+
+def test_an_export_and_a_run_exclude_each_other(session: dict[str, Any]) -> None:
+    jobs.claim_job(session)
+    assert sessions.begin_job(session)
+    assert not jobs.claim_job(session)["prepare"]["interactive"]
+    assert not list(results_view.prepare_export(session, next(iter(results_view.EXPORT_FORMATS))))
+    sessions.end_job(session)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
+    session: dict[str, Any], upload: Path, replaced: bool, capfd: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    jobs.claim_job(session)
+    updates = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
+    for update in updates:
+        if "preview" in update and "Frame 1" in update["status"]:
+            break
+    new = clips.open_clip(session, str(upload) if replaced else None)
+    assert new["start"]["interactive"] is replaced and not new["stop"]["interactive"]
+    assert not list(updates), "the page of the new clip shows the old run"
+    assert not Path(session["folder"]).exists() and not sessions.has_job(session)
+    assert capfd.readouterr() == ("", "")
+    if replaced:
+        sessions.project_of(new["session"]).set_mask(0, scene(0)[1])
+        jobs.claim_job(new["session"])
+        assert run(new["session"])[-1]["result_video"]
+
+
+def test_the_frame_number_of_a_short_or_cleared_slider_is_one_of_the_clip(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+    path = write_clip(tmp_path / "one.mp4", [scene(0)[0]])
+    updates = clips.open_clip({}, str(path))
+    session = updates["session"]
+    assert not updates["frame"]["interactive"]
+    sessions.project_of(session).set_mask(0, scene(0)[1])
+    jobs.claim_job(session)
+    assert not run(session)[-1]["result_frame"]["interactive"]
+    for index in (0, 1, None):
+        assert len(results_view.frame_comparison(session, index, 0.5, [])["comparison"]) == 2
+        mask_editing.select_frame(session, None, index)
+        assert session["frame"] == 0
+
+
+KEEP_A_FOLDER = """
+import sys, time
+from webapp.server_folder import server_folder
+with server_folder() as folder:
+    (folder / "upload").write_text("x")
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_server_leaves_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    def serve() -> tuple[subprocess.Popen[str], Path]:
+        environment = {**os.environ, "GRADIO_TEMP_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", KEEP_A_FOLDER]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    with serve()[0] as killed:
+        killed.kill()
+    first, folder = serve()
+    with first:
+        second, other = serve()
+        with second:
+            assert {path.name for path in tmp_path.iterdir()} == {folder.name, other.name}
+            assert folder.stat().st_mode & 0o077 == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_may_take_longer_than_files_are_kept(tmp_path: Path) -> None:
+    frames = [scene(t % 40, 192, 256)[0] for t in range(160)]
+    clip = write_clip(tmp_path / "long.mp4", frames)
+    mask = tmp_path / "mask.png"
+    from mamp import write_mask
+
+    write_mask(mask, scene(0, 192, 256)[1])
+    with serve_process(tmp_path, {"MAMP_KEEP_SECONDS": "2"}) as (url, _):
+        client = Client(url, verbose=False, download_files=str(tmp_path / "downloads"))
+        start = time.monotonic()
+        files = client.predict(handle_file(clip), handle_file(mask), short_side=0, api_name="/segment")
+        assert time.monotonic() - start > 6
+        assert VideoReader(files[0]).count() == 160
+        deadline = time.monotonic() + 30
+        while list(tmp_path.glob("mamp-server-*/mamp-session-*")):
+            assert time.monotonic() < deadline, "the files stay after the session"
+            time.sleep(0.2)
+        client.close()

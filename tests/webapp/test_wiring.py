@@ -1,0 +1,155 @@
+"""Every event of the page, with right and wrong inputs: its outputs fit the wiring, and errors are one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio.helpers import special_args
+from gradio.state_holder import SessionState
+
+import app
+from mamp import write_mask
+from tests.conftest import scene
+from webapp import clips
+from webapp import session as sessions
+from webapp.layout.wiring import Wiring
+from webapp.updates import StatusUpdates
+
+EVENT = gr.EventData(None, {"frame": 3, "object": 1, "name": "disk"})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loops() -> Iterator[None]:
+    """Closes the event loops that Gradio makes and leaves open."""
+    opened: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def recorded() -> asyncio.AbstractEventLoop:
+        opened.append(new_event_loop())
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", recorded)
+        yield
+    asyncio.set_event_loop(None)
+    for loop in opened:
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def page(loops: None) -> gr.Blocks:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "restrict_image_formats", lambda: None)  # for the whole process
+        return app.build()
+
+
+@pytest.fixture
+def files(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    (tmp_path / "wrong").write_text("nothing of use")
+    write_mask(tmp_path / "mask.png", scene(0)[1])
+    return {"clip": clip, "wrong": tmp_path / "wrong", "mask": tmp_path / "mask.png"}
+
+
+def value_of(component: Any, kind: str, files: dict[str, Path]) -> Any:
+    """A value of a component: "default", "cleared" or "wrong"."""
+    if isinstance(component, gr.State):
+        return component.value
+    if kind == "cleared":
+        return None
+    if isinstance(component, gr.Video):
+        return str(files["clip"] if kind == "default" else files["wrong"])
+    if isinstance(component, gr.File):
+        return str(files["mask"] if kind == "default" else files["wrong"])
+    if kind == "default":
+        return component.value
+    return -5e17 if isinstance(component, gr.Number | gr.Slider) else "\x00 wrong / value"
+
+
+def run_event(page: gr.Blocks, event: Any, session: dict[str, Any], kind: str, files: dict[str, Path]) -> int:
+    """Handles an event as Gradio does; returns the number of updates. An error for the visitor counts as none."""
+    inputs = [
+        session if component.value == {} and isinstance(component, gr.State) else value_of(component, kind, files)
+        for component in event.inputs
+    ]
+    arguments, *_ = special_args(event.fn, inputs, event_data=EVENT)
+    try:
+        result = event.fn(*arguments)
+        updates = list(result) if inspect.isgenerator(result) else [result]
+    except gr.Error as error:
+        assert (
+            error.message.endswith((".", "!"))
+            and "\n" not in error.message
+            and str(files["clip"].parent) not in error.message
+        )
+        return 0
+    for update in updates:
+        asyncio.get_event_loop_policy().get_event_loop().run_until_complete(
+            page.postprocess_data(event, update, SessionState(page))
+        )
+    return len(updates)
+
+
+@pytest.mark.parametrize("kind", ["default", "cleared", "wrong"])
+@pytest.mark.parametrize("state", ["none", "open", "finished", "ended"])
+def test_the_outputs_of_every_event_fit_the_wiring(
+    page: gr.Blocks, files: dict[str, Path], state: str, kind: str
+) -> None:
+    handled = 0
+    for event in page.fns.values():
+        if event.fn is None or event.name in ("segment", "_leave"):
+            continue
+        session: dict[str, Any] = {}
+        if state == "finished":
+            session = clips.open_example({}, "street")["session"]
+        elif state != "none":
+            session = clips.open_clip({}, str(files["clip"]))["session"]
+        if state == "ended":
+            sessions.close_session(session, keep=str(files["clip"]))
+        elif session:
+            sessions.request_job(session)
+        handled += run_event(page, event, session, kind, files)
+        sessions.close_session(session, keep=str(files["clip"]))
+        assert not session or not Path(session["folder"]).exists(), "an ended session has files"
+    assert handled > 10 or state == "ended"
+
+
+def test_an_update_of_a_component_that_is_no_output_is_an_error(page: gr.Blocks) -> None:
+    with gr.Blocks() as other:
+        wiring = Wiring(other, gr.State({}), {"status": gr.HTML(), "settings": {"radius": gr.Slider()}})
+    assert wiring.values(["status", "settings"], {"status": "x"}) == ["x", gr.skip()]
+    for wrong in ({"other": 1}, {"settings": {"other": 1}}):
+        with pytest.raises(KeyError, match="other"):
+            wiring.values(["status", "settings"], wrong)
+
+
+def unexpected(session: dict[str, Any]) -> StatusUpdates:
+    raise RuntimeError(f"{np.__file__} is wrong")
+
+
+def in_pieces(session: dict[str, Any]) -> Iterator[StatusUpdates]:
+    yield {"status": "begun"}
+    raise RuntimeError(f"{np.__file__} is wrong")
+
+
+@pytest.mark.parametrize("handler", [unexpected, in_pieces])
+def test_an_unexpected_error_is_logged_and_reveals_nothing(
+    handler: Any, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with gr.Blocks() as blocks:
+        status, button = gr.HTML(), gr.Button()
+        wiring = Wiring(blocks, gr.State({}), {"status": status})
+        wiring.connect(button.click, handler)
+    (event,) = (event for event in blocks.fns.values() if event.name == handler.__name__)
+    session = clips.open_clip({}, str(files["clip"]))["session"]
+    with pytest.raises(gr.Error, match="failed on the server") as raised:
+        list(event.fn(session))
+    assert np.__file__ not in raised.value.message and np.__file__ in capsys.readouterr().err
+    sessions.close_session(session, keep=str(files["clip"]))

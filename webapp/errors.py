@@ -1,0 +1,29 @@
+"""Errors as visitors see them: one sentence, without paths of the server."""
+
+from __future__ import annotations
+
+import traceback
+
+import gradio as gr
+
+from mamp import MaskError, VideoError, WeightsError
+from mamp.files import ResourceError, as_resource_error
+from mamp.settings import SettingsError
+from webapp.session import SessionEndedError
+
+# The messages of these are written for visitors.
+_FOR_VISITORS = (MaskError, VideoError, WeightsError, ResourceError, SettingsError, SessionEndedError)
+
+
+def error_for_visitor(error: Exception) -> gr.Error:
+    """The error to raise in a handler: with the message of an error for visitors, else without any detail.
+
+    An error that nobody expects is printed to the log.
+    """
+    error = as_resource_error(error) or error
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, _FOR_VISITORS):
+        return gr.Error(str(error), print_exception=False)
+    traceback.print_exception(error)
+    return gr.Error("This failed on the server; the reason is in its log.", print_exception=False)

@@ -1,0 +1,43 @@
+"""Runs and exports: a session has one at a time, and its buttons show whether it has."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from webapp.html import status_html
+from webapp.session import Session, has_job, jobs, request_job, stop_job
+from webapp.updates import JobUpdates
+
+
+def job_updates(session: Session) -> JobUpdates:
+    """The buttons that start and stop a job."""
+    busy = has_job(session)
+    free = gr.update(interactive=bool(session) and not busy)
+    return {"start": free, "prepare": free, "stop": gr.update(interactive=busy)}
+
+
+def claim_job(session: Session) -> JobUpdates:
+    """Reserves the session's next run or export. A second click changes nothing."""
+    if not session:
+        return {"status": status_html("Choose a clip first.", error=True)}
+    ahead = jobs()
+    if not request_job(session):
+        return job_updates(session)
+    waiting = f"{ahead} job{'s are' if ahead > 1 else ' is'} ahead of yours ..." if ahead else "Starting ..."
+    return {**job_updates(session), "status": status_html(waiting)}
+
+
+def cancel_job(session: Session) -> JobUpdates:
+    """Stops a job; one that still waits does not begin."""
+    if not session or not has_job(session):
+        return job_updates(session)
+    stop_job(session)
+    status = "Stopping ..." if has_job(session) else "Stopped."
+    return {**job_updates(session), "status": status_html(status)}
+
+
+def refuse_job(session: Session) -> JobUpdates:
+    """Gives a reserved place back, after the queue refused the job because it is full."""
+    if session and has_job(session):
+        stop_job(session)
+    return job_updates(session)

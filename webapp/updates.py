@@ -1,0 +1,103 @@
+"""Updates of the page: which components each kind of event may change.
+
+A handler returns a dictionary with the components it changes, by their names in ``webapp.layout.events``. Components that
+are missing stay as they are, so an early return cannot have the wrong number of values.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class SessionUpdates(TypedDict, total=False):
+    """The session."""
+
+    session: Any
+
+
+class StatusUpdates(TypedDict, total=False):
+    """The status line."""
+
+    status: Any
+
+
+class EstimateUpdates(TypedDict, total=False):
+    """The expected duration of a run."""
+
+    estimate: Any
+
+
+class JobUpdates(StatusUpdates, total=False):
+    """The buttons that start and stop a run or an export."""
+
+    start: Any
+    stop: Any
+    prepare: Any
+
+
+class FrameUpdates(TypedDict, total=False):
+    """A frame of the result, without and with its masks."""
+
+    result_frame: Any
+    comparison: Any
+
+
+class ResultUpdates(FrameUpdates, total=False):
+    """The review section."""
+
+    results: Any
+    result_video: Any
+    files: Any
+    flags: Any
+    python: Any
+    command: Any
+    client: Any
+    exported: Any
+
+
+class RunUpdates(JobUpdates, ResultUpdates, total=False):
+    """A run."""
+
+    preview: Any
+    masks: Any
+
+
+class ExportUpdates(JobUpdates, total=False):
+    """An export."""
+
+    exported: Any
+
+
+class ClipUpdates(SessionUpdates, RunUpdates, total=False):
+    """Another clip."""
+
+    editor: Any
+    placeholder: Any
+    frame: Any
+    trim_panel: Any
+    first_frame: Any
+    last_frame: Any
+
+
+class ExampleUpdates(ClipUpdates, total=False):
+    """An example, which also replaces the clip that is shown."""
+
+    clip: Any
+
+
+class SettingsUpdates(TypedDict, total=False):
+    """The settings: a dictionary by their names in ``Settings``."""
+
+    settings: dict[str, Any]
+
+
+class EditorUpdates(StatusUpdates, total=False):
+    """The frame in the editor and the list of masks."""
+
+    editor: Any
+    frame: Any
+    masks: Any
+
+
+class ProjectUpdates(EditorUpdates, SettingsUpdates, total=False):
+    """A project file."""
