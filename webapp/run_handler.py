@@ -230,6 +230,7 @@ def _run(
 
 
 def warning_text(receipt: dict[str, Any]) -> str:
-    """Problems that the run recovered from, to append to the status."""
-    short = " GPU memory ran low; matching continued in smaller blocks."
-    return (f" {receipt['damage']}" if receipt["damage"] else "") + (short if receipt["short_of_memory"] else "")
+    """Problems that the run recovered from, and other notes, to append to the status."""
+    damage = [receipt["damage"]] if receipt["damage"] else []
+    short = ["GPU memory ran low; matching continued in smaller blocks."] if receipt["short_of_memory"] else []
+    return "".join(f" {sentence}" for sentence in [*damage, *receipt.get("notes", []), *short])

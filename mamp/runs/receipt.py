@@ -70,7 +70,7 @@ def receipt_document(
         "end": end,
         "error": status.error,
         "damage": request.reader.damage,
-        "notes": request.reader.notes,
+        "notes": request.notes,
         "short_of_memory": status.short_of_memory,
         "frames_in_clip": request.frames_total,
         "frames_decoded": status.masks_written,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mamp.masks.label_map import objects_in
 from mamp.masks.overlay import OverlayStyle
+from mamp.runs.small_objects import small_objects
 from mamp.settings import Settings
 from mamp.video.reader import VideoReader
 
@@ -66,3 +67,18 @@ class RunRequest:
     def objects(self) -> list[int]:
         """Labels of the objects in the input masks, ascending."""
         return sorted({label for mask in self.input_masks.values() for label in objects_in(mask)})
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Sentences for the user about the clip and the input masks."""
+        notes = list(self.reader.notes)
+        height, width = self.processing_size
+        advice = "" if (height, width) == self.size else "; choose a larger size"
+        known: set[int] = set()
+        for _, mask in sorted(self.input_masks.items()):
+            for label in sorted(set(small_objects(mask, (height, width))) - known):
+                notes.append(
+                    f"Object {label} is very small at the processing size {width}x{height} and may be lost{advice}."
+                )
+            known |= set(objects_in(mask))
+        return notes
