@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -115,24 +116,12 @@ def run(args: argparse.Namespace) -> int:
     if trainer.resume():
         print(f"resuming after {trainer.progress.samples:,} samples", file=sys.stderr)
     stop = _StopSignal()
-    saved = time.monotonic()
-    smooth: float | None = None
-    began, first = time.monotonic(), trainer.progress.samples
-    for progress, loss in trainer.steps():
-        step = progress.samples // config.batch
-        if step % 20 == 0 or smooth is None:
-            smooth = loss.item() if smooth is None else 0.8 * smooth + 0.2 * loss.item()
-            rate = (progress.samples - first) / (time.monotonic() - began)
-            left = (config.samples - progress.samples) / rate
-            _report(
-                trainer.rank,
-                f"{progress.samples:,}/{config.samples:,}  loss {smooth:.4f}  {rate:.1f} samples/s  {_clock(left)} left",
-            )
-        if stop.received_anywhere(device):
-            break
-        if time.monotonic() - saved > args.checkpoint_minutes * 60:
+    try:
+        _train(trainer, stop, checkpoint_seconds=60 * args.checkpoint_minutes)
+    except Exception:
+        with suppress(OSError, ValueError):  # what is done is kept
             trainer.save()
-            saved = time.monotonic()
+        raise
     trainer.save()
     if trainer.rank == 0:
         path = trainer.export(temperature=args.export_temperature)
@@ -141,6 +130,32 @@ def run(args: argparse.Namespace) -> int:
         )
     distributed.leave()
     return 128 + stop.number if stop.number else 0
+
+
+def _train(trainer: Trainer, stop: _StopSignal, *, checkpoint_seconds: float) -> None:
+    """Trains up to the end or a signal; reports the progress and the clips that cannot be read."""
+    config, unreadable = trainer.config, set[Path]()
+    smooth: float | None = None
+    began = saved = time.monotonic()
+    first = trainer.progress.samples
+    for progress, loss in trainer.steps():
+        step = progress.samples // config.batch
+        for clip in set(trainer.pairs.unreadable_clips) - unreadable:
+            print(f"{clip} cannot be read, in full or in part; the run goes on without it", file=sys.stderr)
+            unreadable.add(clip)
+        if step % 20 == 0 or smooth is None:
+            smooth = loss.item() if smooth is None else 0.8 * smooth + 0.2 * loss.item()
+            rate = (progress.samples - first) / (time.monotonic() - began)
+            left = (config.samples - progress.samples) / rate
+            _report(
+                trainer.rank,
+                f"{progress.samples:,}/{config.samples:,}  loss {smooth:.4f}  {rate:.1f} samples/s  {_clock(left)} left",
+            )
+        if stop.received_anywhere(trainer.device):
+            break
+        if time.monotonic() - saved > checkpoint_seconds:
+            trainer.save()
+            saved = time.monotonic()
 
 
 class _StopSignal:

@@ -29,6 +29,11 @@ ROTATION, LOG_SCALE, LOG_STRETCH, SHEAR = 25.0, 0.3, 0.1, 0.15  # largest of a r
 _THUMBNAIL = (32, 18)  # (W, H) at which frames are compared for shot changes
 _SHOT_CHANGE = 25.0  # least mean difference of two thumbnails at a shot change [0, 255] ...
 _SHOT_CHANGE_RATIO = 3.0  # ... and least ratio to the window's median difference
+_WINDOWS = 10  # tried of each clip before an item is given up
+
+
+class NoReadableClipError(ValueError):
+    """No clip has a pair of frames that can be read; the message is one sentence for the user."""
 
 
 class FramePairs(Dataset[dict[str, Tensor]]):
@@ -51,6 +56,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
 
     Raises:
         FileNotFoundError: There is no clip under ``root``.
+        NoReadableClipError: None of them can be read.
     """
 
     def __init__(
@@ -66,12 +72,20 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         synthetic_pair_ratio: float = 0.0,
         seed: int = 0,
     ) -> None:
-        self.clips = find_clips(Path(root))
+        self.root, self.clips = Path(root), find_clips(Path(root))
         if not self.clips:
             raise FileNotFoundError(f"there is no video and no folder of frames in {root}")
         self.length, self.crop, self.pairs = length, crop, pairs
         self.max_gap, self.max_scale, self.seed = max_gap, max_scale, seed
         self.with_flow, self.synthetic_pair_ratio = with_flow, synthetic_pair_ratio
+        self._unreadable = torch.zeros(len(self.clips), dtype=torch.bool)
+        self._unreadable.share_memory_()  # type: ignore[no-untyped-call]  # the loader's processes set it
+        self._window(np.random.default_rng(seed))
+
+    @property
+    def unreadable_clips(self) -> list[Path]:
+        """The clips of which a window could not be read so far, by any process of the data loader."""
+        return [self.clips[number] for number in self._unreadable.nonzero()[:, 0].tolist()]
 
     def __len__(self) -> int:
         return self.length
@@ -79,21 +93,42 @@ class FramePairs(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Reads the pairs of one window.
 
+        A clip that cannot be read is left out, see ``unreadable_clips``: another one takes its place.
+
         Returns:
             ``frames``: RGB (pairs, 2, crop, crop, 3) uint8. If ``with_flow``, also ``flow`` (pairs, 2, 2, crop, crop)
             float32 [pixels]: forward, then backward.
+
+        Raises:
+            NoReadableClipError: No clip can be read any more.
         """
         rng = np.random.default_rng((self.seed, index))
-        while True:
-            clip = self.clips[rng.integers(len(self.clips))]
-            frames, fps = read_window(clip, start=float(rng.random()), seconds=3 * self.max_gap)
-            shots = [shot for shot in split_shots(frames) if len(shot) > 1]
-            if shots:
-                pairs = [self._with_flow(self._pair(shots, fps, rng), rng) for _ in range(self.pairs)]
-                item = {"frames": torch.from_numpy(np.stack([frames for frames, _ in pairs]))}
-                if self.with_flow:
-                    item["flow"] = torch.from_numpy(np.stack([flow for _, flow in pairs]))
-                return item
+        shots, fps = self._window(rng)
+        pairs = [self._with_flow(self._pair(shots, fps, rng), rng) for _ in range(self.pairs)]
+        item = {"frames": torch.from_numpy(np.stack([frames for frames, _ in pairs]))}
+        if self.with_flow:
+            item["flow"] = torch.from_numpy(np.stack([flow for _, flow in pairs]))
+        return item
+
+    def _window(self, rng: np.random.Generator) -> tuple[list[list[Frame]], float]:
+        """The shots of two or more frames in a random window of a random clip, and its frame rate [1/s]."""
+        readable = list(range(len(self.clips)))
+        for _ in range(_WINDOWS):
+            remaining = readable.copy()
+            while remaining:
+                number = remaining.pop(int(rng.integers(len(remaining))))
+                frames, fps = read_window(self.clips[number], start=float(rng.random()), seconds=3 * self.max_gap)
+                if not frames:
+                    self._unreadable[number] = True
+                    readable.remove(number)
+                if shots := [shot for shot in split_shots(frames) if len(shot) > 1]:
+                    return shots, fps
+        raise NoReadableClipError(self.none_left)
+
+    @property
+    def none_left(self) -> str:
+        """The message of ``NoReadableClipError``."""
+        return f"None of the {len(self.clips)} clips in {self.root} has two frames in a row that can be read."
 
     def _with_flow(self, pair: Frame, rng: np.random.Generator) -> tuple[Frame, Flow]:
         """A pair, real or synthetic, and its forward and backward flow (2, 2, crop, crop)."""
@@ -179,39 +214,37 @@ def read_window(clip: Path, *, start: float, seconds: float) -> tuple[list[Frame
         seconds: Length of the window [s].
 
     Returns:
-        RGB frames (H, W, 3) uint8, none if the clip is unreadable, and the frame rate [1/s].
+        RGB frames (H, W, 3) uint8, up to the first that cannot be decoded, and the frame rate [1/s].
     """
+    frames: list[Frame] = []
     if clip.is_dir():
         try:
             paths, _ = find_frames(clip)
-        except VideoError:
+        except (VideoError, OSError):
             return [], FOLDER_FPS
         count = max(2, round(seconds * FOLDER_FPS))
         first = int(start * max(1, len(paths) - count + 1))
-        frames = []
         for path in paths[first : first + count]:
             with suppress(VideoError):
                 frames.append(read_image(path))
         return frames, FOLDER_FPS
-    try:
-        with av.open(str(clip)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "NONE"  # the data loader's workers run in parallel already
-            fps = float(stream.average_rate or FOLDER_FPS)
-            length = float(container.duration or 0) / av.time_base
+    fps = FOLDER_FPS
+    with suppress(av.FFmpegError, OSError, ValueError, IndexError), av.open(str(clip)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"  # the data loader's workers run in parallel already
+        fps = float(stream.average_rate or FOLDER_FPS)
+        length = float(container.duration or 0) / av.time_base
+        with suppress(av.FFmpegError):  # then the window is at the start
             container.seek(int(start * max(0.0, length - seconds) * av.time_base))
-            frames = []
-            for frame in container.decode(stream):
-                frames.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
-                if len(frames) >= max(2, round(seconds * fps)):
-                    break
-            return frames, fps
-    except (av.FFmpegError, IndexError):
-        return [], FOLDER_FPS
+        for frame in container.decode(stream):
+            frames.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+            if len(frames) >= max(2, round(seconds * fps)):
+                break
+    return frames, fps
 
 
 def split_shots(frames: list[Frame]) -> Iterator[list[Frame]]:
-    """Splits frames at shot changes, so that no pair spans one."""
+    """Splits frames at shot changes and changes of size, so that no pair spans one."""
     if not frames:
         return
     thumbnails = [cv2.resize(frame, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32) for frame in frames]
@@ -219,7 +252,8 @@ def split_shots(frames: list[Frame]) -> Iterator[list[Frame]]:
     median = float(np.median(differences)) if differences else 0.0
     start = 0
     for index, difference in enumerate(differences, start=1):
-        if difference > _SHOT_CHANGE and difference > _SHOT_CHANGE_RATIO * median:
+        other_size = frames[index].shape != frames[index - 1].shape
+        if other_size or (difference > _SHOT_CHANGE and difference > _SHOT_CHANGE_RATIO * median):
             yield frames[start:index]
             start = index
     yield frames[start:]

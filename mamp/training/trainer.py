@@ -23,7 +23,7 @@ from mamp.files import atomic_path
 from mamp.model.checkpoint import save_encoder
 from mamp.model.color import A_CHANNEL, B_CHANNEL, drop_ab_channel, rgb_to_lab
 from mamp.model.encoder import Encoder, ResidualBlock, to_channels_last
-from mamp.training.frame_pairs import FramePairs
+from mamp.training.frame_pairs import FramePairs, NoReadableClipError
 from mamp.training.losses import correspondence_loss, reconstruction_loss
 
 PAPER_HALVINGS = (400_000, 600_000, 800_000, 1_000_000)  # samples after which Sec. 4 halves the learning rate
@@ -136,6 +136,7 @@ class Trainer:
 
     Raises:
         FileNotFoundError: There is no clip under ``data``.
+        NoReadableClipError: None of them can be read.
         ValueError: The batch size is no multiple of the processes times the pairs per window.
     """
 
@@ -179,10 +180,14 @@ class Trainer:
         self.progress = Progress()
 
     def steps(self) -> Iterator[tuple[Progress, Tensor]]:
-        """Trains from the current progress on; yields the progress and the loss of each step."""
+        """Trains from the current progress on; yields the progress and the loss of each step.
+
+        Raises:
+            NoReadableClipError: No clip can be read any more.
+        """
         config = self.config
         self.model.train()
-        for item in self._loader():
+        for item in self._items():
             began = time.monotonic()
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(config, self.progress.samples)
@@ -235,12 +240,15 @@ class Trainer:
         """Resumes from the checkpoint in the output folder; returns whether there is one.
 
         Raises:
-            ValueError: The checkpoint's hyperparameters differ.
+            ValueError: The checkpoint is damaged, or its hyperparameters differ.
         """
         path = self.out / "checkpoint.pt"
         if not path.exists():
             return False
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(f"{path} is damaged; delete it to train from the start.") from error
         if state.get("config") != asdict(self.config):
             raise ValueError(f"{path} is from a run with another configuration: {state.get('config')}")
         self.encoder.load_state_dict(state["encoder"])
@@ -273,6 +281,12 @@ class Trainer:
             torch.cat([self.pairs[len(self.pairs) + batch * windows + index]["frames"] for index in range(windows)])
             for batch in range(batches)
         ]
+
+    def _items(self) -> Iterator[dict[str, Tensor]]:
+        try:
+            yield from self._loader()
+        except NoReadableClipError as error:  # from a process of the loader it comes with a traceback as its message
+            raise NoReadableClipError(self.pairs.none_left) from error
 
     def _loader(self) -> DataLoader[dict[str, Tensor]]:
         """Loader of this process's shard of the remaining items."""

@@ -17,7 +17,7 @@ import torch
 from mamp.cli.main import main
 from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import Encoder
-from mamp.training.frame_pairs import FramePairs, random_affine_warp, split_shots
+from mamp.training.frame_pairs import FramePairs, NoReadableClipError, random_affine_warp, split_shots
 from mamp.training.losses import correspondence_loss, reconstruction_loss
 from mamp.training.trainer import TrainConfig, Trainer, learning_rate
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
@@ -126,6 +126,76 @@ def test_a_resumed_run_takes_the_same_steps_as_an_uninterrupted_one(clips: Path,
     assert again == losses[2:]
     with pytest.raises(ValueError, match="another configuration"):
         Trainer(TrainConfig(batch=8), clips, tmp_path / "interrupted", device=CPU).resume()
+
+
+def damage(folder: Path) -> list[Path]:
+    """Adds clips that cannot be read: a text, a cut file, an audio file and a folder of broken frames."""
+    whole = next(folder.glob("*.mp4")).read_bytes()
+    for name, content in (("text.mp4", b"hello"), ("cut.mp4", whole[: len(whole) // 3]), ("empty.mkv", b"")):
+        (folder / name).write_bytes(content)
+    (folder / "frames").mkdir()
+    for number in range(3):
+        (folder / "frames" / f"{number}.png").write_bytes(b"no image")
+    return [folder / name for name in ("cut.mp4", "empty.mkv", "frames", "text.mp4")]
+
+
+def test_unreadable_clips_are_named_and_replaced_by_others(clips: Path) -> None:
+    unreadable = damage(clips)
+    pairs = FramePairs(clips, length=30, crop=32, seed=1)
+    items = [pairs[index]["frames"] for index in range(30)]
+    assert pairs.unreadable_clips == unreadable
+    again = FramePairs(clips, length=30, crop=32, seed=1)
+    assert all(torch.equal(again[index]["frames"], items[index]) for index in (29, 3, 11))
+
+
+def test_frames_of_other_sizes_and_single_frames_make_no_pair(tmp_path: Path) -> None:
+    for number, size in enumerate((64, 64, 48, 64)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), scene(number, size, size)[0])
+    pairs = FramePairs(tmp_path, length=4, crop=32)
+    assert all(pairs[index]["frames"].shape == (1, 2, 32, 32, 3) for index in range(4))
+    for number in (0, 1):
+        (tmp_path / f"{number}.png").unlink()
+    with pytest.raises(NoReadableClipError, match=r"^None of the 1 clips in .* has two frames in a row"):
+        FramePairs(tmp_path, length=4, crop=32)
+
+
+def test_training_without_a_readable_clip_ends_with_one_sentence_and_a_checkpoint(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(clips)
+    save = Trainer.save
+
+    def save_and_lose_the_clips(trainer: Trainer) -> None:
+        save(trainer)
+        for path in clips.glob("*.mp4"):
+            path.write_bytes(b"")
+
+    monkeypatch.setattr(Trainer, "save", save_and_lose_the_clips)
+    out = tmp_path / "run"
+    arguments = command(clips, out, "--samples", "4000", "--checkpoint-minutes", "0")
+    assert main(arguments[2:]) == 2
+    *report, last = capsys.readouterr().err.splitlines()
+    assert last == f"mamp: None of the 6 clips in {clips} has two frames in a row that can be read."
+    assert any("cannot be read, in full or in part" in line for line in report)
+    resumed = Trainer(CONFIG, write_clip(clips / "new.mp4", [scene(t)[0] for t in range(12)]).parent, out, device=CPU)
+    with pytest.raises(ValueError, match="another configuration"):
+        resumed.resume()
+    (out / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="is damaged; delete it"):
+        resumed.resume()
+
+
+def test_the_sentence_is_the_same_from_a_process_of_the_data_loader(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(CONFIG, clips, tmp_path / "run", device=CPU)
+
+    def fail() -> None:
+        raise NoReadableClipError("Caught NoReadableClipError in DataLoader worker process 0.\nOriginal Traceback")
+
+    monkeypatch.setattr(trainer, "_loader", fail)
+    with pytest.raises(NoReadableClipError, match=r"^None of the 2 clips in .* can be read\.$"):
+        next(trainer.steps())
 
 
 def command(clips: Path, out: Path, *more: str) -> list[str]:
