@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 MAX_REFERENCES = 16  # frame numbers or ages in one of the two memories
@@ -221,8 +222,14 @@ class Settings:
         return cls(**{name: parse_setting(name, values[name]) for name in SETTINGS_INFO if name in values})
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON has them, for receipts and project files."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """The settings as JSON has them, for receipts and project files: a file of weights by its name, without folders."""
+        values: dict[str, Any] = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        for name in ("weights", "raft_weights"):
+            if values[name] and Path(values[name]).is_file():
+                values[name] = Path(values[name]).name
+        return values
 
     def tracker_kwargs(self) -> dict[str, Any]:
         """The fields that are keywords of ``MaskTracker``."""

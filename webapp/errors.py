@@ -10,9 +10,10 @@ from mamp import MaskError, VideoError, WeightsError
 from mamp.files import ResourceError, as_resource_error
 from mamp.settings import SettingsError
 from webapp.session import SessionEndedError
+from webapp.work_limit import WorkLimitError
 
 # The messages of these are written for visitors.
-_FOR_VISITORS = (MaskError, VideoError, WeightsError, ResourceError, SettingsError, SessionEndedError)
+_FOR_VISITORS = (MaskError, VideoError, WeightsError, ResourceError, SettingsError, SessionEndedError, WorkLimitError)
 
 
 def error_for_visitor(error: Exception) -> gr.Error:

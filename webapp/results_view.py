@@ -17,6 +17,7 @@ from webapp.html import review_html, status_html
 from webapp.project import read_project_file
 from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
 from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
+from webapp.work_limit import deadline, limit_text
 
 OVERLAY_PARTS = ["Outline", "Number"]
 EXPORT_FORMATS = {
@@ -38,10 +39,11 @@ def result_updates(
     run = project.clip.name, file.masks, file.settings, file.names
     first = min(file.masks)
     trimmed_clip = [project.clip] if project.clip.parent == project.folder else []
+    files = (*project.result.files, project.folder / "project.zip", *trimmed_clip)
     return {
         "results": gr.update(visible=True),
         "result_video": str(project.result.overlay),
-        "files": [str(path) for path in (*project.result.files, project.folder / "project.zip", *trimmed_clip)],
+        "files": [str(path) for path in files if path.exists()],  # a run that failed lacks some
         "result_frame": gr.update(
             maximum=max(1, session["frames"] - 1), value=first, interactive=session["frames"] > 1
         ),
@@ -109,13 +111,22 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
         return
     last_update, path = 0.0, None
     kind = EXPORT_FORMATS[export_format]
-    for done, path in export(result.folder, session["clip"], kind, should_stop=project.should_stop):
+    end = deadline()
+    late = False
+
+    def should_stop() -> bool:
+        nonlocal late
+        late = time.time() > end
+        return late or project.should_stop()
+
+    for done, path in export(result.folder, session["clip"], kind, should_stop=should_stop):
         if time.monotonic() - last_update > 1:
             last_update = time.monotonic()
             message = f"{path.name}: frame {done} of {result.frames}"
             yield {"status": status_html(message, progress=done / result.frames)}
     if path is None or not path.exists():
-        yield {"status": status_html("Stopped.")}
+        limit = f"This export takes longer than the limit of {limit_text()}: trim the clip."
+        yield {"status": status_html(limit if late else "Stopped.", error=late)}
         return
     message = f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB."
     yield {"exported": gr.update(value=str(path), visible=True), "status": status_html(message)}

@@ -6,13 +6,15 @@ import itertools
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import gradio as gr
 
-from mamp import OverlayStyle, Settings, Update, WeightsError, load_encoder, segment_video
+from mamp import OverlayStyle, Settings, Update, WeightsError, load_encoder, read_mask, segment_video
 from mamp.distributed import resolve_device
+from mamp.masks.label_map import objects_in
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
 from mamp.settings import SettingsError
@@ -25,6 +27,7 @@ from webapp.runtime_estimate import estimate_run_seconds
 from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
+from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
 # The spaces package is no sign of ZeroGPU: other Spaces have it too.
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
@@ -48,8 +51,7 @@ def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[...,
 
 def gpu_seconds_per_frame(session: Session, settings: Settings) -> float:
     """GPU time to request per frame [s]. Optical flow dominates, so it is proportional to the number of pixels."""
-    info = reader_of(session["clip"]).info
-    height, width = settings.processing_size((info.height, info.width))
+    height, width = _processing_size(session, settings)
     return GPU_SECONDS_PER_480P_FRAME * max(0.2, height * width / (480 * 854))
 
 
@@ -64,28 +66,47 @@ def estimate(session: Session, *chosen: Any) -> EstimateUpdates:
 
 
 def estimate_text(session: Session, *chosen: Any) -> str:
-    """Expected duration of a run as HTML; empty if it cannot be estimated."""
+    """Expected duration of a run and the limit as HTML; empty if it cannot be estimated."""
     if not session:
         return ""
-    info = reader_of(session["clip"]).info
     try:
         settings = settings_of(*chosen)
-    except SettingsError as error:
+        seconds = expected_seconds(session, settings)
+        check_work(seconds, _processing_size(session, settings))
+    except (SettingsError, WorkLimitError) as error:
         return status_html(str(error), error=True)
-    for_frames = f"for {session['frames']} frames"
-    if ZERO_GPU:  # this process has no GPU for a trial
-        allocations = math.ceil(session["frames"] / frames_per_allocation(session, settings))
-        seconds = allocations * GPU_STARTUP_SECONDS + session["frames"] * gpu_seconds_per_frame(session, settings)
-        plural = "" if allocations == 1 else "s"
-        text = f"At most {seconds:.0f} GPU seconds {for_frames}, in {allocations} allocation{plural}."
-        return f'<div class="legend">{text}</div>'
-    try:
-        seconds = estimate_run_seconds(
-            encoders[settings.weights], settings, (info.height, info.width), session["frames"]
-        )
     except (WeightsError, ValueError):
         return ""
-    return f'<div class="legend">About {duration_text(max(1, seconds))} {for_frames} on this machine.</div>'
+    for_frames = f"for {session['frames']} frames"
+    if ZERO_GPU:
+        allocations = math.ceil(session["frames"] / frames_per_allocation(session, settings))
+        plural = "" if allocations == 1 else "s"
+        text = f"At most {seconds:.0f} GPU seconds {for_frames}, in {allocations} allocation{plural}."
+    else:
+        text = f"About {duration_text(max(1, seconds))} {for_frames} on this machine."
+    return f'<div class="legend">{text} The limit of a run is {limit_text()}.</div>'
+
+
+def expected_seconds(session: Session, settings: Settings) -> float:
+    """Expected duration of a run of all frames [s], with the objects that are painted so far.
+
+    Raises:
+        WeightsError: The weights of the optical flow cannot be loaded.
+    """
+    frames: int = session["frames"]
+    if ZERO_GPU:  # this process has no GPU for a trial
+        allocations = math.ceil(frames / frames_per_allocation(session, settings))
+        return allocations * GPU_STARTUP_SECONDS + frames * gpu_seconds_per_frame(session, settings)
+    info = reader_of(session["clip"]).info
+    masks = [read_mask(path) for path in project_of(session).input_masks.values()]
+    objects = len({label for mask in masks for label in objects_in(mask)})
+    size = info.height, info.width
+    return estimate_run_seconds(encoders[settings.weights], settings, size, frames, max(1, objects))
+
+
+def _processing_size(session: Session, settings: Settings) -> tuple[int, int]:
+    info = reader_of(session["clip"]).info
+    return settings.processing_size((info.height, info.width))
 
 
 def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator[Update]:
@@ -94,18 +115,21 @@ def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator
     On ZeroGPU each allocation computes the masks of some frames; the video is then written without a GPU.
 
     Raises:
+        WorkLimitError: The run would take too long or too much memory.
         gr.Error: The run failed; the message is for the visitor.
     """
+    check_work(expected_seconds(session, settings), _processing_size(session, settings))
+    end = deadline()
     if not ZERO_GPU:
-        yield from segment_frames(session, settings, style)
+        yield from segment_frames(session, settings, style, end)
         return
     project = project_of(session)
     failure: gr.Error | None = None
     previously_done = -1
-    while failure is None and not project.stop_file.exists():
+    while failure is None and not project.stop_file.exists() and time.time() < end:
         try:
             for update in segment_on_gpu(
-                session, settings, style, ("masks",), frames_per_allocation(session, settings)
+                session, settings, style, end, ("masks",), frames_per_allocation(session, settings)
             ):
                 if update.result is None:
                     yield update
@@ -116,7 +140,7 @@ def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator
             break
         previously_done = done
     if project.result is not None:
-        yield from segment_frames(session, settings, style, ("video",))
+        yield from segment_frames(session, settings, style, end, ("video",))
     if failure is not None:
         raise failure
 
@@ -125,10 +149,11 @@ def segment_frames(
     session: Session,
     settings: Settings,
     style: OverlayStyle,
+    end: float,
     outputs: Collection[str] = OUTPUTS,
     frames: int | None = None,
 ) -> Iterator[Update]:
-    """Segments the clip; stops after ``frames`` new frames if given."""
+    """Segments the clip; stops at the time ``end`` [s since the epoch], or after ``frames`` new frames if given."""
     project = project_of(session)
     out, previous = project.new_results_folder(), project.result
     tracked = itertools.count(1)
@@ -140,7 +165,9 @@ def segment_frames(
         names=project.names,
         previous=previous.folder if previous else None,
         overlay_style=style,
-        should_stop=lambda: project.should_stop() or (frames is not None and next(tracked) >= frames),
+        should_stop=lambda: (
+            project.should_stop() or time.time() > end or (frames is not None and next(tracked) >= frames)
+        ),
         encoder=encoders[settings.weights],
         outputs=outputs,
     )
@@ -177,8 +204,8 @@ def run(
             if not is_open(session):  # another clip was opened
                 return
             yield update
-    except SettingsError as error:
-        yield {"status": status_html(str(error), error=True)}
+    except (SettingsError, WorkLimitError) as error:
+        yield {"status": status_html(str(error), error=True), "preview": gr.update(visible=False)}
     except Exception:
         if is_open(session):  # else the files of the run are gone
             raise
@@ -206,6 +233,8 @@ def _run(
             if update.result:
                 reused = update.result.receipt["masks_reused"]
                 outcome = "Stopped; finished frames are kept" if update.result.stopped else "Done"
+                if update.result.stopped and not project.stop_file.exists():
+                    outcome = f"Stopped at the limit of {limit_text()}; the next run goes on from here"
                 message = f"{outcome}: {update.result.frames} of {update.frames_total} frames"
                 message += f", {reused} reused from the previous run" if reused else ""
                 message += f", {update.fps:.1f} frames/s." + warning_text(update.result.receipt)

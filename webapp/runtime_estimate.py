@@ -21,25 +21,28 @@ _TRIAL = (144, 256)  # frame size of the trial (H, W) [pixels]
 _trial_lock = Lock()  # simultaneous trials would slow each other down
 
 
-def estimate_run_seconds(encoder: EncoderFunction, settings: Settings, size: tuple[int, int], frames: int) -> float:
-    """Expected duration of ``segment_video`` [s]. The first call for given settings takes a second or two.
+def estimate_run_seconds(
+    encoder: EncoderFunction, settings: Settings, size: tuple[int, int], frames: int, objects: int = 1
+) -> float:
+    """Expected duration of ``segment_video`` [s]. The first call for given settings and objects takes a second or two.
 
     Args:
         encoder: The encoder of the run.
         settings: The settings of the run.
         size: Frame size of the clip (H, W).
         frames: Number of frames.
+        objects: Number of objects.
     """
     with _trial_lock:
-        tracking, writing = _trial(encoder, settings)
+        tracking, writing = _trial(encoder, settings, objects)
     height, width = settings.processing_size(size)
     return frames * (tracking * height * width + writing * size[0] * size[1])
 
 
 @lru_cache(maxsize=32)
-def _trial(encoder: EncoderFunction, settings: Settings) -> tuple[float, float]:
+def _trial(encoder: EncoderFunction, settings: Settings, objects: int) -> tuple[float, float]:
     """Time per pixel for tracking and for drawing and writing the overlay [s]."""
-    mask = synthetic_mask(_TRIAL, 1)
+    mask = synthetic_mask(_TRIAL, objects)
     chosen, full = settings.with_short_warmup()
     tracker = MaskTracker.from_settings(chosen, encoder, load_flow(chosen))
     tracking, writing = [], []

@@ -68,7 +68,8 @@ def load_encoder(
     if not all(torch.isfinite(value).all() for value in encoder.state_dict().values()):
         raise WeightsError(f"{path.name} contains weights that are not finite.")
     encoder.eval().to(resolve_device(device)).requires_grad_(False)
-    encoder.origin = {"weights": str(source or path.name), "weights_sha256": file_sha256(path)}
+    name = path.name if source is None or Path(source).is_file() else str(source)  # no folders of this machine
+    encoder.origin = {"weights": name, "weights_sha256": file_sha256(path)}
     return optimize_for_inference(encoder) if fold else encoder
 
 

@@ -86,7 +86,7 @@ class Run:
             yield from self._track_forwards(should_stop)
         except Exception as error:
             resource_error = as_resource_error(error)
-            self._status.error = str(resource_error or error) or type(error).__name__
+            self._status.error = _message(resource_error or error)
             if resource_error is not None:
                 raise resource_error from error
             raise
@@ -221,7 +221,7 @@ class Run:
             with self._timer.stage("write"):
                 self._store.close(self._request.names)
         except (OSError, ResourceError) as error:
-            self._status.error = self._status.error or str(error)
+            self._status.error = self._status.error or _message(error)
             raise
         finally:
             with suppress(OSError, ResourceError):  # then the receipt of a killed run remains
@@ -231,3 +231,9 @@ class Run:
         self._status.masks_written = len(self._store)
         seconds = {**self._timer.seconds, "in_all": round(self._progress.seconds, 3)}
         self._result.write_receipt(receipt_document(self._request, self._identity, self._status, end, seconds))
+
+
+def _message(error: Exception) -> str:
+    """The message of an error for the receipt, which is passed on: without paths of this machine."""
+    text = error.strerror if isinstance(error, OSError) else str(error)
+    return text or type(error).__name__
