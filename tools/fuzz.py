@@ -7,7 +7,7 @@ import resource
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from multiprocessing.connection import Connection
@@ -118,9 +118,11 @@ def read(path: Path) -> str:
         return "refused"
 
 
-def work(folder: Path, numbers: Sequence[int], pipe: Connection) -> None:
+def work(
+    folder: Path, numbers: Sequence[int], pipe: Connection, make_seeds: Callable[[Path], list[Path]] = seeds
+) -> None:
     """Reads cases in a child process, and sends the start and the end of each."""
-    valid = seeds(folder)
+    valid = make_seeds(folder)
     for number in numbers:
         rng = np.random.default_rng(number)
         source = valid[number % len(valid)]
@@ -135,8 +137,14 @@ def work(folder: Path, numbers: Sequence[int], pipe: Connection) -> None:
         pipe.send((number, source.name, end, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 
 
-def fuzz(folder: Path, numbers: Sequence[int]) -> Findings:
-    """Reads damaged files in a monitored child process, so that a crash or a hang costs one case."""
+def fuzz(folder: Path, numbers: Sequence[int], make_seeds: Callable[[Path], list[Path]] = seeds) -> Findings:
+    """Reads damaged files in a monitored child process, so that a crash or a hang costs one case.
+
+    Args:
+        folder: An empty folder.
+        numbers: Numbers of the cases.
+        make_seeds: Creates the valid files in a folder.
+    """
     findings = Findings()
     remaining = list(numbers)
     spawned = multiprocessing.get_context("spawn")
@@ -144,7 +152,7 @@ def fuzz(folder: Path, numbers: Sequence[int]) -> Findings:
         batch = folder / f"from-{remaining[0]}"
         batch.mkdir()
         parent_end, child_end = spawned.Pipe()
-        process = spawned.Process(target=work, args=(batch, remaining, child_end))
+        process = spawned.Process(target=work, args=(batch, remaining, child_end, make_seeds))
         process.start()
         child_end.close()
         last = _watch(process, parent_end, remaining[0], findings)

@@ -24,7 +24,8 @@ from mamp import Settings, load_encoder, segment_video, write_mask
 from mamp.video.synthetic import synthetic_clip, synthetic_mask
 from tests.conftest import Image as Picture
 from tests.conftest import serve_process, write_clip
-from tools.fuzz import MEMORY, TIME_LIMIT, fuzz
+from tools.clip_fuzz import check_clip_case, clip_seeds
+from tools.fuzz import MEMORY, TIME_LIMIT, fuzz, seeds
 from tools.mask_fuzz import check_mask_case
 from tools.resume import faults, random_schedule
 
@@ -46,17 +47,24 @@ class Report:
 
 
 def soak_fuzz(options: argparse.Namespace) -> Report:
-    """Damaged files, and masks as other programs write them."""
+    """Damaged files, and masks and clips as other programs write them."""
     report = Report("fuzz")
     with tempfile.TemporaryDirectory() as folder:
-        findings = fuzz(Path(folder), range(options.cases))
+        for name, make_seeds in (("files", seeds), ("containers", clip_seeds)):
+            (Path(folder) / name).mkdir()
+            findings = fuzz(Path(folder) / name, range(options.cases), make_seeds)
+            for fault in findings.faults:
+                print(fault)
+            ends = f"{findings.ends['read']}, {findings.ends['refused']}"
+            report.add(f"damaged {name}: read, refused", ends, not findings.faults)
+            report.add("slowest [s]", f"{findings.slowest:.1f}", findings.slowest < TIME_LIMIT)
+            report.add("memory [MB]", findings.memory, findings.memory < MEMORY)
         found = [check_mask_case(Path(folder), number) for number in range(options.cases)]
-    mask_faults = [fault for fault in found if fault]
-    for fault in findings.faults + mask_faults:
+        clips = [check_clip_case(Path(folder), number) for number in range(options.cases)]
+    mask_faults, clip_faults = ([fault for fault in faults if fault] for faults in (found, clips))
+    for fault in mask_faults + clip_faults:
         print(fault)
-    report.add("cases: read, refused", f"{findings.ends['read']}, {findings.ends['refused']}", not findings.faults)
-    report.add("slowest [s]", f"{findings.slowest:.1f}", findings.slowest < TIME_LIMIT)
-    report.add("memory [MB]", findings.memory, findings.memory < MEMORY)
+    report.add("clips read wrongly", f"{len(clip_faults)} of {options.cases}", len(clip_faults) <= options.cases / 400)
     report.add("masks read wrongly", f"{len(mask_faults)} of {options.cases}", len(mask_faults) <= options.cases / 100)
     return report
 

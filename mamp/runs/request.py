@@ -75,7 +75,8 @@ class RunRequest:
         height, width = self.processing_size
         advice = "" if (height, width) == self.size else "; choose a larger size"
         known: set[int] = set()
-        for _, mask in sorted(self.input_masks.items()):
+        for index in sorted(self.input_masks):
+            mask = self.input_masks[index]
             for label in sorted(set(small_objects(mask, (height, width))) - known):
                 notes.append(
                     f"Object {label} is very small at the processing size {width}x{height} and may be lost{advice}."

@@ -134,7 +134,7 @@ class AnimatedWebp:
                     duration = int(image.info.get("duration", 0)) or 1000 // int(RATE)
                     yield Decoded(start, duration, partial(composite_on_white, rgba))
                     start += duration
-        except VideoError:
+        except (VideoError, MemoryError):
             raise
-        except (OSError, ValueError, EOFError, Image.DecompressionBombError):
+        except Exception:  # Pillow raises many kinds for a damaged file
             self.damage = f"{self.path.name} is damaged; only the frames that decode are used."

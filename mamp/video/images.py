@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,11 +68,8 @@ def tiff_pages(path: Path) -> list[Page]:
     Raises:
         VideoError: It is no TIFF, or has one page only.
     """
-    try:
-        with Image.open(path, formats=("TIFF",)) as image:
-            count = int(getattr(image, "n_frames", 1))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise VideoError(f"{path.name} cannot be read: it is damaged or incomplete.") from error
+    with _opened(Page(path), formats=("TIFF",)) as image:
+        count = int(getattr(image, "n_frames", 1))
     if count < 2:
         raise VideoError(f"{path.name} is a single image, not a clip.")
     return [Page(path, number) for number in range(count)]
@@ -103,13 +101,10 @@ def most_common_size(pages: Sequence[Page], sizes: Sequence[tuple[int, int] | No
 
 def image_size(page: Page) -> tuple[int, int] | None:
     """The upright size (H, W) [pixels] in the header of an image; ``None`` if it cannot be read."""
-    try:
-        with Image.open(page.path, formats=FORMATS) as image:
-            image.seek(page.number)
-            width, height = image.size
-            return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        return None
+    with suppress(VideoError), _opened(page) as image:
+        width, height = image.size
+        return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
+    return None
 
 
 def gray_range(pages: Sequence[Page]) -> tuple[float, float]:
@@ -146,25 +141,19 @@ def read_image(path: Path, page: int = 0, gray: tuple[float, float] | None = Non
     Raises:
         VideoError: The file is not an image, is damaged, or is too large.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            image.seek(page)
-            check_size(path, *image.size)
-            upright = ImageOps.exif_transpose(image)
-            if _is_deep_gray(upright):
-                black, white = gray or gray_range([Page(path, page)])
-                scaled = (np.asarray(upright, np.float32) - black) * (255 / (white - black))
-                gray8 = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
-                return np.repeat(gray8[..., None], 3, axis=2)
-            if upright.has_transparency_data:
-                rgba = np.asarray(upright.convert("RGBA"))
-                if image.format != "BMP" or rgba[..., 3].any():  # the fourth byte of a BMP may be padding
-                    return composite_on_white(rgba)
-            return np.array(upright.convert("RGB"))
-    except VideoError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise VideoError(f"The frame {path.name} cannot be read as an image.") from error
+    with _opened(Page(path, page)) as image:
+        check_size(path, *image.size)
+        upright = ImageOps.exif_transpose(image)
+        if _is_deep_gray(upright):
+            black, white = gray or gray_range([Page(path, page)])
+            scaled = (np.asarray(upright, np.float32) - black) * (255 / (white - black))
+            gray8 = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
+            return np.repeat(gray8[..., None], 3, axis=2)
+        if upright.has_transparency_data:
+            rgba = np.asarray(upright.convert("RGBA"))
+            if image.format != "BMP" or rgba[..., 3].any():  # the fourth byte of a BMP may be padding
+                return composite_on_white(rgba)
+        return np.array(upright.convert("RGB"))
 
 
 def resize_frame(frame: RGB, size: tuple[int, int]) -> RGB:
@@ -176,15 +165,29 @@ def resize_frame(frame: RGB, size: tuple[int, int]) -> RGB:
 
 def _deep_gray(page: Page) -> NDArray[Any] | None:
     """The finite values of a gray image of more than 8 bits, as a vector; ``None`` for other and unreadable images."""
+    with suppress(VideoError), _opened(page) as image:
+        check_size(page.path, *image.size)
+        values = np.asarray(image) if _is_deep_gray(image) else np.empty(0)
+        finite = values[np.isfinite(values)]
+        return finite if finite.size else None
+    return None
+
+
+@contextmanager
+def _opened(page: Page, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """An image at its page.
+
+    Raises:
+        VideoError: It cannot be read; errors inside of the block count.
+    """
     try:
-        with Image.open(page.path, formats=FORMATS) as image:
+        with Image.open(page.path, formats=formats) as image:
             image.seek(page.number)
-            check_size(page.path, *image.size)
-            values = np.asarray(image) if _is_deep_gray(image) else np.empty(0)
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        return None
-    finite = values[np.isfinite(values)]
-    return finite if finite.size else None
+            yield image
+    except (VideoError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        raise VideoError(f"The frame {page.path.name} cannot be read as an image.") from error
 
 
 def _is_deep_gray(image: Image.Image) -> bool:

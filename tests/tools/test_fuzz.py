@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tools.clip_fuzz import check_clip_case, clip_seeds
 from tools.fuzz import MEMORY, TIME_LIMIT, fuzz
 from tools.mask_fuzz import check_mask_case
 
@@ -19,3 +20,15 @@ def test_damaged_files_end_in_a_result_or_a_clear_error(tmp_path: Path) -> None:
 def test_masks_of_other_programs_are_read_as_their_shapes(tmp_path: Path) -> None:
     faults = [fault for number in range(150) if (fault := check_mask_case(tmp_path, number))]
     assert len(faults) <= 3, "\n".join(faults)
+
+
+def test_damaged_files_of_every_container_end_in_a_result_or_a_clear_error(tmp_path: Path) -> None:
+    findings = fuzz(tmp_path, range(100), clip_seeds)
+    assert not findings.faults, "\n".join(findings.faults)
+    assert findings.ends.total() == 100 and findings.ends["read"] > 20 and findings.ends["refused"] > 5
+    assert findings.slowest < TIME_LIMIT and findings.memory < MEMORY
+
+
+def test_clips_of_other_programs_are_read_as_they_are(tmp_path: Path) -> None:
+    faults = [fault for number in range(100) if (fault := check_clip_case(tmp_path, number))]
+    assert not faults, "\n".join(faults)
