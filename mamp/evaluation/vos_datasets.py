@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mamp.masks.mask_io import read_mask
 from mamp.video.images import find_frames, read_image
+from mamp.video.source import VideoError
 
 Frame = NDArray[np.uint8]
 
@@ -39,7 +40,13 @@ class VosSequence:
         self.name = frames.name
         self.listed = objects is not None
         self.folder = frames
-        self._frames = find_frames(frames)[0]
+        self._frames: list[Path] = []
+        self._problem = f"{self.name} has no frames"
+        if frames.is_dir():
+            try:
+                self._frames = find_frames(frames)[0]
+            except VideoError as error:  # raised again when this sequence's turn comes: others can be measured
+                self._problem = str(error)
         self._masks = masks
         self._objects = objects
 
@@ -59,7 +66,13 @@ class VosSequence:
         return {label: VosObject(names) for label in range(1, int(first.max()) + 1)}
 
     def evaluated_frames(self, count: int) -> list[int]:
-        """The frames that need masks, of the first ``count``, in ascending order."""
+        """The frames that need masks, of the first ``count``, in ascending order.
+
+        Raises:
+            ValueError: There are no frames, several series of them, or no object in the first mask.
+        """
+        if not self._frames:
+            raise ValueError(self._problem)
         names = {name for vos_object in self.objects.values() for name in vos_object.frames}
         return [t for t in range(min(count, len(self))) if self.frame_name(t) in names]
 

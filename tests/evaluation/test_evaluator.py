@@ -159,13 +159,26 @@ def test_a_davis_folder_is_evaluated_and_the_last_line_is_json(
     assert main(["evaluate", str(tmp_path / "nothing")]) == 2
 
 
-def test_a_sequence_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_davis(tmp_path, ("good", "bad"))
-    (tmp_path / "JPEGImages/480p/bad/00003.jpg").write_bytes(b"not an image")
-    assert main(["evaluate", str(tmp_path), "--weights", "patch"]) == 1
+def test_sequences_that_fail_do_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_davis(tmp_path, ("good", "bad", "empty", "gone", "maskless", "two"))
+    frames, masks = tmp_path / "JPEGImages/480p", tmp_path / "Annotations/480p"
+    (frames / "bad/00003.jpg").write_bytes(b"not an image")
+    for path in (frames / "empty").iterdir():
+        path.unlink()
+    shutil.rmtree(frames / "gone")
+    (masks / "maskless/00000.png").write_bytes(b"not an image")
+    for path in list((frames / "two").iterdir()):
+        path.with_name(f"other{path.name}").write_bytes(path.read_bytes())
+    assert main(["evaluate", str(tmp_path), "--weights", "patch", "--baseline"]) == 1
     summary = summary_of(capsys)
-    assert summary["encoder"]["objects"] == 1
-    assert summary["failures"] == {"bad": "The frame 00003.jpg cannot be read as an image."}
+    assert summary["encoder"]["objects"] == summary["patches"]["objects"] == 1
+    assert "several series of images" in summary["failures"].pop("two")
+    assert summary["failures"] == {
+        "bad": "The frame 00003.jpg cannot be read as an image.",
+        "empty": "empty has no frames",
+        "gone": "gone has no frames",
+        "maskless": "The mask 00000.png cannot be read as an image.",
+    }
 
 
 def test_a_rerun_tracks_only_sequences_with_missing_masks(
