@@ -10,7 +10,7 @@ import gradio as gr
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
 from webapp.html import status_html
-from webapp.jobs import job_updates
+from webapp.jobs import NO_CLIP, job_updates
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
 from webapp.session import (
@@ -33,7 +33,7 @@ def open_clip(session: Session, path: str | None) -> ClipUpdates:
     """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line."""
     close_session(session, keep=path)
     if path is None:
-        return clip_updates({}, status_html("Choose a clip to begin."))
+        return clip_updates({}, NO_CLIP)
     try:
         frames = reader_of(path).count(MAX_CLIP_FRAMES)
         if frames > MAX_FRAMES:
@@ -100,10 +100,12 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
 
     Args:
         session: Empty if there is no clip to segment.
-        status: HTML of the status line.
+        status: HTML of the status line; kept in the session until its first run.
         clip_frames: Number of frames of the clip to trim; 0 without a clip, ``None`` if that clip stays the same.
     """
     frames = session.get("frames", 1)
+    if session:
+        session["opened"] = status
     updates: ClipUpdates = {
         "session": session,
         "editor": gr.update(value=editor_frame(session), visible=True if session else "hidden"),

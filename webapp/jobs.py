@@ -5,8 +5,11 @@ from __future__ import annotations
 import gradio as gr
 
 from webapp.html import status_html
+from webapp.results_view import result_updates
 from webapp.session import Session, has_job, jobs, request_job, stop_job
-from webapp.updates import JobUpdates
+from webapp.updates import JobUpdates, RunUpdates
+
+NO_CLIP = status_html("Choose a clip to begin.")
 
 
 def job_updates(session: Session) -> JobUpdates:
@@ -24,6 +27,7 @@ def claim_job(session: Session) -> JobUpdates:
     if not request_job(session):
         return job_updates(session)
     waiting = f"{ahead} job{'s are' if ahead > 1 else ' is'} ahead of yours ..." if ahead else "Starting ..."
+    session.pop("opened", None)
     return {**job_updates(session), "status": status_html(waiting)}
 
 
@@ -34,6 +38,18 @@ def cancel_job(session: Session) -> JobUpdates:
     stop_job(session)
     status = "Stopping ..." if has_job(session) else "Stopped."
     return {**job_updates(session), "status": status_html(status)}
+
+
+def settle_job(session: Session) -> RunUpdates:
+    """Shows the state of the session after a job, once more if its clip was replaced meanwhile.
+
+    The last updates of a run may reach the page after those of the new clip.
+    """
+    hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
+    if session and "opened" not in session:
+        return {**hide_preview, **job_updates(session)}
+    status = session.get("opened", NO_CLIP)
+    return {**hide_preview, **job_updates(session), **result_updates(session), "status": status}
 
 
 def refuse_job(session: Session) -> JobUpdates:

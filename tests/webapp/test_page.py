@@ -143,6 +143,26 @@ def test_stop_keeps_finished_frames(page: Page) -> None:
     expect(page.locator("video[src*='overlay']")).to_be_visible()
 
 
+def test_another_clip_during_a_run_leaves_working_buttons(page: Page) -> None:
+    run, stop = (page.get_by_role("button", name=name, exact=True) for name in ("Run", "Stop"))
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    paint(page)
+    run.dblclick()
+    expect(run).to_be_disabled(timeout=2000)
+    expect(page.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
+    take_example(page, "Shapes")
+    expect(run).to_be_enabled()
+    expect(stop).to_be_disabled()
+    run.click()
+    expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=RUN_TIMEOUT)
+    expect(run).to_be_enabled()
+    expect(page.get_by_text("Error", exact=True)).to_have_count(0)
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    expect(page.get_by_text("Choose a clip to begin")).to_be_visible(timeout=30_000)
+    expect(run).to_be_disabled()
+
+
 def choose_frame(page: Page, index: int) -> None:
     page.get_by_label("number input for Frame to paint on").fill(str(index))
     page.keyboard.press("Tab")

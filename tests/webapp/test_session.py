@@ -164,10 +164,13 @@ def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     assert not list(updates), "the page of the new clip shows the old run"
     assert not Path(session["folder"]).exists() and not sessions.has_job(session)
     assert capfd.readouterr() == ("", "")
+    settled = jobs.settle_job(new["session"])
+    assert settled["status"] == new["status"] and settled["results"] == new["results"], "late updates of the run stay"
     if replaced:
         sessions.project_of(new["session"]).set_mask(0, scene(0)[1])
         jobs.claim_job(new["session"])
         assert run(new["session"])[-1]["result_video"]
+        assert "status" not in jobs.settle_job(new["session"])
 
 
 def test_the_frame_number_of_a_short_or_cleared_slider_is_one_of_the_clip(tmp_path: Path, monkeypatch: Any) -> None:

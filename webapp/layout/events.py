@@ -8,7 +8,7 @@ import gradio as gr
 
 from webapp.clips import open_clip, open_example, trim_clip
 from webapp.javascript import SHOW_JOB, STORE_LOADING_PROMISE, WAIT_FOR_FRAME
-from webapp.jobs import cancel_job, claim_job, job_updates, refuse_job
+from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
 from webapp.layout.review_section import ReviewSection
@@ -112,7 +112,7 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
         claimed = wiring.connect(button.click, claim_job, queue=False, show_progress="hidden")
         job = wiring.connect(claimed.then, handler, *inputs, **options)
         wiring.connect(job.failure, refuse_job, queue=False, show_progress="hidden")
-        wiring.connect(job.then, job_updates, queue=False, show_progress="hidden")
+        wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
 
 

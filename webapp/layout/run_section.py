@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.html import status_html
+from webapp.jobs import NO_CLIP
 from webapp.layout.settings_panel import SettingsPanel, settings_panel
 
 
@@ -26,7 +26,7 @@ def run_section() -> RunSection:
     """Builds the section."""
     gr.Markdown("## 3 · Run")
     estimate = gr.HTML("")
-    status = gr.HTML(status_html("Choose a clip to begin."))
+    status = gr.HTML(NO_CLIP)
     with gr.Row():
         start = gr.Button("Run", variant="primary", interactive=False)
         stop = gr.Button("Stop", variant="stop", interactive=False)
