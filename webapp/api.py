@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mamp import MaskError, OverlayStyle, Settings, read_mask
+from mamp import MaskError, OverlayStyle, Settings
 from webapp.errors import error_for_visitor
 from webapp.project import read_project_file
 from webapp.run_handler import track
@@ -15,7 +15,6 @@ from webapp.session import (
     end_job,
     new_session,
     project_of,
-    reader_of,
     request_job,
 )
 from webapp.settings_controls import with_own_weights
@@ -34,8 +33,8 @@ def segment(
 
     Args:
         video: Video file: mp4, mov, mkv, webm, avi or gif.
-        mask: Mask file of one frame (palette PNG, black and white, or one color per object), or a project file of this
-            page, which contains masks and settings.
+        mask: Mask file of one frame (palette PNG, black and white, one color per object, ...; receipt.json tells how it
+            was read), JSON with COCO run lengths, or a project file of this page, which contains masks and settings.
         frame: Number of the frame that the mask belongs to, from 0.
         short_side: Short side at which the video is processed [pixels]; smaller is faster. Masks have the video's size.
         flow: Optical flow method: "dis", "raft" or "none".
@@ -80,7 +79,8 @@ def _load_project(session: Session, path: str) -> Settings:
 
 def _load_mask(session: Session, path: str, frame: int) -> None:
     """Makes a mask file the input mask of a frame."""
-    frames, info = session["frames"], reader_of(session["clip"]).info
+    project, frames = project_of(session), session["frames"]
     if not 0 <= frame < frames:
         raise MaskError(f"The video has frames 0 to {frames - 1}, but the mask is for frame {frame}.")
-    project_of(session).set_mask(int(frame), read_mask(path, (info.height, info.width)))
+    for index, file in project.read_mask_file(path, int(frame)).items():
+        project.set_mask(index, file)

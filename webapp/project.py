@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.files import atomic_zip
+from mamp.masks.input_masks import StoredMask, read_input_masks
 from mamp.masks.label_map import MaskError
-from mamp.masks.mask_io import read_mask, write_mask
+from mamp.masks.mask_io import MaskFile, read_mask, write_mask
+from mamp.masks.rle import read_rle_file
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result, numbered
 from mamp.settings import Settings
@@ -185,19 +187,55 @@ class Project:
                     raise MaskError(f"The project file's mask of frame {index} does not fit the clip.")
             for old in self.input_masks.values():
                 old.unlink()
+            (self.folder / "origins.json").unlink(missing_ok=True)
             self._input_masks.mkdir(exist_ok=True)
             for new in numbered(Path(folder)).values():
                 write_mask(self._input_masks / new.name, read_mask(new, size))
         self.rename(dict.fromkeys(self.names, "") | file.names)
 
-    def set_mask(self, index: int, mask: Image) -> None:
-        """Sets the input mask (H, W) uint8 of a frame; an empty mask removes it."""
+    def read_mask_file(self, path: str | Path, index: int) -> dict[int, MaskFile]:
+        """Reads a mask file for a frame: its mask by frame number; JSON of a clip has masks of other frames as well.
+
+        Raises:
+            MaskError: The file cannot be read, does not fit the clip, or contains no object.
+        """
+        reader = VideoReader(self.clip)
+        info, path = reader.info, Path(path)
+        several = path.suffix.lower() == ".json" and len(read_rle_file(path).frames) > 1
+        sources = path if several else {index: path}
+        return dict(read_input_masks(sources, (info.height, info.width), reader.count(), float(info.pixel_aspect)))
+
+    def set_mask(self, index: int, mask: Image | MaskFile) -> None:
+        """Sets the input mask of a frame, (H, W) uint8 or as it was read from a file; an empty mask removes it."""
+        file = mask if isinstance(mask, MaskFile) else MaskFile(mask, "painted")
         path = self._input_masks / f"{index:06d}.png"
-        if mask.any():
+        origins = self._origins
+        origins.pop(str(index), None)
+        if file.mask.any():
             self._input_masks.mkdir(exist_ok=True)
-            write_mask(path, mask)
+            write_mask(path, file.mask)
+            origins[str(index)] = {"rule": file.rule, "notes": file.notes}
         else:
             path.unlink(missing_ok=True)
+        (self.folder / "origins.json").write_text(json.dumps(origins))
+
+    @property
+    def mask_sources(self) -> dict[int, Path | StoredMask]:
+        """Input masks by frame number, with how they were read if that is known."""
+        origins = self._origins
+        return {
+            index: StoredMask(path, origins[str(index)]["rule"], tuple(origins[str(index)]["notes"]))
+            if str(index) in origins
+            else path
+            for index, path in self.input_masks.items()
+        }
+
+    @property
+    def _origins(self) -> dict[str, Any]:
+        """How each input mask was read, by frame number."""
+        file = self.folder / "origins.json"
+        origins: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return origins
 
     def mask(self, index: int, reader: VideoReader | None = None) -> Image | None:
         """Mask of a frame (H, W) uint8: the input mask, else the last run's mask, else ``None``."""

@@ -159,7 +159,7 @@ def segment_frames(
     tracked = itertools.count(1)
     updates = segment_video(
         session["clip"],
-        project.input_masks,
+        project.mask_sources,
         out,
         settings,
         names=project.names,

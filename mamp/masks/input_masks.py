@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.label_map import MaskError, as_label_map, objects_in, resize_mask
-from mamp.masks.mask_io import MaskFile, check_aspect, open_mask
+from mamp.masks.mask_io import MaskFile, check_aspect, open_mask, read_mask
 from mamp.masks.rle import read_rle_file
 
-MaskSource = NDArray[Any] | str | Path | Sequence[str | Path]
+
+@dataclass(frozen=True)
+class StoredMask:
+    """The label map of a mask file that was read before, written with ``write_mask``, and how the file was read."""
+
+    path: Path
+    rule: str
+    notes: tuple[str, ...]
+
+
+MaskSource = NDArray[Any] | StoredMask | str | Path | Sequence[str | Path]
 
 
 def read_input_masks(
@@ -22,9 +33,9 @@ def read_input_masks(
     """Reads and checks the input masks of a clip, one at a time.
 
     Args:
-        sources: By frame number, a label map (H, W) of the clip's size (see ``as_label_map``), a mask file, or several
-            files that each hold other objects. A JSON file alone has each object on its first frame; see
-            ``read_rle_file``.
+        sources: By frame number, a label map (H, W) of the clip's size (see ``as_label_map``), a mask file, also one that
+            was read before, or several files that each hold other objects. A JSON file alone has each object on its
+            first frame; see ``read_rle_file``.
         size: Size of the clip (H, W).
         frames: Number of frames in the clip.
         pixel_aspect: Width of a pixel of the clip divided by its height.
@@ -46,11 +57,12 @@ def read_input_masks(
         if files := _files(source):
             mask_file = open_masks(files, size, pixel_aspect, int(number))
         else:
-            mask = as_label_map(np.asarray(source), f"The mask of frame {number}")
+            stored = source if isinstance(source, StoredMask) else None
+            mask = read_mask(stored.path) if stored else as_label_map(np.asarray(source), f"The mask of frame {number}")
             if mask.shape != size:
                 sizes = f"{mask.shape[1]}x{mask.shape[0]}, but the clip is {size[1]}x{size[0]}"
                 raise MaskError(f"The mask of frame {number} is {sizes}.")
-            mask_file = MaskFile(mask, "an array")
+            mask_file = MaskFile(mask, stored.rule, stored.notes) if stored else MaskFile(mask, "an array")
         if not mask_file.mask.any():
             raise MaskError(f"The mask of frame {number} contains no object.")
         yield int(number), mask_file

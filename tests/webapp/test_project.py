@@ -8,12 +8,14 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from mamp import MaskError, Result, Settings
+from mamp import MaskError, Result, Settings, segment_video
 from mamp.cli.main import main
-from tests.conftest import scene, write_clip
+from tests.conftest import overlap, scene, write_clip
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.project import Project, read_project_file
 
@@ -154,3 +156,21 @@ def test_the_client_snippet_contains_server_and_files() -> None:
     code = as_client("it's.mp4", "http://127.0.0.1:7860/")
     compile(code, "client", "exec")
     assert "it's.mp4" in code and "/segment" in code
+
+
+def test_a_run_reports_how_a_mask_file_was_read(project: Project, tmp_path: Path) -> None:
+    soft = cv2.GaussianBlur(scene(0)[1] * np.uint8(255), (0, 0), 1.5)
+    Image.fromarray(soft).save(tmp_path / "soft.png")
+    for index, file in project.read_mask_file(tmp_path / "soft.png", 0).items():
+        project.set_mask(index, file)
+    run = segment_video(project.clip, project.mask_sources, tmp_path / "out", SETTINGS)
+    receipt = [update.result for update in run][-1].receipt  # type: ignore[union-attr]
+    assert receipt["input_masks_read"]["0"]["rule"] == "black and white"
+    assert receipt["input_masks_read"]["0"]["notes"] == ["soft edges cut at half"]
+    assert receipt["input_masks_read"]["7"]["rule"] == "painted"
+    result = Result(tmp_path / "out")
+    files = project.read_mask_file(result.masks_json, 5)
+    assert list(files) == [0, 7] and files[0].rule == "COCO run lengths", "the first frames of the objects"
+    assert overlap(files[0].mask == 1, scene(0)[1]) > 0.95
+    project.set_mask(0, scene(0)[1])
+    assert project.mask_sources[0].rule == "painted"  # type: ignore[union-attr]
