@@ -50,7 +50,7 @@ class VideoFile:
         self.notes: list[str] = []
         self._deinterlacer = Deinterlacer()
         self._unordered = self._lacks_display_times()
-        with open_container(path) as container:
+        with open_container(path, whole=self._unordered) as container:
             stream = self._video_stream(container)
             start = max(container.start_time or 0, 0)  # [microseconds]; a recording may begin hours after zero
             self._start = Fraction(start, 1_000_000)
@@ -80,7 +80,7 @@ class VideoFile:
 
     def decode(self, seek_pts: int | None = None) -> Iterator[Decoded]:
         """Decodes all frames, or those from the last key frame before ``seek_pts``; see ``Source``."""
-        with open_container(self.path) as container:
+        with open_container(self.path, whole=self._unordered) as container:
             stream = self._video_stream(container)
             if seek_pts is not None:
                 if self._unordered:  # times depend on all earlier frames: the caller decodes from the first one
@@ -229,8 +229,12 @@ _FRAMES_FOR_RATE = 48
 _FRAMES_FOR_ORDER = 100
 
 
-def open_container(path: Path) -> InputContainer:
+def open_container(path: Path, *, whole: bool = False) -> InputContainer:
     """Opens a video file without access to other files or the network.
+
+    Args:
+        path: The file.
+        whole: Whether to ignore the edit list of an mp4, which hides frames by their times.
 
     Raises:
         VideoError: The file is not a video.
@@ -238,6 +242,8 @@ def open_container(path: Path) -> InputContainer:
     # With the prefix, a name like "concat:a|b" is not parsed as a URL.
     name = f"file:{path.absolute()}"
     options = {"format_whitelist": ",".join(_CONTAINERS), "protocol_whitelist": "file"}
+    if whole:
+        options["ignore_editlist"] = "1"
     try:
         return av.open(name, "r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:

@@ -86,3 +86,14 @@ def test_real_presentation_times_are_kept(tmp_path: Path, name: str) -> None:
     reader = VideoReader(moving(tmp_path / name, "libx264", {"bf": "2"}, stretched))
     assert [round(25 * frame.time) for frame in reader] == [t + (10 if t >= 12 else 0) for t in range(COUNT)]
     assert reader.frame(17).image[2:20].mean() == pytest.approx(20 + 8 * 17, abs=3)
+
+
+def test_an_mp4_that_lost_its_ctts_keeps_all_frames(tmp_path: Path) -> None:
+    """Its edit list, which was made for the lost times, would hide the first frames."""
+    path = moving(tmp_path / "in.mp4", "libx264", {"bf": "2"}, None)
+    path.write_bytes(path.read_bytes().replace(b"ctts", b"free"))
+    reader = VideoReader(path)
+    assert [round(25 * frame.time) for frame in reader] == list(range(COUNT))
+    assert [float(frame.image[2:20].mean()) for frame in reader] == pytest.approx(
+        [20 + 8 * t for t in range(COUNT)], abs=6
+    )
