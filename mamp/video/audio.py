@@ -20,7 +20,8 @@ COPIED = {
     "webm": frozenset({"opus", "libopus", "vorbis"}),
 }
 
-_MAX_RATE = 48_000  # [Hz] of re-encoded audio
+_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # [Hz] of re-encoded audio
+_MIN_MP3_RATE = 16_000  # [Hz]; slower MP3 is no part of mp4
 _BIT_RATE = 96_000  # [bits/s] per channel
 _GAP = 0.03  # [s]; longer gaps are filled with silence, so that later audio stays in sync
 
@@ -47,14 +48,16 @@ class AudioTrackCopier:
             return
         codec = stream.codec_context.name
         container = output.format.name
-        if codec in COPIED[container]:
+        slow_mp3 = codec.startswith("mp3") and stream.sample_rate < _MIN_MP3_RATE
+        if codec in COPIED[container] and not slow_mp3:
             self._packets = self._copied(source, stream, start)
             self._out = output.add_stream_from_template(stream)
             self.description = f"{codec}, copied"
         else:
             self._packets = self._encoded(source, stream, start)
             opus = container == "webm"
-            rate = _MAX_RATE if opus else min(stream.sample_rate, _MAX_RATE)
+            rates = [rate for rate in _RATES if rate >= stream.sample_rate]
+            rate = rates[0] if rates and not opus else _RATES[-1]
             self._out = output.add_stream("libopus" if opus else "aac", rate=rate)
             self._out.layout = "mono" if stream.channels == 1 else "stereo"
             self._out.bit_rate = _BIT_RATE * self._out.channels

@@ -23,7 +23,7 @@ def shade(t: int) -> int:
     return 30 + 5 * t
 
 
-def clip(path: Path, video: str, sound: str | None = None, *, at: float = 0.5) -> Path:
+def clip(path: Path, video: str, sound: str | None = None, *, at: float = 0.5, rate: int = RATE) -> Path:
     """A clip of 25 frames/s, shaded by frame, with a tone that begins at ``at`` [s] and a flash on that frame."""
     noise = np.random.default_rng(0).integers(0, 255, (48, 200, 3), np.uint8)
     with av.open(str(path), "w") as container:
@@ -33,7 +33,7 @@ def clip(path: Path, video: str, sound: str | None = None, *, at: float = 0.5) -
         if video == "mpeg2video":
             stream.codec_context.max_b_frames = 2
         options = {"strict": "experimental"}  # for Vorbis
-        tone: Any = container.add_stream(sound, rate=RATE, layout="stereo", options=options) if sound else None
+        tone: Any = container.add_stream(sound, rate=rate, layout="stereo", options=options) if sound else None
         if tone is not None:
             tone.codec_context.bit_rate = 128_000
         for t in range(COUNT):
@@ -44,12 +44,12 @@ def clip(path: Path, video: str, sound: str | None = None, *, at: float = 0.5) -
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if tone is not None:
-            wave = np.sin(np.arange(RATE * COUNT // 25) * 2 * np.pi * 440 / RATE) * 0.9
-            wave[: round(at * RATE)] = 0
+            wave = np.sin(np.arange(rate * COUNT // 25) * 2 * np.pi * 440 / rate) * 0.9
+            wave[: round(at * rate)] = 0
             samples = av.AudioFrame.from_ndarray(np.stack([wave, wave]).astype(np.float32), "fltp", "stereo")
-            samples.sample_rate, samples.pts, samples.time_base = RATE, 0, Fraction(1, RATE)
+            samples.sample_rate, samples.pts, samples.time_base = rate, 0, Fraction(1, rate)
             encoder = tone.codec_context
-            resampler = AudioResampler(encoder.format, encoder.layout, RATE, frame_size=encoder.frame_size or 1024)
+            resampler = AudioResampler(encoder.format, encoder.layout, rate, frame_size=encoder.frame_size or 1024)
             for part in [*resampler.resample(samples), *resampler.resample(None)]:
                 container.mux(tone.encode(part))
             container.mux(tone.encode(None))
@@ -135,6 +135,22 @@ def test_sound_that_browsers_do_not_play_is_encoded_again(
     path = clip(tmp_path / name, "libx264", sound)
     assert copy(path).audio == described
     assert tone_after_first_frame(tmp_path / "out.mp4") == pytest.approx(tone_after_first_frame(path), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("sound", "rate", "described"),
+    [
+        ("libmp3lame", 8_000, "mp3float, encoded again as aac"),
+        ("libmp3lame", 22_050, "mp3float, copied"),
+        ("pcm_s16le", 4_000, "pcm_s16le, encoded again as aac"),
+        ("pcm_s16le", 37_800, "pcm_s16le, encoded again as aac"),
+        ("pcm_s16le", 96_000, "pcm_s16le, encoded again as aac"),
+    ],
+)
+def test_sound_of_any_rate_is_written(tmp_path: Path, sound: str, rate: int, described: str) -> None:
+    path = clip(tmp_path / "in.mkv", "libx264", sound, rate=rate)
+    assert copy(path).audio == described
+    assert tone_after_first_frame(tmp_path / "out.mp4") == pytest.approx(tone_after_first_frame(path), abs=0.03)
 
 
 def test_playlists_and_lists_of_files_stay_refused(tmp_path: Path) -> None:
