@@ -89,12 +89,17 @@ def faults(folder: Path, schedule: Schedule, settings: Settings, encoder: Encode
         return folder / name
 
     unbroken = run("unbroken", schedule.masks)
+    damaged = run("damaged", schedule.masks, frames=max(schedule.parts))
+    for path in sorted(Result(damaged).masks_dir.iterdir())[schedule.parts[0] % 3 :: 3]:
+        path.write_bytes(path.read_bytes()[:50])
     part = run("part", schedule.masks, frames=schedule.parts[0])
     stopped = part
     for number, frames in enumerate([*schedule.parts[1:], None], 1):
         part = run(f"part-{number}", schedule.masks, previous=part, frames=frames)
     edited = run("edited", schedule.edited)
     found = [f"in parts: {name}" for name in _different_files(unbroken, part)]
+    mended = run("mended", schedule.masks, previous=damaged)
+    found += [f"after damaged masks: {name}" for name in _different_files(unbroken, mended)]
     for name, previous in (("complete", part), ("stopped", stopped)):
         incremental = run(f"edited-{name}", schedule.edited, previous=previous)
         found += [f"after an edit of a {name} run: {file}" for file in _different_files(edited, incremental)]

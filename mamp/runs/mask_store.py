@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.masks.rle import describe_rle, encode_rle
 from mamp.runs.results import ObjectFrame, Result
@@ -67,14 +69,18 @@ class MaskStore(Collection[int]):
         self._run_lengths[index] = counts
 
     def reuse_frames(self, previous: Result, frames: Collection[int]) -> None:
-        """Copies masks and confidences of some frames from a previous run."""
-        for index in sorted(frames):
+        """Copies masks and confidences of some frames from a previous run, but for those that are missing or damaged."""
+        confidence: dict[int, dict[int, float]] = {}
+        for row in previous.object_frames:
+            confidence.setdefault(row.frame, {})[row.object] = row.confidence
+        for index in sorted(confidence.keys() & set(frames)):
             source = previous.masks_dir / self._path(index).name
-            self._run_lengths[index] = encode_rle(read_mask(source))
-            shutil.copyfile(source, self._path(index))
-        for object_frame in previous.object_frames:
-            if object_frame.frame in frames:
-                self._set_confidence(object_frame.frame, {object_frame.object: object_frame.confidence})
+            with suppress(MaskError):
+                mask = read_mask(source)
+                if mask.shape == self._size:
+                    shutil.copyfile(source, self._path(index))
+                    self._run_lengths[index] = encode_rle(mask)
+                    self._set_confidence(index, confidence[index])
 
     def write_object_frames(self) -> None:
         """Writes ``objects.csv`` in order of frames."""

@@ -108,18 +108,8 @@ class Result:
         """The rows of ``objects.csv``, in order of frames; in order of tracking after a killed run."""
         if not self.objects_csv.exists():
             return []
-        with self.objects_csv.open(newline="") as file:
-            return [
-                ObjectFrame(
-                    int(row["frame"]),
-                    float(row["time"]),
-                    int(row["object"]),
-                    int(row["area"]),
-                    float(row["confidence"]),
-                )
-                for row in csv.DictReader(file)
-                if all(row.values())  # after a killed run the last row may be incomplete
-            ]
+        with self.objects_csv.open(newline="", errors="replace") as file:
+            return [object_frame for row in csv.DictReader(file) if (object_frame := _object_frame(row))]
 
     @property
     def input_masks(self) -> dict[int, Path]:
@@ -220,6 +210,16 @@ class Result:
                 annotation |= {"height": height, "width": width, "length": len(frames)}
                 file.write((", " if number > 1 else "") + json.dumps(annotation | _track(label, size, frames)))
             file.write("]}")
+
+
+def _object_frame(row: Mapping[str, str]) -> ObjectFrame | None:
+    """A row of ``objects.csv``; ``None`` if it is incomplete, as the last one after a killed run may be."""
+    try:
+        return ObjectFrame(
+            int(row["frame"]), float(row["time"]), int(row["object"]), int(row["area"]), float(row["confidence"])
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _track(label: int, size: tuple[int, int], frames: Mapping[str, Mapping[int, bytes]]) -> dict[str, list[Any]]:

@@ -72,7 +72,7 @@ class Run:
         reused = reusable_frames(previous, names, self._request.input_masks, self._identity)
         with self._timer.stage("write"):
             self._store.reuse_frames(previous, reused)
-        self._status.masks_reused = len(reused)
+        self._status.masks_reused = len(self._store)
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """Tracks and renders the clip; see ``segment_video``."""

@@ -271,6 +271,22 @@ def test_a_stopped_run_resumes_where_it_stopped(clip: Path) -> None:
     assert min(overlap(clip, t) for t in range(LENGTH)) > 0.7
 
 
+def test_frames_of_a_previous_run_without_mask_or_confidence_are_computed_again(clip: Path) -> None:
+    out = clip.parent / "out"
+    list(start(clip))
+    table = (out / "objects.csv").read_text()
+    masks = {path.name: path.read_bytes() for path in (out / "masks").iterdir()}
+    (out / "masks/00002.png").unlink()
+    (out / "masks/00004.png").write_bytes(masks["00004.png"][:60])
+    write_mask(out / "masks/00005.png", square(5)[::2, ::2])
+    rows = table.splitlines(keepends=True)
+    (out / "objects.csv").write_text("".join(rows[:7] + rows[8:]) + "7,0.2")
+    tracked, document = rerun(clip, {0: square(0)})
+    assert tracked == [2, 4, 5, 6] and document["masks_reused"] == 4
+    assert {path.name: path.read_bytes() for path in (out / "masks").iterdir()} == masks
+    assert (out / "objects.csv").read_text() == table
+
+
 @pytest.mark.parametrize("motion", ["chained", "direct"])
 @pytest.mark.parametrize("at", [0, 5])
 def test_a_run_in_parts_gives_the_masks_of_an_uninterrupted_run(clip: Path, at: int, motion: str) -> None:
