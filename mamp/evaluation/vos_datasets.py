@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.masks.label_map import VOID
 from mamp.masks.mask_io import read_mask
 from mamp.video.images import find_frames, read_image
 from mamp.video.source import VideoError
@@ -147,7 +148,6 @@ def find_sequences(
 
 
 DATASETS = ("auto", "davis", "youtube-vos", "folder")
-VOID = 255  # label of ambiguous pixels in DAVIS
 
 
 def seen_categories(root: Path) -> set[str]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp.masks.label_map import MaskError, as_label_map, objects_in, resize_mask
-from mamp.masks.mask_io import MaskFile, check_aspect, open_mask, read_mask
+from mamp.masks.label_map import VOID, MaskError, as_label_map, objects_in, resize_mask
+from mamp.masks.mask_io import LABEL_RULES, MaskFile, check_aspect, open_mask, read_mask
 from mamp.masks.rle import read_rle_file
 
 
@@ -129,8 +129,16 @@ def open_masks(
 
 def _open_file(path: Path, size: tuple[int, int], pixel_aspect: float, frame: int) -> MaskFile:
     if path.suffix.lower() != ".json":
-        return open_mask(path, size, pixel_aspect)
+        return _without_void(open_mask(path, size, pixel_aspect))
     mask = read_rle_file(path).mask(frame, size)
     check_aspect(mask, size, pixel_aspect, path.name)
     notes = () if mask.shape == size else (f"scaled from {mask.shape[1]}x{mask.shape[0]}",)
     return MaskFile(resize_mask(mask, size), "COCO run lengths", notes)
+
+
+def _without_void(file: MaskFile) -> MaskFile:
+    """Label 255 beside others is no object in datasets: pixels that nobody labeled, mostly outlines."""
+    if file.rule not in LABEL_RULES or not {VOID} < set(file.areas):
+        return file
+    mask = np.where(file.mask == VOID, 0, file.mask).astype(np.uint8)
+    return MaskFile(mask, file.rule, (*file.notes, f"label {VOID} is unlabeled (void)"))

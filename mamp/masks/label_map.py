@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 
+VOID = 255  # label of pixels that nobody labeled, in DAVIS and PASCAL VOC
+
 
 class MaskError(ValueError):
     """An invalid mask; the message is one sentence for the user."""

@@ -18,6 +18,7 @@ from mamp.masks.palette import OBJECT_COLORS, PALETTE
 
 MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+LABEL_RULES = ("DAVIS palette", "label numbers", "palette entries")  # whose labels are numbers in the file
 _ASPECT_TOLERANCE = 0.02  # relative difference between the aspect ratios of mask and clip: sizes are rounded
 _MAX_COLOR_DISTANCE = 24.0  # in RGB, up to which an area has a color of a palette
 _GRAY_SPREAD = 12  # largest difference between the channels of a gray pixel in a lossy file
@@ -222,7 +223,7 @@ def _to_bytes(gray: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[Any] | Non
         The image, and ``None``; or, if the values are large numbers of objects, their ranks and the numbers (N,).
     """
     if gray.dtype == np.bool_:
-        return gray.astype(np.uint8), None
+        return gray.astype(np.uint8) * np.uint8(255), None
     gray = np.nan_to_num(gray, nan=0.0, posinf=0.0, neginf=0.0) if gray.dtype.kind == "f" else gray
     values, ranks = np.unique(gray, return_inverse=True)
     whole = bool((values == np.round(values)).all()) and values[0] >= 0

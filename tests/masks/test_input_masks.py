@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco
@@ -47,6 +48,16 @@ def test_several_files_for_one_frame_are_several_objects(tmp_path: Path) -> None
     assert "entirely covered by a later file: object 1" in file.notes
     with pytest.raises(MaskError, match=r"empty.png contains no object"):
         read({0: [tmp_path / "one.png", tmp_path / "empty.png"]}, SIZE, 3)
+
+
+def test_the_void_label_of_datasets_is_no_object(tmp_path: Path) -> None:
+    outlined = np.where(cv2.dilate(ONE, np.ones((3, 3), np.uint8)) > ONE, 255, ONE).astype(np.uint8)
+    write_mask(tmp_path / "m.png", outlined)
+    ((_, file),) = read_input_masks({0: tmp_path / "m.png"}, SIZE, 1)
+    assert np.array_equal(file.mask, ONE) and file.notes == ("label 255 is unlabeled (void)",)
+    write_mask(tmp_path / "m.png", ONE * np.uint8(255))
+    ((_, file),) = read_input_masks({0: tmp_path / "m.png"}, SIZE, 1)
+    assert list(file.areas) == [255], "alone it is an object"
 
 
 def test_the_json_of_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
