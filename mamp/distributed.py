@@ -12,10 +12,20 @@ _TIMEOUT = timedelta(days=1)  # shards differ in length: the fastest process wai
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """The device of a name: "cpu", "cuda", "cuda:1", or "auto" for CUDA if available, else the CPU."""
+    """The device of a name: "cpu", "cuda", "cuda:1", or "auto" for CUDA if available, else the CPU.
+
+    Raises:
+        ValueError: There is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device must be cpu, cuda, cuda:N or auto, not {name}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA device on this machine; choose cpu or auto.")
+    return device
 
 
 def join(name: str) -> torch.device:
