@@ -123,8 +123,9 @@ def _index_values(image: Values) -> tuple[NDArray[np.int32], NDArray[Any], NDArr
 
     A table of all values is several times faster than sorting the pixels.
     """
-    packed = image[..., 0].astype(np.int32)
+    packed = image[..., 0]
     if image.shape[2] == 3:
+        packed = packed.astype(np.int32)
         packed |= image[..., 1].astype(np.int32) << 8
         packed |= image[..., 2].astype(np.int32) << 16
     table = np.zeros(int(packed.max()) + 1, bool)
