@@ -145,11 +145,11 @@ def write_mask(path: str | Path, mask: Mask) -> None:
 
 def _decode(path: Path) -> _Pixels:
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            if file.width * file.height > MAX_PIXELS:
-                raise MaskError(f"The mask {path.name} is too large: {file.width}x{file.height}.")
-            lossy = file.format == "JPEG" or file.info.get("compression") == "jpeg"
-            image = ImageOps.exif_transpose(file)
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise MaskError(f"The mask {path.name} is too large: {image.width}x{image.height}.")
+            lossy = image.format == "JPEG" or image.info.get("compression") == "jpeg"
+            ImageOps.exif_transpose(image, in_place=True)  # without it, an image that is upright is copied
             if image.mode == "P":
                 entries = np.array(image, np.uint8)[..., None]
                 alpha = np.asarray(image.convert("RGBA"))[..., 3] if "transparency" in image.info else None
@@ -168,6 +168,13 @@ def _decode(path: Path) -> _Pixels:
         raise MaskError(f"The mask {path.name} cannot be read as an image.") from error
 
 
+def _used(entries: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The numbers that occur; ``np.unique`` and ``np.bincount`` are slower by far."""
+    occurs = np.zeros(256, bool)
+    occurs[entries] = True
+    return np.flatnonzero(occurs)
+
+
 def _varying(alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8] | None:
     return None if alpha is None or alpha.min() == alpha.max() else alpha
 
@@ -177,7 +184,7 @@ def _interpret(pixels: _Pixels) -> MaskFile:
     opaque = None if pixels.alpha is None else 2 * pixels.alpha.astype(np.uint16) >= pixels.alpha.max()
     if palette is not None:
         entries = color[..., 0]
-        used = np.flatnonzero(np.bincount(entries.ravel()))
+        used = _used(entries)
         if np.array_equal(palette[used], PALETTE[used]):
             return MaskFile(entries if opaque is None else np.where(opaque, entries, 0), "DAVIS palette")
         if len(np.unique(palette[used], axis=0)) == len(used):
@@ -293,7 +300,7 @@ def _from_entries(entries: NDArray[np.uint8], areas: FlatAreas) -> MaskFile:
     labels = _labels_of_colors(areas, background)
     if labels is not None:
         return MaskFile(labels[areas.index], "one color per object")
-    used = np.flatnonzero(np.bincount(entries.ravel()))
+    used = _used(entries)
     entry = int(np.bincount(entries[areas.index == background]).argmax())
     if entry == 0:
         return MaskFile(entries, "palette entries")
