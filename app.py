@@ -7,8 +7,10 @@ import time
 from threading import Thread
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 import webapp  # noqa: F401 (first: it imports spaces)
+from webapp.downloads import ClipNames
 from webapp.image_formats import restrict_image_formats
 from webapp.layout.api_section import api_section
 from webapp.layout.clip_section import clip_section
@@ -53,7 +55,13 @@ def main() -> None:
     with server_folder():
         space = build().queue(max_size=20)
         Thread(target=_end_unused_sessions, daemon=True).start()
-        space.launch(theme=THEME, css=CSS, max_file_size=MAX_UPLOAD, footer_links=["api", "gradio", "settings"])
+        space.launch(
+            theme=THEME,
+            css=CSS,
+            max_file_size=MAX_UPLOAD,
+            footer_links=["api", "gradio", "settings"],
+            app_kwargs={"middleware": [Middleware(ClipNames)]},
+        )
 
 
 def _end_unused_sessions() -> None:

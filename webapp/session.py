@@ -112,6 +112,13 @@ def close_session(session: Session, *, keep: str | None = None) -> None:
         _end(session["folder"], keep)
 
 
+def clip_of(path: Path) -> Path | None:
+    """The clip of the session in which a file of a result lies; ``None`` for other files."""
+    with _lock:
+        use = _uses.get(str(path.parent.parent))
+        return None if use is None else use.clip
+
+
 def is_open(session: Session) -> bool:
     """Whether a session has not ended."""
     with _lock:
