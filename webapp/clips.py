@@ -108,8 +108,7 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         session["opened"] = status
     updates: ClipUpdates = {
         "session": session,
-        "editor": gr.update(value=editor_frame(session), visible=True if session else "hidden"),
-        "placeholder": gr.update(visible=not session),
+        "editor": editor_frame(session),
         "status": status,
         "preview": gr.update(visible=False),
         "frame": gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1),

@@ -10,7 +10,7 @@ import numpy as np
 
 from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import read_mask
-from mamp.masks.palette import OBJECT_COLORS, color_of
+from mamp.masks.palette import color_of
 from mamp.runs.results import Result
 from webapp.review import chart, frames_to_review
 
@@ -39,12 +39,6 @@ def object_chip(label: int, text: str) -> str:
     """An object's color, followed by text that is HTML already."""
     red, green, blue = color_of(label)
     return f'<span class="chip"><i style="background:rgb({red},{green},{blue})"></i>{text}</span>'
-
-
-def color_legend() -> str:
-    """The brush colors and the object numbers they stand for."""
-    chips = "".join(object_chip(label, str(label)) for label in range(1, len(OBJECT_COLORS) + 1))
-    return f'<div class="legend">One color per object: {chips}</div>'
 
 
 def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str:

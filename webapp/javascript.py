@@ -1,6 +1,16 @@
-"""JavaScript that runs in the visitor's browser: clicks on frame numbers, and workarounds for the image editor."""
+"""JavaScript that runs in the visitor's browser: the editor, and clicks on frame numbers."""
 
 from __future__ import annotations
+
+from pathlib import Path
+
+_STATIC = Path(__file__).parent / "static"
+_MODULES = ("label_map", "mask_canvas", "view", "gestures", "editor")  # each uses those before it
+
+EDITOR_HTML = (_STATIC / "editor.html").read_text()
+EDITOR_CSS = (_STATIC / "editor.css").read_text()
+EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODULES)
+EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
 
 # A click on an element with a frame number, or on the chart, selects that frame; an edited name field submits the name.
 FRAME_AND_NAME_EVENTS = """
@@ -18,26 +28,6 @@ element.addEventListener('change', (event) => {
     if (event.target.dataset.object)
         trigger('submit', {object: Number(event.target.dataset.object), name: event.target.value});
 });
-"""
-
-# The editor (gradio 6.31) drops layers that arrive together with a frame, and does not always report that a frame has
-# loaded. So the promise of its loading function is stored, and strokes are sent only after that promise has resolved.
-STORE_LOADING_PROMISE = """
-() => {
-    const editor = window.editor, load = editor.add_image_from_url;
-    editor.add_image_from_url = (...args) => (editor.loading = load.apply(editor, args));
-}
-"""
-# The editor also computes a wrong zoom while it becomes visible: fit the frame again.
-WAIT_FOR_FRAME = """
-async (...args) => {
-    const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-    await pause(50);
-    await window.editor.loading;
-    await pause(50);
-    window.editor.tools.get('zoom').set_zoom('fit');
-    return args;
-}
 """
 
 # Start and Prepare are off, and Stop is on, from the click on.

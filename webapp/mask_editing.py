@@ -2,52 +2,147 @@
 
 from __future__ import annotations
 
+import secrets
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gradio as gr
 import numpy as np
 from PIL import Image
 
-from mamp import OBJECT_COLORS, MaskError
+from mamp import MaskError
 from mamp.masks.label_map import mask_in_box, merge_input_mask
 from mamp.masks.mask_io import open_mask
-from mamp.masks.palette import color_of, mask_to_strokes, strokes_to_mask
 from webapp.html import input_masks_html, status_html
-from webapp.project import is_same_frame, read_project_file
+from webapp.label_runs import mask_to_runs, runs_to_mask
+from webapp.project import read_project_file
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import control_values
-from webapp.updates import EditorUpdates, ProjectUpdates
+from webapp.updates import EditorUpdates, MaskUpdates, ProjectUpdates
 
-BRUSH_COLORS = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in OBJECT_COLORS.tolist()]
+_PICTURE_SIDE = 1920  # [pixels]; a larger frame is only shown smaller: masks keep the clip's size
+_PAINTED = "painted."
+_TRACKED = "the mask of the last run. Paint to correct it."
+_EMPTY = "nothing is painted. Paint each object, or outline it and fill the outline."
+_saving = threading.Lock()  # the events of one page run in parallel, so that edits arrive in any order
 
 
-def editor_frame(session: Session) -> Any:
-    """The editor's value for the current frame: always the server's copy, since the editor can lose its own."""
+def editor_frame(session: Session) -> dict[str, Any] | None:
+    """The editor's value: the current frame with its mask; ``None`` without a clip.
+
+    ``FrameMessage`` in ``static/editor.js`` lists the keys. ``revision`` and ``stroke`` tell which strokes are saved:
+    see ``save_strokes``. With ``reveal``, the page scrolls to the editor.
+    """
     if not session:
         return None
-    path = Path(session["folder"]) / f"frame-{session['frame']:06d}.png"
+    index, reader = session["frame"], reader_of(session["clip"])
+    with _saving:
+        revision, stroke = _revisions(session).setdefault(index, _new_revision())
+        mask, note = _mask_and_note(session)
+    size = reader.info.height, reader.info.width
+    return {
+        "frame": index,
+        "revision": revision,
+        "stroke": stroke,
+        "width": size[1],
+        "height": size[0],
+        "picture": gr.FileData(path=str(_picture(session))).model_dump(),
+        "mask": mask_to_runs(np.zeros(size, np.uint8) if mask is None else mask),
+        "note": f"Frame {index}: {note}",
+        "reveal": False,
+    }
+
+
+def _picture(session: Session) -> Path:
+    """File of the current frame's picture, at most as large as a screen."""
+    path = Path(session["folder"]) / f"frame-{session['frame']:06d}.jpg"
     if not path.exists():
-        Image.fromarray(reader_of(session["clip"]).frame(session["frame"]).image).save(path, compress_level=1)
-    return {"background": str(path), "layers": [], "composite": None}
+        image = reader_of(session["clip"]).frame(session["frame"]).image
+        scale = _PICTURE_SIDE / max(image.shape[:2])
+        if scale < 1:
+            image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        Image.fromarray(image).save(path, quality=92, subsampling=0)
+    return path
 
 
-def load_mask_into_editor(session: Session) -> EditorUpdates:
-    """Shows the current frame's mask; to be sent after the frame has loaded."""
-    mask = project_of(session).mask(session["frame"]) if session else None
-    if mask is None:
-        return {}
-    return {"editor": {"background": None, "layers": [mask_to_strokes(mask, object_colors(mask))], "composite": None}}
+def _mask_and_note(session: Session) -> tuple[Any, str]:
+    """The mask (H, W) uint8 of the current frame or ``None``, and where it comes from."""
+    project, index = project_of(session), session["frame"]
+    if index in project.input_masks:
+        return project.mask(index), _PAINTED
+    cleared = project.result is not None and session.get("cleared", {}).get(index) == project.result.folder.name
+    mask = None if cleared else project.mask(index, reader_of(session["clip"]))
+    return mask, _EMPTY if mask is None or not mask.any() else _TRACKED
 
 
 def save_strokes(session: Session, painted: Any) -> None:
-    """Saves the strokes as input mask of the current frame, unless the editor shows another frame."""
-    if not session or not painted or not painted["layers"] or painted["background"] is None:
+    """Saves the masks that were painted in the editor as input masks of their frames.
+
+    Every event brings the editor's value, and events run in parallel. So each edit names the revision of the mask that
+    it was painted on, and has a number: it is saved unless a later one is saved already, or unless the mask has been
+    replaced meanwhile, by a mask file for instance. A value that does not come from the editor is ignored.
+
+    Args:
+        session: The visitor's session.
+        painted: The editor's value, ``PageMessage`` in ``static/editor.js``.
+    """
+    if not session:
         return
-    project, frame = project_of(session), reader_of(session["clip"]).frame(session["frame"]).image
-    if is_same_frame(painted["background"], frame):
-        current = project.mask(session["frame"])
-        project.update_from_editor(session["frame"], strokes_to_mask(painted["layers"][0], object_colors(current)))
+    info = reader_of(session["clip"]).info
+    for index, revision, stroke, runs in _edits(painted):
+        with _saving:
+            saved = _revisions(session).get(index)
+            if saved is None or saved[0] != revision or saved[1] >= stroke:
+                continue
+            try:
+                mask = runs_to_mask(runs, (info.height, info.width))
+            except MaskError:
+                continue
+            _set_mask(session, index, mask)
+            saved[1] = stroke
+
+
+def _edits(painted: Any) -> Iterator[tuple[int, str, int, Any]]:
+    """Frame, revision, number and runs of the edits in the editor's value."""
+    edits = painted.get("edits") if isinstance(painted, dict) else None
+    for edit in edits if isinstance(edits, list) else []:
+        match edit:
+            case {"frame": int(index), "revision": str(revision), "stroke": int(stroke), "mask": runs}:
+                yield index, revision, stroke, runs
+
+
+def _set_mask(session: Session, index: int, mask: Any) -> None:
+    """Sets or removes an input mask; a frame whose mask was removed does not show the last run's again."""
+    project = project_of(session)
+    project.set_mask(index, mask)
+    if not mask.any() and project.result is not None:
+        session.setdefault("cleared", {})[index] = project.result.folder.name
+
+
+def _replace_mask(session: Session, mask: Any) -> None:
+    """Sets the input mask of the current frame; strokes that were painted on the one before no longer apply."""
+    with _saving:
+        _set_mask(session, session["frame"], mask)
+        _revisions(session)[session["frame"]] = _new_revision()
+
+
+def _revisions(session: Session) -> dict[int, list[Any]]:
+    """Revision and number of the last saved stroke, by frame."""
+    revisions: dict[int, list[Any]] = session.setdefault("revisions", {})
+    return revisions
+
+
+def _new_revision() -> list[Any]:
+    return [secrets.token_hex(8), 0]
+
+
+def save_painted(session: Session, painted: Any) -> MaskUpdates:
+    """Saves the strokes and lists the input masks."""
+    save_strokes(session, painted)
+    return {"masks": masks_html(session)}
 
 
 def select_frame(session: Session, painted: Any, index: float | None) -> EditorUpdates:
@@ -56,27 +151,26 @@ def select_frame(session: Session, painted: Any, index: float | None) -> EditorU
         return {}
     save_strokes(session, painted)
     session["frame"] = min(max(0, int(index or 0)), session["frames"] - 1)
-    frame = gr.update(value=session["frame"])
-    return {"editor": editor_frame(session), "frame": frame, "masks": masks_html(session)}
+    return {"editor": editor_frame(session), "masks": masks_html(session)}
 
 
-def select_masked_frame(session: Session, painted: Any, event: gr.EventData) -> EditorUpdates:
+def jump_to_frame(session: Session, painted: Any, index: float | None) -> EditorUpdates:
+    """Saves the strokes, shows another frame and its number, and scrolls to the editor."""
+    if not session:
+        return {}
+    updates = select_frame(session, painted, index)
+    return {**updates, "editor": updates["editor"] | {"reveal": True}, "frame": gr.update(value=session["frame"])}
+
+
+def jump_to_masked_frame(session: Session, painted: Any, event: gr.EventData) -> EditorUpdates:
     """Shows the frame of the clicked input mask in the editor."""
-    return select_frame(session, painted, event.frame)
+    return jump_to_frame(session, painted, event.frame)
 
 
 def rename_object(session: Session, event: gr.EventData) -> None:
     """Sets the name of an object."""
     if session:
         project_of(session).rename({int(event.object): str(event.name)})
-
-
-def clear_mask(session: Session) -> EditorUpdates:
-    """Removes the current frame's input mask, and restores the frame, which the editor clears as well."""
-    if not session:
-        return {}
-    project_of(session).set_mask(session["frame"], np.zeros((1, 1), np.uint8))
-    return {"editor": editor_frame(session), "masks": masks_html(session)}
 
 
 def load_mask_file(session: Session, painted: Any, path: str | None) -> EditorUpdates:
@@ -91,7 +185,7 @@ def load_mask_file(session: Session, painted: Any, path: str | None) -> EditorUp
             raise MaskError("This mask contains no object: every pixel is background.")
     except MaskError as error:
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
-    project_of(session).set_mask(session["frame"], file.mask)
+    _replace_mask(session, file.mask)
     message = f"Mask loaded for frame {session['frame']}: {file.description}."
     return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
 
@@ -101,7 +195,7 @@ def add_object_in_box(session: Session, painted: Any, number: float | None, *cor
     if not session:
         return {"status": status_html("Choose a clip first.", error=True)}
     save_strokes(session, painted)
-    project, frame = project_of(session), reader_of(session["clip"]).frame(session["frame"]).image
+    frame = reader_of(session["clip"]).frame(session["frame"]).image
     left, top, right, bottom = (int(corner or 0) for corner in corners)
     label = int(number or 1)
     try:
@@ -110,8 +204,8 @@ def add_object_in_box(session: Session, painted: Any, number: float | None, *cor
         box_mask = mask_in_box(frame, (left, top, right, bottom), label)
     except MaskError as error:
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
-    current = project.mask(session["frame"])
-    project.set_mask(session["frame"], box_mask if current is None else merge_input_mask(current, box_mask))
+    current, _ = _mask_and_note(session)
+    _replace_mask(session, box_mask if current is None else merge_input_mask(current, box_mask))
     area = f"{(box_mask > 0).mean():.1%}"
     message = f"Object {label} added to frame {session['frame']}: {area} of the frame."
     return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
@@ -125,7 +219,9 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
     save_strokes(session, painted)
     try:
         file = read_project_file(path)
-        project_of(session).load(file)
+        with _saving:
+            project_of(session).load(file)
+            session["revisions"], session["cleared"] = {}, {}
     except MaskError as error:
         return {"status": status_html(str(error), error=True)}
     count = len(file.masks)
@@ -141,9 +237,3 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
 def masks_html(session: Session) -> str:
     """The input masks and the object names as HTML."""
     return input_masks_html(project_of(session).input_masks, project_of(session).names) if session else ""
-
-
-def object_colors(mask: Any) -> list[tuple[int, int, int]]:
-    """Colors of objects 1, 2, ...: at least those of the brush, and up to the largest label of the mask."""
-    last = max(len(BRUSH_COLORS), 0 if mask is None else int(mask.max()))
-    return [color_of(label) for label in range(1, last + 1)]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +27,6 @@ from webapp.archive import ArchiveError, read_archive
 
 Image = NDArray[np.uint8]
 
-_EDITOR_TOLERANCE = 3  # [pixels]; the editor returns an unedited mask with its edges changed by less
-_MAX_FRAME_DIFFERENCE = 1.0  # mean difference [0, 255] up to which two images show the same frame
 _MAX_NAME_LENGTH = 60
 _MAX_JSON_BYTES = 1 << 20  # of the project file's text
 
@@ -246,30 +243,6 @@ class Project:
         path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"
         return read_mask(path) if path.exists() else None
 
-    def update_from_editor(self, index: int, mask: Image) -> bool:
-        """Makes a mask from the editor the input mask of a frame, if it was edited; returns whether it was.
-
-        The editor changes the edges of a mask that it only displays, so thin differences do not count.
-        """
-        current = self.mask(index)
-        if not mask.any():  # an editor that has not displayed the mask yet also returns an empty one
-            return False
-        if current is not None:
-            different = (mask != current).astype(np.uint8)
-            if not cv2.morphologyEx(
-                different, cv2.MORPH_OPEN, np.ones((_EDITOR_TOLERANCE, _EDITOR_TOLERANCE), np.uint8)
-            ).any():
-                return False
-        self.set_mask(index, mask)
-        return True
-
     def remove(self) -> None:
         """Removes the project folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def is_same_frame(background: Image, frame: Image) -> bool:
-    """Whether the editor's background (H, W, 3 or 4) uint8 shows a frame (H, W, 3); browsers change colors slightly."""
-    if background.shape[:2] != frame.shape[:2]:
-        return False
-    return float(np.abs(background[..., :3].astype(int) - frame).mean()) < _MAX_FRAME_DIFFERENCE

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = (Path(__file__).parent / "style.css").read_text()
+from webapp.javascript import EDITOR_CSS
+
+CSS = (Path(__file__).parent / "style.css").read_text() + EDITOR_CSS
 THEME = gr.themes.Soft(
     primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
 ).set(  # the theme's own colors have too little contrast for WCAG AA

@@ -72,7 +72,6 @@ class ClipUpdates(SessionUpdates, RunUpdates, total=False):
     """Another clip."""
 
     editor: Any
-    placeholder: Any
     frame: Any
     trim_panel: Any
     first_frame: Any
@@ -91,12 +90,17 @@ class SettingsUpdates(TypedDict, total=False):
     settings: dict[str, Any]
 
 
-class EditorUpdates(StatusUpdates, total=False):
+class MaskUpdates(TypedDict, total=False):
+    """The list of masks."""
+
+    masks: Any
+
+
+class EditorUpdates(StatusUpdates, MaskUpdates, total=False):
     """The frame in the editor and the list of masks."""
 
     editor: Any
     frame: Any
-    masks: Any
 
 
 class ProjectUpdates(EditorUpdates, SettingsUpdates, total=False):

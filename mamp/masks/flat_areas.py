@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Values = NDArray[np.uint8]
+
 MAX_LABEL_NUMBER = 99  # gray values up to this are label numbers, if edges are hard
 _SQUARE = np.ones((3, 3), np.uint8)
 _NEAR_SQUARE = np.ones((17, 17), np.uint8)  # around a pixel of a soft edge, in which its area has a core
@@ -53,7 +55,7 @@ class FlatAreas:
     soft: bool
 
 
-def find_flat_areas(image: NDArray[np.uint8], *, lossy: bool) -> FlatAreas:
+def find_flat_areas(image: Values, *, lossy: bool) -> FlatAreas:
     """Finds the values that cover areas, and assigns each pixel to one of them.
 
     In an image with hard edges each value is an area. In one with soft edges, an area is a value that covers squares of
@@ -70,7 +72,13 @@ def find_flat_areas(image: NDArray[np.uint8], *, lossy: bool) -> FlatAreas:
     index, values, counts = _index_values(image)
     if len(values) <= 2 and not lossy:
         return FlatAreas(values, index.astype(np.uint8), soft=False)
-    spread, between = _local_ranges(image)
+    spread = np.zeros(index.shape, np.uint8)  # largest range of a channel in the 3x3 square of each pixel
+    between = np.zeros(index.shape, bool)
+    for channel in range(image.shape[2]):
+        plane = np.ascontiguousarray(image[..., channel])
+        low, high = cv2.erode(plane, _SQUARE), cv2.dilate(plane, _SQUARE)
+        np.maximum(spread, high - low, out=spread)
+        between |= (low < plane) & (plane < high)
     constant = spread == 0
     extreme = counts - np.bincount(index[between], minlength=len(values))
     own = extreme >= 0.5 * counts  # most pixels of a soft edge have lower and higher neighbors
@@ -78,37 +86,17 @@ def find_flat_areas(image: NDArray[np.uint8], *, lossy: bool) -> FlatAreas:
     soft = lossy or (values.max() > _FLAT_RANGE and counts[~own].sum() > _SOFT_SHARE * edges)
     if soft and np.count_nonzero(constant) < _PHOTO_FLAT_SHARE * constant.size and len(values) > _PHOTO_VALUES:
         raise PhotographError
+    colors = values.astype(np.float32)
     if not soft:
         if image.shape[2] == 1 and values.max() <= MAX_LABEL_NUMBER:
             return FlatAreas(values, index.astype(np.uint8), soft=False)  # label numbers differ by one
-        colors = values.astype(np.float32)
         member = _group_hard(colors, np.bincount(index[constant], minlength=len(values)), counts)
         areas = _distinct(member)
         assigned = _assign(index, colors, member, areas, None)
         if len(areas) <= 2 or len(_without_artifacts(assigned, colors[areas], None)) == len(areas):
             return FlatAreas(values[areas], assigned, soft=False)
-    del between, constant
-    return _soft_areas(index, values, counts, spread <= _FLAT_RANGE)
-
-
-def _local_ranges(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The largest range of a channel in the 3x3 square of each pixel (H, W), and whether any channel has lower and higher
-    values there than at the pixel.
-    """
-    spread, between = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], bool)
-    for channel in range(image.shape[2]):
-        plane = np.ascontiguousarray(image[..., channel])
-        low, high = cv2.erode(plane, _SQUARE), cv2.dilate(plane, _SQUARE)
-        np.maximum(spread, high - low, out=spread)
-        between |= (low < plane) & (plane < high)
-    return spread, between
-
-
-def _soft_areas(
-    index: NDArray[np.int32], values: NDArray[Any], counts: NDArray[np.intp], core: NDArray[np.bool_]
-) -> FlatAreas:
-    """The areas of an image with soft edges, whose flat pixels are ``core`` (H, W)."""
-    colors = values.astype(np.float32)
+    core = spread <= _FLAT_RANGE
+    del spread, between, constant
     member = _group_soft(colors, np.bincount(index[core], minlength=len(values)))
     areas = _distinct(member)
     if len(areas) <= 1:
@@ -130,7 +118,7 @@ def _distinct(member: NDArray[np.intp]) -> NDArray[np.intp]:
     return areas
 
 
-def _index_values(image: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.intp]]:
+def _index_values(image: Values) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.intp]]:
     """The distinct values (N, C), their pixel counts (N,), and the index of each pixel (H, W).
 
     A table of all values is several times faster than sorting the pixels.

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
-from mamp.masks.palette import mask_to_strokes, strokes_to_mask
 from tests.conftest import Image, overlap, scene, write_clip
 from webapp import api, clips, jobs, mask_editing, results_view, run_handler, settings_controls
 from webapp import session as sessions
 from webapp.html import status_html
+from webapp.label_runs import mask_to_runs, runs_to_mask
 from webapp.project import Project
 
 CHOSEN = settings_controls.control_values(
@@ -32,14 +32,18 @@ def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
 def editor(session: dict[str, Any], mask: Image | None = None) -> dict[str, Any]:
     """The editor's value: the current frame, and this mask painted on it."""
-    with Pictures.open(mask_editing.editor_frame(session)["background"]) as image:
-        background = np.asarray(image.convert("RGBA"))
-    mask = np.zeros(background.shape[:2], np.uint8) if mask is None else mask
-    return {
-        "background": background,
-        "layers": [mask_to_strokes(mask, mask_editing.object_colors(mask))],
-        "composite": None,
-    }
+    shown = mask_editing.editor_frame(session)
+    assert shown is not None
+    edit = {"frame": shown["frame"], "revision": shown["revision"], "stroke": shown["stroke"] + 1}
+    edits = [] if mask is None else [{**edit, "mask": mask_to_runs(mask)}]
+    return {"frame": shown["frame"], "edits": edits}
+
+
+def shown_mask(session: dict[str, Any]) -> Image:
+    """The mask that the editor shows."""
+    shown = mask_editing.editor_frame(session)
+    assert shown is not None
+    return runs_to_mask(shown["mask"], (shown["height"], shown["width"]))
 
 
 def start(session: dict[str, Any], painted: Any, opacity: float = 0.4, chosen: Any = CHOSEN) -> Iterator[Any]:
@@ -81,8 +85,7 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
 
 def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
     assert "Paint at least one object" in status(finished(session, editor(session)))
-    cleared = {"background": None, "layers": [np.zeros((800, 800, 4), np.uint8)], "composite": None}
-    assert "Paint at least one object" in status(finished(session, cleared))
+    assert "Paint at least one object" in status(finished(session, editor(session, np.zeros((96, 128), np.uint8))))
 
 
 def test_stop_ends_the_run_and_keeps_finished_frames(session: dict[str, Any]) -> None:
@@ -166,8 +169,9 @@ def test_requested_gpu_time_depends_on_frames_and_pixels(
 
 
 def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:
-    updates = mask_editing.select_frame(session, editor(session), 6)
-    assert updates["frame"]["value"] == session["frame"] == 6 and "Input masks" not in updates["masks"]
+    updates = mask_editing.jump_to_frame(session, editor(session), 6)
+    assert updates["frame"]["value"] == updates["editor"]["frame"] == session["frame"] == 6
+    assert updates["editor"]["reveal"] and "Input masks" not in updates["masks"]
     last = finished(session, editor(session, scene(6)[1]))
     assert "Done: 12 of 12 frames" in status(last) and "Frame 6" in last["masks"]
     assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.8
@@ -177,22 +181,65 @@ def test_a_result_can_be_corrected_on_any_frame(session: dict[str, Any]) -> None
     finished(session, editor(session, scene(0)[1]))
     mask_editing.select_frame(session, editor(session, scene(0)[1]), 8)
     assert list(sessions.project_of(session).input_masks) == [0]
-    mask = sessions.project_of(session).mask(8)
-    layer = mask_editing.load_mask_into_editor(session)["editor"]["layers"][0]
-    assert np.array_equal(strokes_to_mask(layer, mask_editing.object_colors(None)), mask)
+    assert np.array_equal(shown_mask(session), sessions.project_of(session).mask(8))
 
-    mask_editing.select_frame(session, editor(session, mask), 9)
+    mask_editing.select_frame(session, editor(session), 9)
     assert list(sessions.project_of(session).input_masks) == [0], "a mask that was only viewed became an input mask"
     mask_editing.select_frame(session, editor(session), 8)
     mask_editing.select_frame(session, editor(session, np.where(scene(8)[1], 2, 0).astype(np.uint8)), 0)
     assert list(sessions.project_of(session).input_masks) == [0, 8]
 
 
-def test_strokes_on_another_frame_are_ignored(session: dict[str, Any]) -> None:
+def test_strokes_that_arrive_late_or_out_of_order_stay_on_their_frame(session: dict[str, Any]) -> None:
+    project, first = sessions.project_of(session), editor(session, scene(0)[1])
+    mask_editing.select_frame(session, editor(session), 7)
+    mask_editing.save_strokes(session, first)  # painted while frame 7 was on its way
+    assert list(project.input_masks) == [0]
+
+    edit = first["edits"][0]
+    second = {**edit, "stroke": 2, "mask": mask_to_runs(scene(3)[1])}
+    mask_editing.save_strokes(session, {"frame": 0, "edits": [second]})
+    mask_editing.save_strokes(session, {"frame": 0, "edits": [edit]})
+    assert np.array_equal(project.mask(0), scene(3)[1]), "an earlier stroke replaced a later one"
+
+
+def test_strokes_on_a_mask_that_was_replaced_do_not_bring_it_back(session: dict[str, Any], tmp_path: Path) -> None:
     outdated = editor(session, scene(0)[1])
-    session["frame"] = 7  # the editor still shows frame 0
+    write_mask(tmp_path / "mask.png", scene(5)[1])
+    mask_editing.load_mask_file(session, None, str(tmp_path / "mask.png"))
     mask_editing.save_strokes(session, outdated)
+    assert np.array_equal(sessions.project_of(session).mask(0), scene(5)[1])
+
+
+def test_values_that_are_not_from_the_editor_are_ignored(session: dict[str, Any]) -> None:
+    (edit,) = editor(session, scene(0)[1])["edits"]
+    for value in (
+        *(None, "", 3, [], {}, {"edits": None}, {"edits": [None, 1, {}]}),
+        *({"edits": [{**edit, **wrong}]} for wrong in ({"frame": 99}, {"frame": "0"}, {"stroke": None}, {"mask": "x"})),
+        *({"edits": [{**edit, "mask": runs}]} for runs in ([], [1], [0, 1], [0, 96 * 128, 1, 1], [300, 96 * 128])),
+    ):
+        mask_editing.save_strokes(session, value)
     assert not sessions.project_of(session).input_masks
+
+
+def test_a_cleared_frame_stays_clear_after_a_run(session: dict[str, Any]) -> None:
+    finished(session, editor(session, scene(0)[1]))
+    mask_editing.save_strokes(session, editor(session, np.zeros((96, 128), np.uint8)))
+    assert not sessions.project_of(session).input_masks
+    mask_editing.select_frame(session, editor(session), 5)
+    assert shown_mask(session).any()
+    mask_editing.select_frame(session, editor(session), 0)
+    assert not shown_mask(session).any()
+
+
+def test_a_large_frame_is_shown_smaller_and_its_mask_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    large = write_clip(tmp_path / "large.mp4", [scene(0, 1200, 2400)[0]])
+    session = clips.open_clip({}, str(large))["session"]
+    shown = mask_editing.editor_frame(session)
+    assert shown is not None and (shown["width"], shown["height"]) == (2400, 1200)
+    with Pictures.open(shown["picture"]["path"]) as picture:
+        assert picture.size == (1920, 960)
 
 
 def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: Path) -> None:
@@ -216,19 +263,10 @@ def test_a_box_adds_an_object(session: dict[str, Any]) -> None:
     updates = mask_editing.add_object_in_box(session, editor(session), 12, 60, 50, 100, 90)
     assert "Object 12 added" in status(updates)
     assert set(np.unique(sessions.project_of(session).mask(0))) == {0, 1, 12}
-    layer = mask_editing.load_mask_into_editor(session)["editor"]["layers"][0]
-    assert 12 in strokes_to_mask(layer, mask_editing.object_colors(sessions.project_of(session).mask(0)))
+    assert set(np.unique(shown_mask(session))) == {0, 1, 12}
     assert "does not lie in the frame" in status(
         mask_editing.add_object_in_box(session, editor(session), 1, 5, 5, 900, 9)
     )
-
-
-def test_clearing_the_canvas_removes_the_mask(session: dict[str, Any]) -> None:
-    mask_editing.select_frame(session, editor(session, scene(0)[1]), 0)
-    assert list(sessions.project_of(session).input_masks) == [0]
-    updates = mask_editing.clear_mask(session)
-    assert Path(updates["editor"]["background"]).exists() and "Input masks" not in updates["masks"]
-    assert not sessions.project_of(session).input_masks
 
 
 def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
@@ -278,9 +316,7 @@ def test_an_example_opens_with_its_objects_and_result(tmp_path: Path, monkeypatc
     session = updates["session"]
     assert "finished result" in status(updates) and updates["results"]["visible"]
     assert Path(updates["result_video"]).exists() and updates["start"]["interactive"]
-    assert Path(updates["editor"]["value"]["background"]).exists() and not updates["placeholder"]["visible"]
-    layer = mask_editing.load_mask_into_editor(session)["editor"]["layers"][0]
-    assert set(np.unique(strokes_to_mask(layer, mask_editing.object_colors(None)))) == {0, 1, 2, 3}
+    assert Path(updates["editor"]["picture"]["path"]).exists() and set(np.unique(shown_mask(session))) == {0, 1, 2, 3}
 
 
 def test_running_an_example_again_reuses_every_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from webapp.clips import open_clip, open_example, trim_clip
-from webapp.javascript import SHOW_JOB, STORE_LOADING_PROMISE, WAIT_FOR_FRAME
+from webapp.javascript import SHOW_JOB
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
@@ -16,13 +16,13 @@ from webapp.layout.run_section import RunSection
 from webapp.layout.wiring import Wiring
 from webapp.mask_editing import (
     add_object_in_box,
-    clear_mask,
+    jump_to_frame,
+    jump_to_masked_frame,
     load_mask_file,
-    load_mask_into_editor,
     load_project_file,
     rename_object,
+    save_painted,
     select_frame,
-    select_masked_frame,
 )
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate, run
@@ -39,7 +39,6 @@ def connect_events(
         "first_frame": clip.first_frame,
         "last_frame": clip.last_frame,
         "editor": paint.editor,
-        "placeholder": paint.placeholder,
         "frame": paint.frame,
         "masks": paint.masks,
         "estimate": run.estimate,
@@ -51,11 +50,8 @@ def connect_events(
         **review.results,
     }
     wiring = Wiring(page, session, components)
-    clip_events = _clip_events(wiring, clip)
-    _estimate_events(wiring, run, clip_events)
-    for event in (*clip_events, *_painting_events(wiring, clip, paint, review)):
-        wiring.connect(event.then, load_mask_into_editor, js=WAIT_FOR_FRAME, show_progress="hidden")
-    page.load(None, js=STORE_LOADING_PROMISE)
+    _estimate_events(wiring, run, _clip_events(wiring, clip))
+    _painting_events(wiring, clip, paint, review)
     _job_events(wiring, paint, run, review)
     _review_events(wiring, run, review)
     return wiring
@@ -80,19 +76,18 @@ def _estimate_events(wiring: Wiring, run: RunSection, clip_events: list[Any]) ->
         wiring.connect(event, estimate, *controls, show_progress="hidden")
 
 
-def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, review: ReviewSection) -> list[Any]:
+def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, review: ReviewSection) -> None:
     """Events that change the frame in the editor or its mask."""
     wiring.connect(paint.masks.submit, rename_object, show_progress="hidden")
     editor = paint.editor
-    return [
-        wiring.connect(editor.clear, clear_mask),
-        wiring.connect(paint.frame.release, select_frame, editor, paint.frame),
-        wiring.connect(review.correct.click, select_frame, editor, review.frame),
-        wiring.connect(paint.masks.select, select_masked_frame, editor),
-        wiring.connect(paint.mask_file.upload, load_mask_file, editor, paint.mask_file),
-        wiring.connect(paint.segment_box.click, add_object_in_box, editor, paint.box_object, *paint.box_corners),
-        wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file),
-    ]
+    often = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    wiring.connect(editor.input, save_painted, editor, **often)
+    wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
+    wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
+    wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
+    wiring.connect(paint.mask_file.upload, load_mask_file, editor, paint.mask_file)
+    wiring.connect(paint.segment_box.click, add_object_in_box, editor, paint.box_object, *paint.box_corners)
+    wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file)
 
 
 def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review: ReviewSection) -> None:

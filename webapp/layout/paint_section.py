@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.html import color_legend
-from webapp.javascript import FRAME_AND_NAME_EVENTS
-from webapp.mask_editing import BRUSH_COLORS
-
-# The frame sets the size; where one of its sides is smaller than the canvas, gradio 6.31 misplaces the layers.
-SMALL_CANVAS = (16, 9)
+from mamp.masks.palette import color_of
+from webapp.javascript import EDITOR, EDITOR_HTML, FRAME_AND_NAME_EVENTS
 
 
 @dataclass(frozen=True)
@@ -20,14 +16,12 @@ class PaintSection:
 
     Attributes:
         frame: Number of the frame in the editor.
-        placeholder: Shown instead of the editor until there is a clip.
         masks: The frames that have a mask, and the objects' names.
         box_corners: Left, top, right and bottom of the box [pixels].
     """
 
     frame: gr.Slider
-    placeholder: gr.HTML
-    editor: gr.ImageEditor
+    editor: gr.HTML
     masks: gr.HTML
     mask_file: gr.File
     box_object: gr.Number
@@ -49,22 +43,13 @@ def paint_section() -> PaintSection:
         interactive=False,
         buttons=[],
     )
-    gr.HTML(color_legend())
-    placeholder = gr.HTML('<div class="empty-frame">The first frame of the clip appears here.</div>')
-    editor = gr.ImageEditor(
-        label="Frame",
-        type="numpy",
-        format="png",
-        height=420,
-        layers=False,
-        transforms=(),
-        sources=(),
-        canvas_size=SMALL_CANVAS,
-        placeholder="The frame appears here",
-        visible="hidden",
-        brush=gr.Brush(colors=list(BRUSH_COLORS), default_color=BRUSH_COLORS[0], default_size=14, color_mode="fixed"),
-        eraser=gr.Eraser(default_size=18),
-        interactive=True,
+    editor = gr.HTML(
+        None,
+        html_template=EDITOR_HTML,
+        js_on_load=EDITOR,
+        apply_default_css=False,
+        elem_id="editor",
+        colors=["#{:02x}{:02x}{:02x}".format(*color_of(label)) for label in range(256)],
     )
     masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
     with gr.Accordion("Use a mask file or a box instead", open=False):
@@ -81,4 +66,4 @@ def paint_section() -> PaintSection:
                 for side in ("Left", "Top", "Right", "Bottom")
             ]
         segment_box = gr.Button("Segment the object in this box (in pixels of the clip)", size="sm")
-    return PaintSection(frame, placeholder, editor, masks, mask_file, box_object, box_corners, segment_box)
+    return PaintSection(frame, editor, masks, mask_file, box_object, box_corners, segment_box)

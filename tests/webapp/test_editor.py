@@ -1,0 +1,297 @@
+"""The page's editor in a real Chromium, with real mouse, touch and keyboard events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import CDPSession, Page, Route, expect
+
+from tests.conftest import ROOT, browser, scene, write_clip
+from tests.webapp.painting import choose_frame, paint, place_in, shown_areas, take_example, view_of, wait_for_objects
+
+SCRIPTS = ROOT / "webapp" / "static"
+
+
+@pytest.fixture
+def page(page_url: str) -> Iterator[Page]:
+    with browser() as chromium:
+        tab = chromium.new_page(viewport={"width": 1280, "height": 1000})
+        tab.goto(page_url)
+        yield tab
+
+
+@pytest.fixture
+def painted(page: Page, tmp_path: Path) -> Page:
+    """A clip with nothing painted on it."""
+    upload(page, write_clip(tmp_path / "mine.mp4", [scene(t, 192, 256)[0] for t in range(30)]))
+    return page
+
+
+def upload(page: Page, clip: Path) -> None:
+    page.locator("input[type=file]").first.set_input_files(clip)
+    expect(page.get_by_text("Now paint each object")).to_be_visible(timeout=30_000)
+    view_of(page)
+
+
+def slow_down(page: Page) -> None:
+    """A slow machine on a slow line."""
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    page.route("**/gradio_api/**", lambda route: (page.wait_for_timeout(60), route.continue_()))
+
+
+def expect_masks(page: Page, *frames: int) -> None:
+    """Waits for the list of input masks."""
+    rows = page.get_by_label("Input masks").get_by_role("button")
+    expect(rows).to_have_text([f"Frame {frame}" for frame in frames], timeout=30_000)
+
+
+def correct(page: Page, frame: int) -> None:
+    """Chooses a frame of the result, and corrects it."""
+    page.get_by_label("number input for Frame", exact=True).fill(str(frame))
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Correct this frame").click()
+    expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=30_000)
+    expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_in_viewport()
+
+
+def test_ten_corrections_of_an_example_arrive_on_a_slow_machine(page: Page) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    slow_down(page)
+    frames = [0]
+    for frame in (10, 30, 5, 60, 20, 74, 40, 1, 50, 15):
+        correct(page, frame)
+        before = shown_areas(page).get(3, 0)
+        page.keyboard.press("3")
+        paint(page, (0.1, 0.2), (0.3, 0.2))
+        assert shown_areas(page).get(3, 0) > before, f"frame {frame} takes no stroke"
+        frames.append(frame)
+    expect_masks(page, *sorted(frames))
+
+
+def test_ten_frames_of_an_uploaded_clip_are_painted_without_waiting(painted: Page) -> None:
+    slow_down(painted)
+    for frame in range(0, 20, 2):
+        choose_frame(painted, frame)
+        expect(painted.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=30_000)
+        paint(painted, (0.3, 0.5), (0.5, 0.6))  # and on to the next frame before the stroke is saved
+    choose_frame(painted, 0)
+    expect_masks(painted, *range(0, 20, 2))
+
+
+def test_a_stroke_lands_on_the_frame_that_is_shown(painted: Page) -> None:
+    held: list[Route] = []
+    painted.route(re.compile(r"/gradio_api/file=.*\.jpg"), lambda route: held.append(route))
+    places = [place_in(painted, (x, 0.5)) for x in (0.3, 0.5)]
+    choose_frame(painted, 7)
+    expect(painted.locator("#editor [data-state=loading]")).to_be_visible(timeout=30_000)
+    painted.mouse.move(*places[0])
+    painted.mouse.down()
+    painted.mouse.move(*places[1])
+    for route in held:
+        route.continue_()  # frame 7 arrives in the middle of a stroke
+    expect(painted.get_by_label("Frame 7 to paint on")).to_be_visible(timeout=30_000)
+    painted.mouse.move(*places[0])
+    painted.mouse.up()
+    assert not shown_areas(painted)
+    expect_masks(painted, 0)
+
+
+def test_arrow_keys_on_the_frame_number_change_the_picture(painted: Page) -> None:
+    number = painted.get_by_label("number input for Frame to paint on")
+    number.focus()
+    for _ in range(5):
+        number.press("ArrowUp")
+    expect(painted.get_by_label("Frame 5 to paint on")).to_be_visible(timeout=30_000)
+    expect(number).to_have_value("5")
+    slider = painted.get_by_label("range slider for Frame to paint on")
+    slider.focus()
+    for _ in range(3):
+        slider.press("ArrowRight")
+    expect(painted.get_by_label("Frame 8 to paint on")).to_be_visible(timeout=30_000)
+
+
+def test_undo_redo_and_clear_leave_the_frame(painted: Page) -> None:
+    paint(painted, (0.2, 0.3), (0.6, 0.3))
+    one = shown_areas(painted)
+    paint(painted, (0.2, 0.7), (0.6, 0.7))
+    both = shown_areas(painted)
+    for keys, expected in (
+        *(("Control+z", one), ("Control+z", {}), ("Control+z", {})),
+        *(("Control+Shift+z", one), ("Control+y", both), ("Control+y", both), ("Control+z", one)),
+    ):
+        painted.keyboard.press(keys)
+        assert shown_areas(painted) == expected, keys
+    painted.get_by_role("button", name="Clear frame").click()
+    assert not shown_areas(painted)
+    expect(painted.get_by_label("Input masks")).to_have_count(0)
+    painted.get_by_role("button", name="Undo", exact=True).click()
+    assert shown_areas(painted) == one
+    expect_masks(painted, 0)
+    drawn = painted.locator("#editor img").evaluate("(image) => image.complete && image.naturalWidth")
+    assert drawn == 256
+
+
+def test_clear_stays_clear_after_a_run(page: Page) -> None:
+    take_example(page, "Shapes")
+    wait_for_objects(page, 3)
+    page.get_by_role("button", name="Clear frame").click()
+    expect(page.get_by_label("Input masks")).to_have_count(0)
+    choose_frame(page, 20)
+    wait_for_objects(page, 3)
+    choose_frame(page, 0)
+    expect(page.get_by_label("Frame 0 to paint on")).to_be_visible(timeout=30_000)
+    assert not shown_areas(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Paint at least one object")).to_be_visible(timeout=30_000)
+
+
+def test_keys_choose_tools_objects_and_the_brush(painted: Page) -> None:
+    paint(painted)
+    thin = shown_areas(painted)[1]
+    for key in "]]]]":
+        painted.keyboard.press(key)
+    painted.keyboard.press("2")
+    paint(painted, (0.45, 0.2), (0.55, 0.2))
+    assert shown_areas(painted)[2] > 1.5 * thin
+    painted.keyboard.press("e")
+    expect(painted.get_by_role("button", name="Eraser")).to_have_attribute("aria-pressed", "true")
+    paint(painted, (0.4, 0.5), (0.6, 0.5))
+    assert list(shown_areas(painted)) == [2]
+    painted.keyboard.press("b")
+    painted.keyboard.press("9")
+    assert painted.get_by_role("button", name="Object 9").get_attribute("aria-pressed") == "true"
+
+
+def test_a_closed_outline_is_filled_and_an_open_one_is_not(painted: Page) -> None:
+    corners = [(0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7)]
+    paint(painted, *corners)
+    outline = shown_areas(painted)[1]
+    painted.keyboard.press("f")
+    paint(painted, (0.5, 0.5))
+    expect(painted.get_by_text("This outline is open")).to_be_visible()
+    assert shown_areas(painted)[1] == outline
+    painted.keyboard.press("b")
+    paint(painted, corners[3], corners[0])
+    painted.keyboard.press("f")
+    paint(painted, (0.5, 0.5))
+    assert shown_areas(painted)[1] == pytest.approx(0.47**2 * 256 * 192, rel=0.15)
+
+
+def test_the_wheel_scrolls_and_zooms_with_ctrl(painted: Page) -> None:
+    painted.set_viewport_size({"width": 1280, "height": 600})
+    painted.mouse.move(*place_in(painted, (0.25, 0.5)))
+    before = painted.evaluate("scrollY")
+    painted.mouse.wheel(0, 120)
+    painted.wait_for_function("(before) => scrollY > before", arg=before)
+
+    def width() -> float:
+        box = painted.locator("#editor canvas").bounding_box()
+        assert box is not None
+        return box["width"]
+
+    whole = width()
+    painted.mouse.move(*place_in(painted, (0.25, 0.5)))
+    painted.keyboard.down("Control")
+    painted.mouse.wheel(0, -120)
+    painted.keyboard.up("Control")
+    assert 1.3 * whole < width() < 3 * whole
+    x, y = place_in(painted, (0.25, 0.5))
+    painted.mouse.move(x, y)
+    painted.mouse.down()
+    painted.mouse.up()
+    pixels = painted.locator("#editor canvas").evaluate(
+        "(canvas) => canvas.getContext('2d').getImageData(64, 96, 1, 1).data[3]"
+    )
+    assert pixels > 0, "zoomed, a click did not land under the pointer"
+    painted.get_by_role("button", name="Fit", exact=True).click()
+    assert width() == pytest.approx(whole)
+
+
+def touch(session: CDPSession, kind: str, *points: tuple[float, float]) -> None:
+    touches: list[dict[str, Any]] = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
+    session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": touches})
+
+
+def test_on_a_phone_one_finger_paints_and_two_zoom(page_url: str) -> None:
+    with browser() as chromium:
+        tab = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).new_page()
+        tab.goto(page_url)
+        take_example(tab, "Cup")
+        wait_for_objects(tab, 2)
+        heights = tab.locator("#editor button, #editor input").evaluate_all(
+            "(all) => all.map((each) => each.offsetHeight)"
+        )
+        widths = tab.locator("#editor button").evaluate_all("(all) => all.map((each) => each.offsetWidth)")
+        assert min(heights) >= 40 and min(widths) >= 40
+        canvas = tab.locator("#editor canvas")
+        frame, view = canvas.bounding_box(), view_of(tab).bounding_box()
+        assert frame is not None and view is not None and view["height"] == pytest.approx(frame["height"], abs=1)
+        tab.get_by_role("button", name="Object 3").tap()
+        session = tab.context.new_cdp_session(tab)
+        (x1, y1), (x2, y2) = place_in(tab, (0.1, 0.1)), place_in(tab, (0.4, 0.1))
+        touch(session, "Start", (x1, y1))
+        touch(session, "Move", (x2, y2))
+        touch(session, "End")
+        areas = shown_areas(tab)
+        assert areas[3] > 0
+        touch(session, "Start", (x1, y1))
+        touch(session, "Start", (x1, y1), (x2, y2))
+        for step in range(5):
+            touch(session, "Move", (x1, y1 + 10 * step), (x2 + 10 * step, y2 + 40 * step))
+        touch(session, "End")
+        zoomed = canvas.bounding_box()
+        assert zoomed is not None and zoomed["width"] > 1.2 * frame["width"]
+        assert shown_areas(tab) == areas, "two fingers painted"
+
+
+@pytest.fixture
+def scripts() -> Iterator[Page]:
+    """The editor's scripts without a page."""
+    with browser() as chromium:
+        tab = chromium.new_page()
+        tab.add_script_tag(content=(SCRIPTS / "label_map.js").read_text())
+        yield tab
+
+
+def test_labels_are_exact_and_every_edit_can_be_undone(scripts: Page) -> None:
+    failed = scripts.evaluate(
+        """() => {
+            let seed = 1;
+            const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
+            const map = new LabelMap(40, 30, [0, 600, 200, 600]), states = [map.runs()];
+            for (let edit = 0; edit < 200; edit++) {
+                const place = () => ({x: random(60) - 10, y: random(50) - 10});
+                if (random(3)) map.line(place(), place(), random(8), random(4));
+                else map.fill(random(40), random(30), random(4));
+                if (map.commit()) states.push(map.runs());
+            }
+            const same = (runs) => JSON.stringify(runs) === JSON.stringify(map.runs());
+            for (let i = states.length - 2; i >= 0; i--) if (!map.undo() || !same(states[i])) return `undo ${i}`;
+            if (map.undo()) return 'undo of nothing';
+            for (let i = 1; i < states.length; i++) if (!map.redo() || !same(states[i])) return `redo ${i}`;
+            if (map.redo()) return 'redo of nothing';
+            if (!same(new LabelMap(40, 30, map.runs()).runs())) return 'runs';
+            return states.length > 50 ? '' : 'too few edits';
+        }"""
+    )
+    assert not failed
+
+
+def test_a_line_covers_what_is_within_its_radius(scripts: Page) -> None:
+    covered = scripts.evaluate(
+        """() => {
+            const map = new LabelMap(20, 20, [0, 400]);
+            map.line({x: 5, y: 10}, {x: 15, y: 10}, 3, 1);
+            return [...map.labels];
+        }"""
+    )
+    for index, label in enumerate(covered):
+        x, y = index % 20 + 0.5, index // 20 + 0.5
+        outside = (x - min(max(x, 5), 15)) ** 2 + (y - 10) ** 2 > 9
+        assert label == (0 if outside else 1), (x, y)

@@ -1,0 +1,284 @@
+/**
+ * @typedef {object} FrameMessage  From the server: a frame to paint on.
+ * @property {number} frame
+ * @property {string} revision  changes when the server replaces the mask; earlier strokes do not apply to it
+ * @property {number} stroke  number of the last stroke that the server has
+ * @property {number} width
+ * @property {number} height
+ * @property {{url: string}} picture  may be smaller than the frame
+ * @property {number[]} mask  see `LabelMap.runs()`
+ * @property {string} note
+ * @property {boolean} reveal  whether to scroll to the editor
+ *
+ * @typedef {object} Edit  To the server: the mask of a frame after a stroke.
+ * @property {number} frame
+ * @property {string} revision
+ * @property {number} stroke
+ * @property {number[]} mask
+ *
+ * @typedef {{frame: number, edits: Edit[]}} PageMessage  To the server: the frame in the editor, and its edits.
+ * @typedef {{value: any, colors: string[]}} Props
+ */
+
+const SEND_AFTER = 300; // [ms]; a stroke that follows at once goes with this one
+const RETRY_AFTER = [500, 2000, 5000]; // [ms]
+
+class Editor {
+    /** @param {HTMLElement} element @param {(event: string) => void} trigger @param {Props} props */
+    constructor(element, trigger, props) {
+        const find = (/** @type {string} */ name) =>
+            /** @type {HTMLElement} */ (element.querySelector(`.editor${name}`));
+        this.trigger = trigger;
+        this.props = props;
+        this.root = find('');
+        this.note = find('-note');
+        this.picture = /** @type {HTMLImageElement} */ (find('-stage img'));
+        this.surface = find('-view');
+        this.cursor = find('-cursor');
+        this.size = /** @type {HTMLInputElement} */ (find('-size'));
+        this.view = new View(this.surface, find('-stage'));
+        this.canvas = new MaskCanvas(/** @type {HTMLCanvasElement} */ (find('-stage canvas')), props.colors);
+        /** @type {FrameMessage?} */
+        this.shown = null;
+        /** @type {FrameMessage?} */
+        this.wanted = null;
+        /** @type {Edit[]} the last edit of the frame in the editor and of the one before it */
+        this.edits = [];
+        this.map = new LabelMap(0, 0, []);
+        this.tool = 'brush';
+        this.label = 1;
+        this.timer = 0;
+        /** @type {Point} */
+        this.last = {x: 0, y: 0};
+        this.palette = find('-objects');
+        this.opacity = /** @type {HTMLInputElement} */ (find('-opacity'));
+        this.endStroke = connectGestures(this.surface, this.view, {
+            start: (at) => this.startStroke(at),
+            extend: (to) => this.extendStroke(to),
+            end: () => this.finish(),
+            cancel: () => this.redraw(this.map.rollback()),
+            moves: () => this.tool === 'move' || !this.shown,
+        });
+        this.surface.addEventListener('pointermove', (event) => this.moveCursor(event));
+        this.root.addEventListener('click', (event) => this.click(/** @type {HTMLElement} */ (event.target)));
+        this.root.addEventListener('keydown', (event) => this.press(event));
+        this.opacity.addEventListener('input', () => {
+            this.canvas.opacity = Number(this.opacity.value);
+            this.redraw(this.map.all);
+        });
+        this.update();
+    }
+
+    /** Radius of the brush [pixels of the clip]; the slider goes from one pixel to a third of the short side. */
+    get radius() {
+        return Math.pow(Math.min(this.map.width, this.map.height) / 3, Number(this.size.value)) / 2;
+    }
+
+    /** Takes a value from the server: a frame, or none. @param {FrameMessage?} message */
+    async receive(message) {
+        if (message && !message.picture) return;
+        this.wanted = message ? {...message} : null;
+        if (!this.wanted) return this.show(null);
+        this.publish(); // the server's message has replaced what was not sent yet
+        message = this.wanted;
+        if (this.shown?.frame === message.frame && this.shown.revision === message.revision) this.refresh(message);
+        else await this.load(message);
+    }
+
+    /** Shows another mask of the same frame, unless a stroke of it is on its way. @param {FrameMessage} message */
+    refresh(message) {
+        const outdated = this.shown !== null && message.stroke < this.shown.stroke;
+        this.root.dataset.state = 'ready';
+        if (!outdated && JSON.stringify(message.mask) !== JSON.stringify(this.map.runs())) this.show(message);
+        this.reveal(message);
+    }
+
+    /** Shows a frame once its picture is there; until then, strokes go to the frame that is shown. @param {FrameMessage} message */
+    async load(message) {
+        this.root.dataset.state = 'loading';
+        for (const pause of [0, ...RETRY_AFTER]) {
+            await new Promise((done) => setTimeout(done, pause));
+            const picture = new Image();
+            picture.src = message.picture.url;
+            const loaded = await picture.decode().then(() => true, () => false);
+            if (this.wanted !== message) return; // another frame was chosen meanwhile
+            if (!loaded) continue;
+            this.endStroke();
+            picture.alt = '';
+            this.picture.replaceWith(picture);
+            this.picture = picture;
+            this.show(message);
+            this.reveal(message);
+            return;
+        }
+        this.say(`Frame ${message.frame} could not be loaded. Choose it again.`);
+        this.root.dataset.state = this.shown ? 'ready' : 'empty';
+    }
+
+    /** @param {FrameMessage?} message */
+    show(message) {
+        const resized = message?.width !== this.shown?.width || message?.height !== this.shown?.height;
+        this.shown = message;
+        if (!message) this.edits = [];
+        this.map = new LabelMap(message?.width ?? 0, message?.height ?? 0, message?.mask ?? []);
+        this.root.dataset.state = message ? 'ready' : 'empty';
+        if (message && resized) this.view.fit(message.width, message.height);
+        this.canvas.show(this.map, this.view.scale);
+        this.surface.setAttribute('aria-label', message ? `Frame ${message.frame} to paint on` : 'Frame to paint on');
+        this.say(message ? message.note : 'The first frame of the clip appears here.');
+        this.publish();
+        this.update();
+    }
+
+    /** @param {FrameMessage} message */
+    reveal(message) {
+        if (!message.reveal) return;
+        this.root.scrollIntoView({block: 'nearest'});
+        this.surface.focus({preventScroll: true});
+    }
+
+    /** @param {Point} at */
+    startStroke(at) {
+        this.last = at;
+        if (this.tool !== 'fill') return this.extendStroke(at);
+        const filled = this.map.fill(at.x, at.y, this.label);
+        if (filled) this.redraw(filled);
+        else if (this.map.at(at.x, at.y) !== this.label) this.say('This outline is open. Close it with the brush first.');
+    }
+
+    /** @param {Point} to */
+    extendStroke(to) {
+        if (this.tool === 'fill') return;
+        const changed = this.map.line(this.last, to, this.radius, this.tool === 'eraser' ? 0 : this.label);
+        this.last = to;
+        this.redraw(changed);
+    }
+
+    /** Ends a stroke: it can be undone, and goes to the server. */
+    finish() {
+        if (this.map.commit()) this.edited();
+    }
+
+    /** Records the mask as an edit of its frame, and sends it. */
+    edited() {
+        if (!this.shown) return;
+        const {frame, revision} = this.shown, stroke = ++this.shown.stroke;
+        const others = this.edits.filter((edit) => edit.frame !== frame).slice(-1);
+        this.edits = [...others, {frame, revision, stroke, mask: this.map.runs()}];
+        this.say(`Frame ${frame}: painted.`);
+        this.publish();
+        this.update();
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => this.trigger('input'), SEND_AFTER);
+    }
+
+    /** Makes the edits the component's value, which every event of the page takes to the server. */
+    publish() {
+        if (!this.shown) return; // gradio would turn null into '', a change that the editor is told of
+        /** @type {PageMessage} */
+        const message = {frame: this.shown.frame, edits: this.edits};
+        this.props.value = message;
+    }
+
+    /** @param {string} text */
+    say(text) {
+        this.note.textContent = text;
+    }
+
+    /** @param {Rect?} rect what has changed */
+    redraw(rect) {
+        if (rect) this.canvas.draw(this.map, rect);
+    }
+
+    /** @param {Rect?} changed by undo or redo */
+    step(changed) {
+        this.redraw(changed);
+        if (changed) this.edited();
+    }
+
+    /** @param {HTMLElement} target */
+    click(target) {
+        const {tool, action, label} = target.closest('button')?.dataset ?? {};
+        if (tool) this.tool = tool;
+        if (label) this.choose(Number(label));
+        if (action) this.act(action);
+        this.update();
+    }
+
+    /** @param {number} label to paint with */
+    choose(label) {
+        this.label = label;
+        if (this.tool !== 'fill') this.tool = 'brush';
+    }
+
+    /** @param {string} action */
+    act(action) {
+        if (action === 'undo') this.step(this.map.undo());
+        if (action === 'redo') this.step(this.map.redo());
+        if (action === 'clear') {
+            this.redraw(this.map.clear());
+            this.finish();
+        }
+        if (action === 'hide') this.root.classList.toggle('mask-hidden');
+        if (action === 'in') this.view.zoomBy(1.5);
+        if (action === 'out') this.view.zoomBy(1 / 1.5);
+        if (action === 'fit') this.view.reset();
+    }
+
+    /** @param {KeyboardEvent} event */
+    press(event) {
+        if (event.target instanceof HTMLInputElement || event.altKey) return;
+        const key = event.key.toLowerCase(), tool = {b: 'brush', e: 'eraser', f: 'fill', m: 'move'}[key];
+        const action = {h: 'hide', '+': 'in', '-': 'out', 0: 'fit'}[key];
+        if (event.ctrlKey || event.metaKey) {
+            if (key !== 'z' && key !== 'y') return;
+            this.act(key === 'y' || event.shiftKey ? 'redo' : 'undo');
+        } else if (tool) this.tool = tool;
+        else if (action) this.act(action);
+        else if (key >= '1' && key <= '9' && key.length === 1) this.choose(Number(key));
+        else if (key === '[' || key === ']') this.size.value = String(Number(this.size.value) + (key === ']' ? 0.05 : -0.05));
+        else return;
+        event.preventDefault();
+        this.update();
+    }
+
+    /** @param {PointerEvent} event */
+    moveCursor(event) {
+        const box = this.surface.getBoundingClientRect(), diameter = 2 * this.radius * this.view.scale;
+        this.cursor.hidden = event.pointerType === 'touch' || this.tool === 'fill' || this.tool === 'move';
+        this.cursor.style.width = this.cursor.style.height = `${diameter}px`;
+        this.cursor.style.transform =
+            `translate(${event.clientX - box.left - diameter / 2}px, ${event.clientY - box.top - diameter / 2}px)`;
+    }
+
+    /** Shows the state of the tools. */
+    update() {
+        const last = Math.max(8, this.label, ...this.map.objects());
+        for (let label = this.palette.children.length + 1; label <= last; label++) {
+            const button = document.createElement('button');
+            Object.assign(button, {type: 'button', textContent: String(label), title: `Paint object ${label}`});
+            button.setAttribute('aria-label', `Object ${label}`);
+            button.dataset.label = String(label);
+            button.style.setProperty('--color', this.props.colors[label]);
+            this.palette.append(button);
+        }
+        const state = {tool: this.tool, label: String(this.label), action: this.root.classList.contains('mask-hidden') ? 'hide' : ''};
+        for (const button of this.root.querySelectorAll('button')) {
+            const {tool, action, label} = button.dataset;
+            if (button.hasAttribute('aria-pressed') || label)
+                button.setAttribute('aria-pressed', String([state.tool, state.action, state.label].includes(tool ?? action ?? label ?? '')));
+            button.disabled = !this.shown || (action === 'undo' && !this.map.canUndo) || (action === 'redo' && !this.map.canRedo);
+        }
+        this.root.dataset.tool = this.tool;
+    }
+}
+
+/**
+ * @param {HTMLElement} element @param {(event: string) => void} trigger @param {Props} props
+ * @param {(name: string, changed: () => void) => void} watch
+ */
+function mountEditor(element, trigger, props, watch) {
+    const editor = new Editor(element, trigger, props);
+    watch('value', () => editor.receive(props.value));
+    if (props.value) editor.receive(props.value);
+}
