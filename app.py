@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from importlib.util import find_spec
 from threading import Thread
 
 import gradio as gr
@@ -61,7 +63,13 @@ def main() -> None:
             max_file_size=MAX_UPLOAD,
             footer_links=["api", "gradio", "settings"],
             app_kwargs={"middleware": [Middleware(ClipNames)]},
+            mcp_server=_mcp_is_available(),
         )
+
+
+def _mcp_is_available() -> bool:
+    """Whether the endpoint is a tool for agents too: where ``gradio[mcp]`` is installed, as on Spaces, by default."""
+    return find_spec("mcp") is not None and os.environ.get("GRADIO_MCP_SERVER", "True").lower() == "true"
 
 
 def _end_unused_sessions() -> None:

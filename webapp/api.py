@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mamp import MaskError, OverlayStyle, Settings
 from webapp.errors import error_for_visitor
@@ -33,8 +34,7 @@ def segment(
 
     Args:
         video: Video file: mp4, mov, mkv, webm, avi or gif.
-        mask: Mask file of one frame (palette PNG, black and white, one color per object, ...; receipt.json tells how it
-            was read), JSON with COCO run lengths, or a project file of this page, which contains masks and settings.
+        mask: Mask image of one frame, JSON with COCO run lengths, or a project file of this page with masks and settings.
         frame: Number of the frame that the mask belongs to, from 0.
         short_side: Short side at which the video is processed [pixels]; smaller is faster. Masks have the video's size.
         flow: Optical flow method: "dis", "raft" or "none".
@@ -42,7 +42,7 @@ def segment(
         radius: Search radius around the motion-compensated position [1, 24], in steps of 4 pixels.
 
     Returns:
-        overlay.mp4, masks.zip, masks.json, objects.csv and receipt.json.
+        overlay.mp4, masks.zip, masks.json, objects.csv and receipt.json, which tells how the mask was read.
     """
     session: Session = {}
     try:
@@ -77,10 +77,14 @@ def _load_project(session: Session, path: str) -> Settings:
     return with_own_weights(file.settings)
 
 
-def _load_mask(session: Session, path: str, frame: int) -> None:
+def _load_mask(session: Session, path: str, frame: Any) -> None:
     """Makes a mask file the input mask of a frame."""
     project, frames = project_of(session), session["frames"]
+    if isinstance(frame, float) and frame.is_integer():
+        frame = int(frame)
+    if not isinstance(frame, int) or isinstance(frame, bool):
+        raise MaskError(f"The number of the frame must be a whole number, not {frame!s:.40}.")
     if not 0 <= frame < frames:
         raise MaskError(f"The video has frames 0 to {frames - 1}, but the mask is for frame {frame}.")
-    for index, file in project.read_mask_file(path, int(frame)).items():
+    for index, file in project.read_mask_file(path, frame).items():
         project.set_mask(index, file)

@@ -28,6 +28,7 @@ from webapp.archive import ArchiveError, read_archive
 Image = NDArray[np.uint8]
 
 _MAX_NAME_LENGTH = 60
+_MAX_MASK_JSON_BYTES = 1 << 24  # of run lengths; Python's objects take twenty times the memory of their text
 _MAX_JSON_BYTES = 1 << 20  # of the project file's text
 
 
@@ -198,6 +199,8 @@ class Project:
         """
         reader = VideoReader(self.clip)
         info, path = reader.info, Path(path)
+        if path.suffix.lower() == ".json" and path.stat().st_size > _MAX_MASK_JSON_BYTES:
+            raise MaskError(f"The file {path.name} is larger than {_MAX_MASK_JSON_BYTES >> 20} MB.")
         several = path.suffix.lower() == ".json" and len(read_rle_file(path).frames) > 1
         sources = path if several else {index: path}
         return dict(read_input_masks(sources, (info.height, info.width), reader.count(), float(info.pixel_aspect)))

@@ -174,3 +174,9 @@ def test_a_run_reports_how_a_mask_file_was_read(project: Project, tmp_path: Path
     assert overlap(files[0].mask == 1, scene(0)[1]) > 0.95
     project.set_mask(0, scene(0)[1])
     assert project.mask_sources[0].rule == "painted"  # type: ignore[union-attr]
+
+
+def test_json_that_takes_much_memory_is_refused_before_it_is_read(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "masks.json").write_text("[" + "[]," * 6_000_000 + "[]]")
+    with pytest.raises(MaskError, match="larger than 16 MB"):
+        project.read_mask_file(tmp_path / "masks.json", 0)
