@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
@@ -17,7 +18,7 @@ from mamp.video.images import (
     gray_range,
     image_size,
     most_common_size,
-    read_image,
+    read_page,
     tiff_pages,
 )
 from mamp.video.source import RGB, Decoded, VideoError, VideoInfo, check_size
@@ -49,6 +50,9 @@ class ImageSequence:
                 raise VideoError(f"The folder {path.name} holds two frames of one name, such as 0.jpg and 0.png.")
         else:
             pages, left_out = tiff_pages(path), []
+            stack = pages[0].stack
+            assert stack is not None
+            weakref.finalize(self, stack.image.close)
         sizes = [image_size(page) for page in pages]
         size = most_common_size(pages, sizes)
         self._pages = [page for page, own in zip(pages, sizes, strict=True) if own in (size, None)]
@@ -80,7 +84,7 @@ class ImageSequence:
             yield Decoded(index, 1, partial(self._image, self._pages[index]))
 
     def _image(self, page: Page) -> RGB:
-        image = read_image(page.path, page.number, self._gray)
+        image = read_page(page, self._gray)
         if image.shape[:2] != (self.info.height, self.info.width):
             raise VideoError(f"The frame {page.path.name} has changed while it was read.")
         return image

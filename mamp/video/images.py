@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import cv2
@@ -27,11 +28,19 @@ _TAIL = 0.1  # [%] of the pixels on either side that a stretched range may clip
 _ORIENTATION = 0x0112  # EXIF
 
 
+class Stack(NamedTuple):
+    """An open file with several pages, for one thread at a time: opening it again for each page would read all before."""
+
+    image: Image.Image
+    lock: Lock
+
+
 class Page(NamedTuple):
-    """An image: a file, or one page of a file."""
+    """An image: a file, or one page of a stack."""
 
     path: Path
     number: int = 0
+    stack: Stack | None = None
 
 
 def find_frames(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -68,11 +77,21 @@ def tiff_pages(path: Path) -> list[Page]:
     Raises:
         VideoError: It is no TIFF, or has one page only.
     """
-    with _opened(Page(path), formats=("TIFF",)) as image:
+    try:
+        image = Image.open(path, formats=("TIFF",))
+    except Exception as error:  # Pillow raises many kinds for a damaged file
+        raise VideoError(f"{path.name} cannot be read as an image.") from error
+    try:
         count = int(getattr(image, "n_frames", 1))
-    if count < 2:
-        raise VideoError(f"{path.name} is a single image, not a clip.")
-    return [Page(path, number) for number in range(count)]
+        if count < 2:
+            raise VideoError(f"{path.name} is a single image, not a clip.")
+    except Exception as error:
+        image.close()
+        if isinstance(error, VideoError):
+            raise
+        raise VideoError(f"{path.name} cannot be read as an image.") from error
+    stack = Stack(image, Lock())
+    return [Page(path, number, stack) for number in range(count)]
 
 
 def most_common_size(pages: Sequence[Page], sizes: Sequence[tuple[int, int] | None]) -> tuple[int, int]:
@@ -130,22 +149,27 @@ def gray_range(pages: Sequence[Page]) -> tuple[float, float]:
     return (low, high) if high > low else (lowest, max(highest, lowest + 1))
 
 
-def read_image(path: Path, page: int = 0, gray: tuple[float, float] | None = None) -> RGB:
+def read_image(path: Path) -> RGB:
+    """Reads an image file as a frame; see ``read_page``."""
+    return read_page(Page(path))
+
+
+def read_page(page: Page, gray: tuple[float, float] | None = None) -> RGB:
     """Reads a frame as RGB (H, W, 3) uint8, with its EXIF orientation applied and transparent pixels over white.
 
     Args:
-        path: The image file.
-        page: Number of the page in a file with several.
+        page: The image.
         gray: Values of gray images of more than 8 bits that become black and white; from this image alone by default.
 
     Raises:
         VideoError: The file is not an image, is damaged, or is too large.
     """
-    with _opened(Page(path, page)) as image:
-        check_size(path, *image.size)
+    gray = gray or gray_range([page])
+    with _opened(page) as image:
+        check_size(page.path, *image.size)
         upright = ImageOps.exif_transpose(image)
         if _is_deep_gray(upright):
-            black, white = gray or gray_range([Page(path, page)])
+            black, white = gray
             scaled = (np.asarray(upright, np.float32) - black) * (255 / (white - black))
             gray8 = np.clip(np.nan_to_num(scaled) + 0.5, 0, 255).astype(np.uint8)
             return np.repeat(gray8[..., None], 3, axis=2)
@@ -174,16 +198,20 @@ def _deep_gray(page: Page) -> NDArray[Any] | None:
 
 
 @contextmanager
-def _opened(page: Page, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+def _opened(page: Page) -> Iterator[Image.Image]:
     """An image at its page.
 
     Raises:
         VideoError: It cannot be read; errors inside of the block count.
     """
     try:
-        with Image.open(page.path, formats=formats) as image:
-            image.seek(page.number)
-            yield image
+        if page.stack is not None:
+            with page.stack.lock:
+                page.stack.image.seek(page.number)
+                yield page.stack.image
+        else:
+            with Image.open(page.path, formats=FORMATS) as image:
+                yield image
     except (VideoError, MemoryError):
         raise
     except Exception as error:  # Pillow raises many kinds for a damaged file

@@ -165,3 +165,19 @@ def test_the_command_line_takes_the_numbers_of_file_names(tmp_path: Path, capsys
     assert Result(out).receipt["input_masks"] == [2] and Result(out).receipt["fps"] == "25/2"
     assert sorted(path.stem for path in (out / "masks").iterdir()) == [f"v2_{1001 + t}" for t in range(4)]
     assert np.array_equal(read_mask(out / "masks" / "v2_1003.png"), scene(2)[1])
+
+
+def test_a_tiff_of_many_pages_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each opening would read all pages before the one that is wanted."""
+    pages = [Image.fromarray(gray(shade)) for shade in range(60)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    opened = []
+    open_image = Image.open
+
+    def counted(*values: Any, **options: Any) -> Image.Image:
+        opened.append(values)
+        return open_image(*values, **options)
+
+    monkeypatch.setattr(Image, "open", counted)
+    reader = VideoReader(tmp_path / "stack.tif")
+    assert [int(frame.image[20, 20, 0]) for frame in reader] == list(range(60)) and len(opened) == 1
