@@ -13,7 +13,7 @@ from pycocotools import mask as coco
 from mamp import OBJECT_COLORS, MaskError, OverlayStyle, overlay, read_mask, write_mask
 from mamp.masks.label_map import mask_in_box
 from mamp.masks.mask_io import open_mask
-from mamp.masks.palette import PALETTE, mask_to_strokes, strokes_to_mask
+from mamp.masks.palette import PALETTE
 from mamp.masks.rle import describe_rle, encode_rle
 from tests.conftest import overlap, scene
 
@@ -41,7 +41,7 @@ def test_a_written_mask_is_read_back_unchanged(tmp_path: Path) -> None:
         (PALETTE[MASK], MASK),
         (np.dstack((PALETTE[MASK], np.full_like(MASK, 255))), MASK),
         (OBJECT_COLORS[MASK] * (MASK > 0)[..., None].astype(np.uint8), MASK),
-        (mask_to_strokes(MASK, OBJECT_COLORS.tolist()), MASK),
+        (np.dstack((OBJECT_COLORS[MASK], np.where(MASK > 0, 255, 0).astype(np.uint8))), MASK),
     ],
     ids=[
         "black and white",
@@ -260,13 +260,6 @@ def test_run_lengths_decode_to_every_object() -> None:
         for label, counts in run_lengths.items():
             assert np.array_equal(coco.decode({"size": list(labels.shape), "counts": counts}), labels == label)
             assert describe_rle(counts, MASK.shape)["area"] == np.count_nonzero(labels == label)
-
-
-def test_antialiased_strokes_snap_to_the_palette() -> None:
-    strokes = mask_to_strokes(MASK, OBJECT_COLORS.tolist())
-    strokes[..., :3] = np.clip(strokes[..., :3].astype(int) + 9, 0, 255).astype(np.uint8)
-    strokes[4, 5:25] = (*OBJECT_COLORS[0], 90)  # the antialiased edge of an editor
-    assert np.array_equal(strokes_to_mask(strokes, OBJECT_COLORS.tolist()), MASK)
 
 
 def test_overlay_changes_object_pixels_only() -> None:
