@@ -145,6 +145,11 @@ def save_painted(session: Session, painted: Any) -> MaskUpdates:
     return {"masks": masks_html(session)}
 
 
+def refresh_editor(session: Session) -> EditorUpdates:
+    """Shows the current frame again, after a run that may have given it a mask."""
+    return {"editor": editor_frame(session)} if session else {}
+
+
 def select_frame(session: Session, painted: Any, index: float | None) -> EditorUpdates:
     """Saves the strokes and shows another frame in the editor."""
     if not session:

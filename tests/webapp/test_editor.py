@@ -151,6 +151,18 @@ def test_clear_stays_clear_after_a_run(page: Page) -> None:
     expect(page.get_by_text("Paint at least one object")).to_be_visible(timeout=30_000)
 
 
+def test_the_frame_in_the_editor_shows_its_mask_after_a_run(page: Page, tmp_path: Path) -> None:
+    upload(page, write_clip(tmp_path / "short.mp4", [scene(t)[0] for t in range(4)]))
+    paint(page, (0.2, 0.5), (0.4, 0.5))
+    choose_frame(page, 2)
+    expect(page.get_by_label("Frame 2 to paint on")).to_be_visible(timeout=30_000)
+    assert not shown_areas(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("Done: 4 of 4 frames")).to_be_visible(timeout=90_000)
+    wait_for_objects(page, 1)
+    expect(page.get_by_text("Frame 2: the mask of the last run")).to_be_visible()
+
+
 def test_keys_choose_tools_objects_and_the_brush(painted: Page) -> None:
     paint(painted)
     thin = shown_areas(painted)[1]

@@ -20,6 +20,7 @@ from webapp.mask_editing import (
     jump_to_masked_frame,
     load_mask_file,
     load_project_file,
+    refresh_editor,
     rename_object,
     save_painted,
     select_frame,
@@ -108,6 +109,7 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
         job = wiring.connect(claimed.then, handler, *inputs, **options)
         wiring.connect(job.failure, refuse_job, queue=False, show_progress="hidden")
         wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
+        wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
 
 

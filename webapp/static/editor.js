@@ -85,9 +85,9 @@ class Editor {
         else await this.load(message);
     }
 
-    /** Shows another mask of the same frame, unless a stroke of it is on its way. @param {FrameMessage} message */
+    /** Shows another mask of the same frame, unless a stroke of it is in progress or on its way. @param {FrameMessage} message */
     refresh(message) {
-        const outdated = this.shown !== null && message.stroke < this.shown.stroke;
+        const outdated = this.map.isEdited || (this.shown !== null && message.stroke < this.shown.stroke);
         this.root.dataset.state = 'ready';
         if (!outdated && JSON.stringify(message.mask) !== JSON.stringify(this.map.runs())) this.show(message);
         this.reveal(message);

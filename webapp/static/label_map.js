@@ -139,6 +139,11 @@ class LabelMap {
         return this.all;
     }
 
+    /** Whether something may have changed since the last `commit()`. */
+    get isEdited() {
+        return this._edited !== null;
+    }
+
     /** Ends an edit: what has changed since the last one becomes one step of undo. @returns {boolean} whether it did */
     commit() {
         const rect = this._edited;
