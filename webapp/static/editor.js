@@ -253,7 +253,8 @@ class Editor {
 
     /** Shows the state of the tools. */
     update() {
-        const last = Math.max(8, this.label, ...this.map.objects());
+        const labels = this.shown?.mask.filter((_, index) => index % 2 === 0) ?? [];
+        const last = labels.reduce((one, other) => Math.max(one, other), Math.max(8, this.label));
         for (let label = this.palette.children.length + 1; label <= last; label++) {
             const button = document.createElement('button');
             Object.assign(button, {type: 'button', textContent: String(label), title: `Paint object ${label}`});

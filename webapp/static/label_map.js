@@ -54,13 +54,6 @@ class LabelMap {
         return runs;
     }
 
-    /** The labels of the objects, ascending. @returns {number[]} */
-    objects() {
-        const found = new Uint8Array(256);
-        for (const label of this.labels) found[label] = 1;
-        return [...found.keys()].filter((label) => label > 0 && found[label]);
-    }
-
     /** The label of a pixel; 0 outside the frame. @param {number} x @param {number} y @returns {number} */
     at(x, y) {
         const inside = x >= 0 && y >= 0 && x < this.width && y < this.height;
