@@ -18,9 +18,9 @@ from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride, to_cells
 from mamp.propagation.cell_features import color_features, independent_motion
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep
-from mamp.propagation.memory_readout import MemoryReader, Reference
+from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 from mamp.propagation.object_discriminant import class_statistics
-from mamp.propagation.redetection import Redetector
+from mamp.propagation.redetection import Redetection, Redetector
 from mamp.propagation.reference_motion import ReferenceMotion
 from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
 from mamp.settings import Settings
@@ -199,6 +199,29 @@ class MaskTracker:
         self._remember(frame, key, colors, result, small)
         self._t += 1
         return result
+
+    @torch.inference_mode()
+    def inspect(self, frame: Frame) -> tuple[Query, Redetection]:
+        """What ``step`` would compute for the next frame: to explain it. The tracker cannot go on from there.
+
+        Args:
+            frame: RGB (H, W, 3) uint8. A mask in memory is required.
+
+        Returns:
+            The frame as a query, with its references and the motion to them, and its scores.
+
+        Raises:
+            ValueError: The frame has a wrong size or type, or there is no frame in memory.
+        """
+        self._check_frame(frame)
+        if not len(self._bank):
+            raise ValueError("there is no frame in memory to compare with")
+        self._size = (frame.shape[0], frame.shape[1])
+        self._update_motion(frame)
+        key, colors = self._encode(frame)
+        cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
+        query = self._query(frame, key.float(), cues)
+        return query, self._match(query)
 
     @torch.inference_mode()
     def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, input_mask: Mask | None = None) -> None:
@@ -413,21 +436,23 @@ class MaskTracker:
         """The mask of the newest frame (H, W) uint8, at a size (H, W), and the confidence in each object."""
         cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
         with self._timer.stage("match"):
-            scores = self._match(frame, key.float(), cues)
-            margins = label_margins(scores, self._labels)
+            found = self._match(self._query(frame, key.float(), cues))
+            margins = label_margins(found.scores, self._labels)
         # After a shot change a detection may be another object.
-        same_shot = 1 - self._redetector.shot_change
-        confidence = {label: margin * same_shot for label, margin in margins.items()}
+        confidence = {label: margin * (1 - found.shot_change) for label, margin in margins.items()}
         with self._timer.stage("read-out"):
-            return self.scores_to_mask(scores, self._labels, frame, size), confidence
+            return self.scores_to_mask(found.scores, self._labels, frame, size), confidence
 
-    def _match(self, frame: Frame, key: Tensor, cues: Tensor) -> Tensor:
-        """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
+    def _query(self, frame: Frame, key: Tensor, cues: Tensor) -> Query:
+        """The newest frame as a query, from its features (C, h, w) float and auxiliary features (D, h, w)."""
         references = self._references(frame, key, self._t, self._bank.references(self._t))
-        query = self._reader.query(key, cues, references, self._labels)
+        return self._reader.query(key, cues, references, self._labels)
+
+    def _match(self, query: Query) -> Redetection:
+        """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
         scores = self._reader(query)
         if not self.discriminant_weight:
-            return scores
+            return Redetection(scores)
         return self._redetector(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
 
     def _references(self, frame: Frame, query: Tensor, t: int, memories: Mapping[int, MemoryFrame]) -> list[Reference]:
@@ -439,7 +464,7 @@ class MaskTracker:
             if self._motion is not None:
                 motion = self._motion.motion_to(self._t, frame, query, abs(t - number), memory)
             # Masks soon after the first input mask are mostly right.
-            references.append(Reference(memory, motion, reliable=memory.given or number <= early))
+            references.append(Reference(memory, motion, reliable=memory.given or number <= early, number=number))
         return references
 
 

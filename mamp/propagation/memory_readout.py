@@ -24,6 +24,7 @@ class Reference:
     memory: MemoryFrame
     motion: Tensor | None  # displacement from the query to it (2, h, w) [cells]; None for no warping
     reliable: bool  # its labels are taken as right
+    number: int  # its frame number
 
     @cached_property
     def sources(self) -> tuple[Tensor, Tensor]:

@@ -134,6 +134,11 @@ class _Change:
     previous_areas: Sequence[int]
 
     @property
+    def shot_change(self) -> float:
+        """The changed fraction [0, 1] at a shot change; else 0."""
+        return self.fraction if self.fraction > SHOT_CHANGE_FRACTION else 0.0
+
+    @property
     def is_large(self) -> bool:
         """Whether every object may be elsewhere."""
         return self.fraction > REDETECT_FRACTION
@@ -144,23 +149,38 @@ class _Change:
         return self.is_large or not before or self.areas[index] < SHRINK_RATIO * before
 
 
+@dataclass(frozen=True)
+class Redetection:
+    """The scores of a frame after the search for lost objects, and what the search changed.
+
+    Attributes:
+        scores: Scores of the labels (K, h, w); they sum to 1, background first.
+        shot_change: Changed fraction of the frame [0, 1] at a shot change; else 0.
+        rematched: The query with the references of the objects found; ``None`` if the scores are not from it.
+        cells: Cells whose scores are from ``rematched`` (h, w) bool.
+        absent: Indices of the labels that were removed, since their objects are absent.
+    """
+
+    scores: Tensor
+    shot_change: float = 0.0
+    rematched: Query | None = None
+    cells: Tensor | None = None
+    absent: Sequence[int] = ()
+
+
 class Redetector:
     """Corrects the scores of a frame in which objects were lost.
 
     Args:
         reader: Memory read-out.
-
-    Attributes:
-        shot_change: Changed fraction of the last frame [0, 1] at a shot change; else 0.
     """
 
     def __init__(self, reader: MemoryReader) -> None:
         self._reader = reader
-        self.shot_change = 0.0
 
     def __call__(
         self, scores: Tensor, query: Query, *, previous: MemoryFrame | None, flow_to_previous: Tensor | None
-    ) -> Tensor:
+    ) -> Redetection:
         """Moves objects to where they are detected, and removes those that are absent.
 
         Searched are objects without a cell in the previous frame or with less than half of their cells there, and all
@@ -171,17 +191,11 @@ class Redetector:
             query: The query with these scores.
             previous: The previous frame; ``None`` if it is not in memory: then nothing is searched.
             flow_to_previous: Displacement to it (2, h, w) [cells]; ``None`` for no motion.
-
-        Returns:
-            Scores (K, h, w) that sum to 1.
         """
-        self.shot_change = 0.0
         if previous is None:
-            return scores
+            return Redetection(scores)
         winner = scores.argmax(dim=0)
         change = _change(winner, query, previous, flow_to_previous)
-        if change.fraction > SHOT_CHANGE_FRACTION:
-            self.shot_change = change.fraction
         found, usual_areas, absent = {}, {}, []
         for index in filter(change.may_be_lost, range(1, len(query.labels))):
             areas = [int((reference.memory.value == query.labels[index]).sum()) for reference in query.references]
@@ -196,29 +210,32 @@ class Redetector:
                     found[index], usual_areas[index] = replace(reference, motion=motion), usual_area
             elif self._is_absent(query, winner == index, change, index, usual_area):
                 absent.append(index)
+        result = Redetection(scores, change.shot_change)
         if found:
-            scores = self._rematch(scores, query, found, change, usual_areas)
+            result = self._rematch(result, query, found, change, usual_areas)
         if absent:
-            scores = scores.clone()
+            scores = result.scores.clone()
             scores[0] += scores[absent].sum(dim=0)
             scores[absent] = 0
-        return scores
+            result = replace(result, scores=scores, absent=absent)
+        return result
 
     def _is_absent(self, query: Query, cells: Tensor, change: _Change, index: int, usual_area: int) -> bool:
         """Whether the cells (h, w) bool labeled as an object that was not detected belong to something else."""
-        if self.shot_change > 0 and float(query.discriminant_scores[index - 1][cells].mean()) < MIN_MEAN_DISCRIMINANT:
+        if change.shot_change > 0 and float(query.discriminant_scores[index - 1][cells].mean()) < MIN_MEAN_DISCRIMINANT:
             return True
         return not change.previous_areas[index] and change.areas[index] < MIN_VISIBLE_FRACTION * usual_area
 
     def _rematch(
         self,
-        scores: Tensor,
+        before: Redetection,
         query: Query,
         found: dict[int, Reference],
         change: _Change,
         usual_areas: dict[int, int],
-    ) -> Tensor:
-        """Scores (K, h, w) with the references of the objects found, or those before if no object gains by it."""
+    ) -> Redetection:
+        """The scores with the references of the objects found, or those before if no object gains by it."""
+        scores = before.scores
         labels, references = query.labels, [*query.references, *found.values()]
         query_mask = torch.ones_like(scores[0], dtype=torch.bool)
         if not change.is_large:  # the scores remain valid except where the object reappeared
@@ -231,7 +248,7 @@ class Redetector:
         rematched = torch.where(query_mask, self._reader(extended, query_mask=query_mask), scores)
         areas = _label_areas(rematched.argmax(dim=0), labels).tolist()
         gained = any(areas[index] - change.areas[index] >= MIN_GAIN * usual_areas[index] for index in found)
-        return rematched if gained else scores
+        return replace(before, scores=rematched, rematched=extended, cells=query_mask) if gained else before
 
 
 def _change(winner: Tensor, query: Query, previous: MemoryFrame, flow_to_previous: Tensor | None) -> _Change:

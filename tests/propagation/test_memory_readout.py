@@ -22,7 +22,7 @@ def references(objects: Tensor, *, moved: bool) -> list[Reference]:
         key = torch.randn(8, h, w)
         memory = MemoryFrame(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=key[:0], value=objects)
         motion = torch.randint(-9, 10, (2, h, w)).float() if moved else None
-        result.append(Reference(memory, motion, reliable=True))
+        result.append(Reference(memory, motion, reliable=True, number=0))
     return result
 
 

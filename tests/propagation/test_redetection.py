@@ -95,7 +95,7 @@ def test_a_run_restored_near_a_shot_change_resumes_with_the_same_masks(at: int) 
 
 def test_a_moved_object_is_detected_with_its_displacement_and_an_absent_one_is_not() -> None:
     memory = noise_frame()
-    key, reference = memory.key, Reference(memory, motion=None, reliable=True)
+    key, reference = memory.key, Reference(memory, motion=None, reliable=True, number=0)
     high_scores = torch.ones(30, 40)
     query = torch.randn(8, 30, 40)
     query[:, 14:22, 25:35] = 2 * key[:, 4:12, 5:15]
@@ -113,15 +113,16 @@ def test_cells_mismistaken_for_an_absent_object_are_removed_after_a_shot_change(
     mistaken[1, 20:25, 20:30] = 1
     mistaken[0] = 1 - mistaken[1]
 
-    redetector, references = Redetector(reader), [Reference(previous, None, reliable=True)]
+    redetector, references = Redetector(reader), [Reference(previous, None, reliable=True, number=0)]
     query = reader.query(torch.randn(8, 30, 40), cues, references, [0, 3])
     corrected = redetector(mistaken, query, previous=previous, flow_to_previous=None)
-    assert not corrected[1].any() and redetector.shot_change > 0.8
+    assert not corrected.scores[1].any() and corrected.shot_change > 0.8 and corrected.absent == [1]
     covered = key.clone()
     covered[:, previous.value > 0] = torch.randn(8, 80)
     query = reader.query(covered, cues, references, [0, 3])
-    np.testing.assert_array_equal(redetector(mistaken, query, previous=previous, flow_to_previous=None), mistaken)
-    assert redetector.shot_change == 0
+    kept = redetector(mistaken, query, previous=previous, flow_to_previous=None)
+    np.testing.assert_array_equal(kept.scores, mistaken)
+    assert kept.shot_change == 0
 
 
 def test_a_partly_hidden_object_that_has_its_label_is_not_matched_again(
@@ -133,23 +134,27 @@ def test_a_partly_hidden_object_that_has_its_label_is_not_matched_again(
     redetector = Redetector(reader)
     hidden = key.clone()
     hidden[:, 7:12, 5:15] = torch.randn(8, 5, 10)
-    query = reader.query(hidden, cues, [Reference(previous, None, reliable=True)], [0, 3])
+    query = reader.query(hidden, cues, [Reference(previous, None, reliable=True, number=0)], [0, 3])
     visible = torch.zeros(2, 30, 40)
     visible[1, 4:7, 5:15] = 1
     visible[0] = 1 - visible[1]
 
     call = MemoryReader.__call__
     monkeypatch.setattr(MemoryReader, "__call__", lambda *args, **kwargs: calls.append(1) or call(*args, **kwargs))
-    np.testing.assert_array_equal(redetector(visible, query, previous=previous, flow_to_previous=None), visible)
-    assert not calls
+    kept = redetector(visible, query, previous=previous, flow_to_previous=None)
+    np.testing.assert_array_equal(kept.scores, visible)
+    assert not calls and kept.rematched is None
     nothing = torch.stack((torch.ones(30, 40), torch.zeros(30, 40)))
     corrected = redetector(nothing, query, previous=previous, flow_to_previous=None)
-    assert calls and corrected[1, 4:7, 5:15].mean() > 0.5
+    assert calls and corrected.scores[1, 4:7, 5:15].mean() > 0.5
+    assert corrected.rematched is not None and [each.number for each in corrected.rematched.references] == [0, 0]
+    assert corrected.cells is not None and corrected.cells[4:7, 5:15].all()
 
     calls.clear()
     # A fifth of the detected cells is less than a tenth of the object.
     visible[:, 4:6, 5:8] = visible[:, 4:6, 5:8].flip(0)
-    np.testing.assert_array_equal(redetector(visible, query, previous=previous, flow_to_previous=None), visible)
+    kept = redetector(visible, query, previous=previous, flow_to_previous=None)
+    np.testing.assert_array_equal(kept.scores, visible)
     assert not calls
     gone = replace(previous, value=torch.zeros_like(previous.value))
     redetector(visible, query, previous=gone, flow_to_previous=None)
@@ -171,7 +176,6 @@ def test_a_shot_change_is_reset_if_the_previous_frame_is_not_in_memory() -> None
     previous = MemoryFrame(image=np.zeros((1, 1, 3), np.uint8), key=key, cues=cues, value=value)
     reader = MemoryReader(radius=6, top_k=9, discriminant_weight=0.2, logit_adjustment=0.0)
     redetector, query = Redetector(reader), reader.query(torch.randn(8, 30, 40), cues, [], [0, 3])
-    redetector(torch.zeros(2, 30, 40), query, previous=previous, flow_to_previous=None)
-    assert redetector.shot_change > 0.8
-    redetector(torch.zeros(2, 30, 40), query, previous=None, flow_to_previous=None)
-    assert redetector.shot_change == 0
+    scores = torch.zeros(2, 30, 40)
+    assert redetector(scores, query, previous=previous, flow_to_previous=None).shot_change > 0.8
+    assert redetector(scores, query, previous=None, flow_to_previous=None).shot_change == 0
