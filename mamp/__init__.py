@@ -1,5 +1,7 @@
 """Self-supervised video object segmentation by motion-aware mask propagation."""
 
+from mamp.explanation.explain import explain
+from mamp.explanation.explanation import Explanation
 from mamp.flow.optical_flow import dis_flow, raft_flow
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask, write_mask
@@ -16,6 +18,7 @@ from mamp.video.reader import VideoError, VideoReader
 
 __all__ = [
     "OBJECT_COLORS",
+    "Explanation",
     "MaskError",
     "MaskTracker",
     "ObjectFrame",
@@ -28,6 +31,7 @@ __all__ = [
     "VideoReader",
     "WeightsError",
     "dis_flow",
+    "explain",
     "load_encoder",
     "overlay",
     "raft_flow",

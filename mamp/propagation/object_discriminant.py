@@ -153,7 +153,7 @@ class Discriminants:
             blocks = zip(torch.split(feature_rows, block), torch.split(cue_rows, block), strict=True)
             projected = torch.cat([self._project(*each) for each in blocks])
             projected = projected.clamp_(-1, 1).T[: len(self._fitted)]
-            scores[self._fitted] = projected.view(-1, *features.shape[1:])
+            scores[self._fitted] = projected.view(len(self._fitted), *features.shape[1:])
         return scores
 
     def _project(self, features: Tensor, cues: Tensor) -> Tensor:

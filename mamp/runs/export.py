@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from mamp.files import atomic_zip, clear_resource_errors, same_file
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
-from mamp.runs.incremental import clip_sha256
+from mamp.runs.finished import open_clip
 from mamp.runs.results import Result
-from mamp.video.reader import MAX_RATE, Frame, VideoReader
+from mamp.video.reader import Frame, VideoReader
 from mamp.video.writer import VideoWriter
 
 Image = NDArray[np.uint8]
@@ -63,9 +62,7 @@ def export(
     if kind not in KINDS:
         raise ValueError(f"an export is one of {', '.join(KINDS)}, not {kind}")
     result = Result(Path(run))
-    reader = VideoReader(clip, min(Fraction(result.receipt["fps"]), MAX_RATE))
-    if result.receipt["clip_sha256"] != clip_sha256(reader.path):
-        raise MaskError(f"{reader.path.name} is not the clip of this run, which is {result.receipt['clip']}.")
+    reader = open_clip(result, clip)
     objects_in_run = result.receipt["objects"]
     if missing := sorted(set(objects or ()) - set(objects_in_run)):
         raise MaskError(

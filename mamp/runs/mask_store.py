@@ -50,7 +50,13 @@ class MaskStore(Collection[int]):
         return max(self._run_lengths, default=-1)
 
     def mask(self, index: int) -> Mask:
-        """The label map (H, W) uint8 of a frame in the store."""
+        """The label map (H, W) uint8 of a frame on disk.
+
+        Raises:
+            MaskError: There is none, or it is damaged.
+        """
+        if not self._path(index).exists():
+            raise MaskError(f"The run has no mask of frame {index}.")
         return read_mask(self._path(index))
 
     def keep(self, index: int, mask: Mask, confidence: Mapping[int, float]) -> None:

@@ -1,0 +1,98 @@
+"""Explanations in words: who won, and by what, with the section of the paper."""
+
+from __future__ import annotations
+
+from mamp.explanation.explanation import Decision, Explanation, LabelScore, MemoryView
+
+_MIN_MOTION = 1.0  # [pixels]; below it the text says that nothing moved
+_DECIDED = 0.3  # discriminant score beyond which it speaks for or against an object
+
+
+def describe(explanation: Explanation) -> str:
+    """A few sentences on the decision, the motion and the discriminant."""
+    if explanation.decision is Decision.INPUT_MASK:
+        return f"The input mask of frame {explanation.frame} gives this label."
+    sentences = [_winner(explanation)]
+    if explanation.votes:
+        sentences.append(_motion(max(explanation.memory, key=lambda view: view.weight)))
+    sentences += _discriminant(explanation)
+    return " ".join(sentences)
+
+
+def _winner(explanation: Explanation) -> str:
+    if explanation.decision is Decision.UNKNOWN:
+        return (
+            f"The mask of the run has label {explanation.label} here, but this machine computes another one: the run was "
+            "made on another device, or its files were changed."
+        )
+    best = next(each for each in explanation.scores if each.label == explanation.label)
+    name, votes, score = _capitalized(best.name), f"{best.votes:.0%}", f"{best.score:.0%}"
+    if explanation.decision is Decision.UPSAMPLING:
+        return (
+            f"{name} has only {score} of the score of the nearest cell, but the pixel lies at an edge, where the cells "
+            "around it decide as well (Sec. 3.3, upsampling)."
+        )
+    if explanation.decision is Decision.REDETECTION:
+        return (
+            f"{name} has {score} of the score, because the whole frame was searched for lost objects (re-detection, "
+            "not in the paper)."
+        )
+    if explanation.decision is Decision.ADJUSTMENT:
+        return (
+            f"{name} has {votes} of the votes, but {score} of the score: labels with few cells nearby are favored "
+            "(logit adjustment, not in the paper)."
+        )
+    if not explanation.votes:
+        return "No place in memory can be compared with this one, as it is newly visible: it is background (Sec. 3.2)."
+    places, frames = len(explanation.votes), len({vote.frame for vote in explanation.votes})
+    return (
+        f"{name} has {votes} of the votes of the {places} most similar {_plural('place', places)} in {frames} memory "
+        f"{_plural('frame', frames)} (Sec. 3.2, Eq. 1 and 2)."
+    )
+
+
+def _motion(view: MemoryView) -> str:
+    """Where the memory frame with the most votes was searched."""
+    most = f"Most of the votes, {view.weight:.0%}, are from frame {view.frame}"
+    if view.motion is None:
+        return f"{most}, around the same place: no motion was used."
+    if view.redetected:
+        return f"{most}, around the place where the object was detected again."
+    x, y = view.motion
+    parts = [
+        f"{abs(value):.0f} pixels {words[value > 0]}"
+        for value, words in ((x, ("left", "right")), (y, ("up", "down")))
+        if abs(value) >= _MIN_MOTION
+    ]
+    where = " and ".join(parts) + " of here" if parts else "around the same place"
+    return f"{most}, where motion leads {where} (Sec. 3.2, motion-aware matching)."
+
+
+def _discriminant(explanation: Explanation) -> list[str]:
+    """What the discriminant of the label, or else the one with the highest score, says."""
+    known = {each.label: each.discriminant for each in explanation.scores if each.discriminant is not None}
+    if not known:
+        return []
+    label = explanation.label or max(known, key=lambda each: known[each])
+    spoken = next(each for each in explanation.scores if each.label == label)
+    return [_verdict(spoken)]
+
+
+def _verdict(score: LabelScore) -> str:
+    value = score.discriminant or 0.0
+    verdict = (
+        "this looks like it"
+        if value > _DECIDED
+        else "this looks like something else"
+        if value < -_DECIDED
+        else "unsure"
+    )
+    return f"The discriminant of {score.name} gives {value:+.2f}: {verdict} (object discriminants, not in the paper)."
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _capitalized(name: str) -> str:
+    return name[:1].upper() + name[1:]
