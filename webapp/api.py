@@ -86,5 +86,5 @@ def _load_mask(session: Session, path: str, frame: Any) -> None:
         raise MaskError(f"The number of the frame must be a whole number, not {frame!s:.40}.")
     if not 0 <= frame < frames:
         raise MaskError(f"The video has frames 0 to {frames - 1}, but the mask is for frame {frame}.")
-    for index, file in project.read_mask_file(path, frame).items():
+    for index, file in project.read_mask_files([path], frame).items():
         project.set_mask(index, file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from mamp import MaskError
 from mamp.masks.label_map import mask_in_box, merge_input_mask
-from mamp.masks.mask_io import open_mask
+from mamp.masks.mask_io import MaskFile
 from webapp.html import input_masks_html, status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
 from webapp.project import read_project_file
@@ -101,7 +101,7 @@ def save_strokes(session: Session, painted: Any) -> None:
                 mask = runs_to_mask(runs, (info.height, info.width))
             except MaskError:
                 continue
-            _set_mask(session, index, mask)
+            _set_mask(session, index, MaskFile(mask, "painted"))
             saved[1] = stroke
 
 
@@ -114,19 +114,20 @@ def _edits(painted: Any) -> Iterator[tuple[int, str, int, Any]]:
                 yield index, revision, stroke, runs
 
 
-def _set_mask(session: Session, index: int, mask: Any) -> None:
+def _set_mask(session: Session, index: int, file: MaskFile) -> None:
     """Sets or removes an input mask; a frame whose mask was removed does not show the last run's again."""
     project = project_of(session)
-    project.set_mask(index, mask)
-    if not mask.any() and project.result is not None:
+    project.set_mask(index, file)
+    if not file.mask.any() and project.result is not None:
         session.setdefault("cleared", {})[index] = project.result.folder.name
 
 
-def _replace_mask(session: Session, mask: Any) -> None:
-    """Sets the input mask of the current frame; strokes that were painted on the one before no longer apply."""
+def _replace_masks(session: Session, files: Mapping[int, MaskFile]) -> None:
+    """Sets input masks by frame number; strokes that were painted on the ones before no longer apply."""
     with _saving:
-        _set_mask(session, session["frame"], mask)
-        _revisions(session)[session["frame"]] = _new_revision()
+        for index, file in files.items():
+            _set_mask(session, index, file)
+            _revisions(session)[index] = _new_revision()
 
 
 def _revisions(session: Session) -> dict[int, list[Any]]:
@@ -178,20 +179,17 @@ def rename_object(session: Session, event: gr.EventData) -> None:
         project_of(session).rename({int(event.object): str(event.name)})
 
 
-def load_mask_file(session: Session, painted: Any, path: str | None) -> EditorUpdates:
-    """Loads a mask file as input mask of the current frame."""
-    if not session or path is None:
+def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> EditorUpdates:
+    """Loads mask files as input mask of the current frame; JSON of a clip has masks of its other frames as well."""
+    if not session or not paths:
         return {"status": status_html("Choose a clip first.", error=True)}
     save_strokes(session, painted)
-    info = reader_of(session["clip"]).info
     try:
-        file = open_mask(path, (info.height, info.width))
-        if not file.mask.any():
-            raise MaskError("This mask contains no object: every pixel is background.")
+        files = project_of(session).read_mask_files(paths, session["frame"])
     except MaskError as error:
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
-    _replace_mask(session, file.mask)
-    message = f"Mask loaded for frame {session['frame']}: {file.description}."
+    _replace_masks(session, files)
+    message = " ".join(f"Mask loaded for frame {index}: {file.description}." for index, file in files.items())
     return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
 
 
@@ -210,7 +208,8 @@ def add_object_in_box(session: Session, painted: Any, number: float | None, *cor
     except MaskError as error:
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
     current, _ = _mask_and_note(session)
-    _replace_mask(session, box_mask if current is None else merge_input_mask(current, box_mask))
+    merged = box_mask if current is None else merge_input_mask(current, box_mask)
+    _replace_masks(session, {session["frame"]: MaskFile(merged, "painted")})
     area = f"{(box_mask > 0).mean():.1%}"
     message = f"Object {label} added to frame {session['frame']}: {area} of the frame."
     return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,18 +191,20 @@ class Project:
                 write_mask(self._input_masks / new.name, read_mask(new, size))
         self.rename(dict.fromkeys(self.names, "") | file.names)
 
-    def read_mask_file(self, path: str | Path, index: int) -> dict[int, MaskFile]:
-        """Reads a mask file for a frame: its mask by frame number; JSON of a clip has masks of other frames as well.
+    def read_mask_files(self, paths: Sequence[str | Path], index: int) -> dict[int, MaskFile]:
+        """Reads mask files for a frame: its mask by frame number; JSON of a clip has masks of other frames as well.
 
         Raises:
-            MaskError: The file cannot be read, does not fit the clip, or contains no object.
+            MaskError: A file cannot be read, does not fit the clip, or contains no object.
         """
         reader = VideoReader(self.clip)
-        info, path = reader.info, Path(path)
-        if path.suffix.lower() == ".json" and path.stat().st_size > _MAX_MASK_JSON_BYTES:
-            raise MaskError(f"The file {path.name} is larger than {_MAX_MASK_JSON_BYTES >> 20} MB.")
-        several = path.suffix.lower() == ".json" and len(read_rle_file(path).frames) > 1
-        sources = path if several else {index: path}
+        info, files = reader.info, [Path(path) for path in paths]
+        rle_files = [path for path in files if path.suffix.lower() == ".json"]
+        for path in rle_files:
+            if path.stat().st_size > _MAX_MASK_JSON_BYTES:
+                raise MaskError(f"The file {path.name} is larger than {_MAX_MASK_JSON_BYTES >> 20} MB.")
+        several = rle_files == files and len(files) == 1 and len(read_rle_file(files[0]).frames) > 1
+        sources = files[0] if several else {index: files}
         return dict(read_input_masks(sources, (info.height, info.width), reader.count(), float(info.pixel_aspect)))
 
     def set_mask(self, index: int, mask: Image | MaskFile) -> None:

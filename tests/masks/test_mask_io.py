@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from pycocotools import mask as coco
 
 from mamp import OBJECT_COLORS, MaskError, OverlayStyle, overlay, read_mask, write_mask
@@ -249,6 +250,20 @@ def test_invalid_mask_files_raise_mask_error(tmp_path: Path) -> None:
     for name in ("text.png", "photo.png", "missing.png"):
         with pytest.raises(MaskError, match=name):
             read_mask(tmp_path / name)
+
+
+def test_compressed_texts_in_a_mask_are_not_unpacked_without_limit(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Comment", " " * 80_000_000, zip=True)
+    Image.fromarray(WHITE).save(tmp_path / "m.png", pnginfo=texts)
+    tracemalloc.start()
+    try:
+        assert list(open_mask(tmp_path / "m.png").areas) == [1]
+    except MaskError as error:
+        assert "cannot be read as an image" in str(error)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own

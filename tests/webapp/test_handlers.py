@@ -206,7 +206,7 @@ def test_strokes_that_arrive_late_or_out_of_order_stay_on_their_frame(session: d
 def test_strokes_on_a_mask_that_was_replaced_do_not_bring_it_back(session: dict[str, Any], tmp_path: Path) -> None:
     outdated = editor(session, scene(0)[1])
     write_mask(tmp_path / "mask.png", scene(5)[1])
-    mask_editing.load_mask_file(session, None, str(tmp_path / "mask.png"))
+    mask_editing.load_mask_files(session, None, [str(tmp_path / "mask.png")])
     mask_editing.save_strokes(session, outdated)
     assert np.array_equal(sessions.project_of(session).mask(0), scene(5)[1])
 
@@ -245,17 +245,21 @@ def test_a_large_frame_is_shown_smaller_and_its_mask_is_not(tmp_path: Path, monk
 def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    updates = mask_editing.load_mask_file(session, None, str(small))
+    updates = mask_editing.load_mask_files(session, None, [str(small)])
     assert (
         "frame 0: 1 object" in status(updates)
         and "scaled from 64x48" in status(updates)
         and "Frame 0" in updates["masks"]
     )
     assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.9
+    other = tmp_path / "other.png"
+    write_mask(other, 1 - scene(0)[1])
+    updates = mask_editing.load_mask_files(session, None, [str(small), str(other)])
+    assert "frame 0: 2 objects" in status(updates) and "other.png: object 2" in status(updates)
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "contains no object" in status(mask_editing.load_mask_file(session, None, str(small)))
+    assert "contains no object" in status(mask_editing.load_mask_files(session, None, [str(small)]))
     small.write_text("no image")
-    assert "cannot be read as an image" in status(mask_editing.load_mask_file(session, None, str(small)))
+    assert "cannot be read as an image" in status(mask_editing.load_mask_files(session, None, [str(small)]))
 
 
 def test_a_box_adds_an_object(session: dict[str, Any]) -> None:

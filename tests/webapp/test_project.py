@@ -161,7 +161,7 @@ def test_the_client_snippet_contains_server_and_files() -> None:
 def test_a_run_reports_how_a_mask_file_was_read(project: Project, tmp_path: Path) -> None:
     soft = cv2.GaussianBlur(scene(0)[1] * np.uint8(255), (0, 0), 1.5)
     Image.fromarray(soft).save(tmp_path / "soft.png")
-    for index, file in project.read_mask_file(tmp_path / "soft.png", 0).items():
+    for index, file in project.read_mask_files([tmp_path / "soft.png"], 0).items():
         project.set_mask(index, file)
     run = segment_video(project.clip, project.mask_sources, tmp_path / "out", SETTINGS)
     receipt = [update.result for update in run][-1].receipt  # type: ignore[union-attr]
@@ -169,7 +169,7 @@ def test_a_run_reports_how_a_mask_file_was_read(project: Project, tmp_path: Path
     assert receipt["input_masks_read"]["0"]["notes"] == ["soft edges cut at half"]
     assert receipt["input_masks_read"]["7"]["rule"] == "painted"
     result = Result(tmp_path / "out")
-    files = project.read_mask_file(result.masks_json, 5)
+    files = project.read_mask_files([result.masks_json], 5)
     assert list(files) == [0, 7] and files[0].rule == "COCO run lengths", "the first frames of the objects"
     assert overlap(files[0].mask == 1, scene(0)[1]) > 0.95
     project.set_mask(0, scene(0)[1])
@@ -179,4 +179,4 @@ def test_a_run_reports_how_a_mask_file_was_read(project: Project, tmp_path: Path
 def test_json_that_takes_much_memory_is_refused_before_it_is_read(project: Project, tmp_path: Path) -> None:
     (tmp_path / "masks.json").write_text("[" + "[]," * 6_000_000 + "[]]")
     with pytest.raises(MaskError, match="larger than 16 MB"):
-        project.read_mask_file(tmp_path / "masks.json", 0)
+        project.read_mask_files([tmp_path / "masks.json"], 0)

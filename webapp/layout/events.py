@@ -18,7 +18,7 @@ from webapp.mask_editing import (
     add_object_in_box,
     jump_to_frame,
     jump_to_masked_frame,
-    load_mask_file,
+    load_mask_files,
     load_project_file,
     refresh_editor,
     rename_object,
@@ -86,7 +86,7 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
-    wiring.connect(paint.mask_file.upload, load_mask_file, editor, paint.mask_file)
+    wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file)
     wiring.connect(paint.segment_box.click, add_object_in_box, editor, paint.box_object, *paint.box_corners)
     wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file)
 

@@ -54,8 +54,9 @@ def paint_section() -> PaintSection:
     masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
     with gr.Accordion("Use a mask file or a box instead", open=False):
         mask_file = gr.File(
-            label="Mask file for this frame (PNG: palette, black and white, or colors)",
-            file_types=["image"],
+            label="Mask of this frame: an image, one image per object, or JSON with COCO run lengths",
+            file_types=["image", ".json"],
+            file_count="multiple",
             height=110,
             elem_id="mask-file",
         )
