@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mamp.cli import benchmark, evaluate, export, segment, train
+from mamp.cli import benchmark, evaluate, explain, export, segment, train
 from mamp.model.checkpoint import WeightsError
 
 
@@ -17,10 +17,11 @@ def main(argv: list[str] | None = None) -> int:
         Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m mamp", description="Track objects through a video.")
-    commands = parser.add_subparsers(required=True, metavar="{segment,export,train,evaluate,benchmark}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,export,explain,train,evaluate,benchmark}")
     for name, module, about in (
         ("segment", segment, "track objects through a clip"),
         ("export", export, "cut-outs with alpha, and masks by object, of a finished run"),
+        ("explain", explain, "why a pixel of a finished run got its label"),
         ("train", train, "train the encoder on unlabeled clips"),
         ("evaluate", evaluate, "measure J and F on sequences with masks"),
         ("benchmark", benchmark, "measure the time per frame by stage, and the memory"),

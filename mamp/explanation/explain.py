@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from mamp.explanation.cell_grid import CellGrid
@@ -11,22 +12,18 @@ from mamp.explanation.votes import Cell, CellReadout, read_cell
 from mamp.explanation.wording import describe
 from mamp.masks.label_map import Mask, merge_input_mask
 from mamp.model.encoder import EncoderFunction
-from mamp.propagation.memory_readout import Query
+from mamp.propagation.memory_readout import Query, Reference
 from mamp.propagation.redetection import Redetection
 from mamp.runs.finished import open_trackers
 from mamp.runs.request import RunRequest
 from mamp.runs.results import Result
-from mamp.runs.resume import TrackerFactory
 from mamp.video.images import resize_frame
 
 
 def explain(
     result: str | Path, clip: str | Path, frame: int, x: int, y: int, *, encoder: EncoderFunction | None = None
 ) -> Explanation:
-    """Explains the label of a pixel of a finished run.
-
-    The memory of the frame is restored from the masks of the run. With chained motion this costs one optical flow for each
-    frame from the first input mask on; else only the memory frames are read.
+    """Explains the label of a pixel of a finished run; for several pixels of a frame use one ``FrameExplainer``.
 
     Args:
         result: Folder of the run.
@@ -42,72 +39,113 @@ def explain(
         VideoError: The clip cannot be read.
         ValueError: The frame or the pixel does not exist.
     """
-    trackers = open_trackers(Result(Path(result)), clip, encoder)
-    request = trackers.request
-    height, width = request.size
-    if not 0 <= frame < request.frames_total:
-        raise ValueError(f"There is no frame {frame}; the clip has frames 0 to {request.frames_total - 1}.")
-    if not (0 <= x < width and 0 <= y < height):
-        raise ValueError(f"There is no pixel {x},{y}; the clip is {width}x{height}.")
-    grid = CellGrid(request.size, request.processing_size)
-    cell, mask = grid.at(x, y), trackers.store.mask(frame)
-    explanation = Explanation(
-        frame=frame,
-        pixel=(x, y),
-        label=int(mask[y, x]),
-        decision=Decision.INPUT_MASK,
-        center=grid.center(cell),
-        memory=(),
-        scores=(),
-        text="",
-        image=resize_frame(request.reader.frame(frame).image, request.processing_size),
-        mask=mask,
-    )
-    if frame != request.first:
-        explanation = _with_memory(explanation, trackers, grid, cell)
-    return replace(explanation, text=describe(explanation))
+    return FrameExplainer(result, clip, frame, encoder=encoder).explain(x, y)
 
 
-def _with_memory(explanation: Explanation, trackers: TrackerFactory, grid: CellGrid, cell: Cell) -> Explanation:
-    """Adds what was read from memory for the cell of the pixel."""
-    request = trackers.request
-    direction = 1 if explanation.frame > request.first else -1
-    tracker = trackers.tracker_at(explanation.frame, direction)
-    query, found = tracker.inspect(explanation.image)
-    flow_references = len(query.references)
-    if found.rematched is not None and found.cells is not None and found.cells[cell]:
-        query = found.rematched
-    readout = read_cell(query, cell, request.settings)
-    predicted = tracker.scores_to_mask(found.scores, query.labels, explanation.image, request.size)
-    views = []
-    for index, reference in enumerate(query.references):
-        number = request.first + direction * reference.number
-        flow = None if reference.motion is None else grid.in_pixels(reference.motion)
-        source = int(reference.sources[0][cell])
-        views.append(
-            MemoryView(
-                frame=number,
-                target=grid.center(divmod(source, query.key.shape[2])),
-                motion=None if flow is None else (float(flow[(0, *cell)]), float(flow[(1, *cell)])),
-                votes=[
-                    Vote(number, grid.center(vote.cell), vote.label, vote.similarity, vote.weight)
-                    for vote in readout.votes
-                    if vote.reference == index
-                ],
-                reliable=reference.reliable,
-                redetected=index >= flow_references,
-                image=reference.memory.image,
-                flow=flow,
-            )
+class FrameExplainer:
+    """Explains pixels of one frame of a finished run.
+
+    The first pixel takes nearly all the time: the memory of the frame is restored from the masks of the run, which
+    encodes the frames in memory, and with chained motion computes a flow for each frame from the first input mask on.
+    Further pixels take milliseconds.
+
+    Args:
+        result: See ``explain``.
+        clip: See ``explain``.
+        frame: See ``explain``.
+        encoder: See ``explain``.
+
+    Raises:
+        MaskError: See ``explain``.
+        VideoError: See ``explain``.
+        ValueError: See ``explain``.
+    """
+
+    def __init__(
+        self, result: str | Path, clip: str | Path, frame: int, *, encoder: EncoderFunction | None = None
+    ) -> None:
+        self._trackers = open_trackers(Result(Path(result)), clip, encoder)
+        self._request, self._frame = self._trackers.request, frame
+        if not 0 <= frame < self._request.frames_total:
+            raise ValueError(f"There is no frame {frame}; the clip has frames 0 to {self._request.frames_total - 1}.")
+        self._mask = self._trackers.store.mask(frame)
+        self._image = resize_frame(self._request.reader.frame(frame).image, self._request.processing_size)
+        self._grid = CellGrid(self._request.size, self._request.processing_size)
+        self._direction = 1 if frame > self._request.first else -1
+
+    def explain(self, x: int, y: int) -> Explanation:
+        """Explains the label of the pixel in column ``x`` and row ``y`` of the clip.
+
+        Raises:
+            ValueError: The pixel does not exist.
+        """
+        height, width = self._request.size
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(f"There is no pixel {x},{y}; the clip is {width}x{height}.")
+        cell = self._grid.at(x, y)
+        explanation = Explanation(
+            frame=self._frame,
+            pixel=(x, y),
+            label=int(self._mask[y, x]),
+            decision=Decision.INPUT_MASK,
+            center=self._grid.center(cell),
+            memory=(),
+            scores=(),
+            text="",
+            image=self._image,
+            mask=self._mask,
         )
-    return replace(
-        explanation,
-        decision=_decision(
-            explanation, request.input_masks.get(explanation.frame), predicted, query, found, readout, cell
-        ),
-        memory=views,
-        scores=_label_scores(query, found, readout, cell, request),
-    )
+        if self._frame != self._request.first:
+            explanation = self._with_memory(explanation, cell)
+        return replace(explanation, text=describe(explanation))
+
+    @cached_property
+    def _read(self) -> tuple[Query, Redetection, Mask]:
+        """The frame as a query, its scores, and the mask that they predict (H, W) uint8."""
+        tracker = self._trackers.tracker_at(self._frame, self._direction)
+        query, found = tracker.inspect(self._image)
+        return query, found, tracker.scores_to_mask(found.scores, query.labels, self._image, self._request.size)
+
+    def _with_memory(self, explanation: Explanation, cell: Cell) -> Explanation:
+        """Adds what was read from memory for the cell of the pixel."""
+        query, found, predicted = self._read
+        flow_references = len(query.references)
+        if found.rematched is not None and found.cells is not None and found.cells[cell]:
+            query = found.rematched
+        readout = read_cell(query, cell, self._request.settings)
+        views = [
+            self._memory_view(reference, cell, index, readout, redetected=index >= flow_references)
+            for index, reference in enumerate(query.references)
+        ]
+        input_mask = self._request.input_masks.get(self._frame)
+        return replace(
+            explanation,
+            decision=_decision(explanation, input_mask, predicted, query, found, readout, cell),
+            memory=views,
+            scores=_label_scores(query, found, readout, cell, self._request),
+        )
+
+    def _memory_view(
+        self, reference: Reference, cell: Cell, index: int, readout: CellReadout, *, redetected: bool
+    ) -> MemoryView:
+        """A reference, the motion from a cell to it, and its votes: those of its index."""
+        number = self._request.first + self._direction * reference.number
+        flow = None if reference.motion is None else self._grid.in_pixels(reference.motion)
+        source = divmod(int(reference.sources[0][cell]), reference.memory.value.shape[1])
+        return MemoryView(
+            frame=number,
+            target=self._grid.center(source),
+            motion=None if flow is None else (float(flow[(0, *cell)]), float(flow[(1, *cell)])),
+            votes=[
+                Vote(number, self._grid.center(vote.cell), vote.label, vote.similarity, vote.weight)
+                for vote in readout.votes
+                if vote.reference == index
+            ],
+            reliable=reference.reliable,
+            redetected=redetected,
+            image=reference.memory.image,
+            flow=flow,
+        )
 
 
 def _label_scores(

@@ -11,11 +11,13 @@ import torch
 
 from mamp import PatchEncoder, Settings, explain, segment_video, write_mask
 from mamp.explanation.cell_grid import CellGrid
+from mamp.explanation.explain import FrameExplainer
 from mamp.explanation.explanation import Decision, Explanation
 from mamp.explanation.votes import read_cell
 from mamp.masks.label_map import MaskError
 from mamp.runs.finished import open_trackers
 from mamp.runs.results import Result
+from mamp.runs.resume import TrackerFactory
 from mamp.video.images import resize_frame
 from tests.conftest import Image, scene, write_clip
 
@@ -68,7 +70,7 @@ def test_votes_and_scores_equal_those_of_the_tracker_and_lead_to_the_stored_labe
     assert compared[0] > 20 and compared[1] > 10
 
 
-def test_a_pixel_is_explained_by_votes_motion_and_scores(tmp_path: Path) -> None:
+def test_a_pixel_is_explained_by_votes_motion_and_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, clip = finished_run(tmp_path)
     explanation = explain(run, clip, 8, 52, 60)
     assert explanation.label == 1 and explanation.decision is Decision.VOTES
@@ -84,6 +86,10 @@ def test_a_pixel_is_explained_by_votes_motion_and_scores(tmp_path: Path) -> None
     assert sum(each.score for each in explanation.scores) == pytest.approx(1, abs=1e-5)
     assert explanation.scores[1].score > 0.5 and (explanation.scores[1].discriminant or 0) > 0.3
     assert "Disk has" in explanation.text and "Eq. 1 and 2" in explanation.text and "left" in explanation.text
+    again = FrameExplainer(run, clip, 8)
+    restore, calls = TrackerFactory.tracker_at, []
+    monkeypatch.setattr(TrackerFactory, "tracker_at", lambda *args: calls.append(1) or restore(*args))
+    assert again.explain(52, 60) == explanation and again.explain(100, 90).label == 0 and len(calls) == 1
     document = json.loads(json.dumps(explanation.to_dict()))
     assert document["decision"] == "votes" and document["memory"][0]["frame"] == 2
     assert "image" not in document and "flow" not in document["memory"][0]
