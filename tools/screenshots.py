@@ -16,6 +16,7 @@ SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 def main(folder: Path) -> None:
     """Takes screenshots from the start page to a finished run, four times."""
     folder.mkdir(parents=True, exist_ok=True)
+    expect.set_options(timeout=30_000)
     with tempfile.TemporaryDirectory() as files, serve(Path(files)) as url, browser() as chromium:
         for screen, (width, height) in SCREENS.items():
             for theme in ("light", "dark"):
@@ -40,9 +41,9 @@ def walk(page: Page, name: Path) -> None:
     expect(page.get_by_text("Mask loaded for frame 0")).to_be_visible()
     take("2-painted")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_text("frames/s ·").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("frames/s ·").first).to_be_visible(timeout=120_000)
     take("3-running")
-    expect(page.get_by_text("Done: 38 of 38")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Done: 38 of 38")).to_be_visible(timeout=240_000)
     take("4-result")
 
 

@@ -58,6 +58,7 @@ def test_an_example_is_painted_run_and_played(page: Page, tmp_path: Path) -> Non
     assert played == [pytest.approx(2.4, abs=0.05), 416, None]
     with page.expect_download() as download:
         page.locator("a[href*='masks.zip']").first.click()
+    expect(page.locator("#files").get_by_label("Remove this file").first).to_be_hidden()
     assert download.value.suggested_filename == "shapes_masks.zip"
     download.value.save_as(tmp_path / "masks.zip")
     with zipfile.ZipFile(tmp_path / "masks.zip") as archive:

@@ -54,7 +54,7 @@ def paint_section() -> PaintSection:
     masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
     with gr.Accordion("Use a mask file or a box instead", open=False):
         mask_file = gr.File(
-            label="Mask of this frame: an image, one image per object, or JSON with COCO run lengths",
+            label="Mask files of this frame: images, or COCO JSON",
             file_types=["image", ".json"],
             file_count="multiple",
             height=110,

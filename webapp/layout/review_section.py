@@ -57,10 +57,14 @@ def review_section() -> ReviewSection:
         gr.Markdown("## 4 · Review, correct, download")
         with gr.Row():
             with gr.Column(min_width=300):
-                video = gr.Video(label="Result", interactive=False, height=320)
+                video = gr.Video(label="Result", interactive=False, height=320, loop=True)
             with gr.Column(min_width=300):
                 comparison = gr.ImageSlider(
-                    label="Frame | with masks", interactive=False, max_height=300, buttons=["fullscreen"]
+                    label="Frame | with masks",
+                    interactive=False,
+                    max_height=300,
+                    buttons=["fullscreen"],
+                    slider_position=0,
                 )
                 frame = gr.Slider(
                     0,
@@ -79,6 +83,7 @@ def review_section() -> ReviewSection:
                 label="Overlay, masks (PNG and RLE), areas (CSV), receipt, project file",
                 interactive=False,
                 height=330,
+                elem_id="files",
             )
             with gr.Row():
                 export_format = gr.Dropdown(
