@@ -17,7 +17,7 @@ from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride, to_cells
 from mamp.propagation.cell_features import color_features, independent_motion
-from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep
+from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep, reference_frames
 from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 from mamp.propagation.object_discriminant import class_statistics
 from mamp.propagation.redetection import Redetection, Redetector
@@ -252,15 +252,23 @@ class MaskTracker:
             self._remember(frame, key, colors, mask, small)
         self._t += 1
 
-    def frames_to_restore(self, t: int, given: Collection[int] = ()) -> list[int]:
-        """The frames before ``t`` from which its memory follows, ascending; ``given`` are the frames with input masks.
+    def frames_to_restore(self, t: int, given: Collection[int] = (), *, to_inspect: bool = False) -> list[int]:
+        """The frames before ``t`` from which its memory follows, ascending.
 
         These are the first and the previous frame, those in memory, those with an input mask, and those that were in memory
         then: a correction changes what the memory holds of them.
+
+        Args:
+            t: Number of the next frame.
+            given: Numbers of the frames with input masks.
+            to_inspect: Leave out frames that only later frames reference, since ``inspect`` follows.
         """
         if t < 1:
             return []
         corrections = sorted(frame for frame in given if 0 < frame < t)
+        if to_inspect:
+            terms = {"long_term": self._long_term, "short_term": self._short_term}
+            return sorted({0, t - 1, *corrections, *reference_frames(t, given=corrections, **terms)})
         needed = {0, t - 1, *corrections, *self._frames_in_memory(t, corrections)}
         for number, frame in enumerate(corrections):
             needed.update(self._frames_in_memory(frame, corrections[:number]))

@@ -379,3 +379,12 @@ def test_a_restored_tracker_resumes_with_the_same_masks_at_any_output_size() -> 
         input_mask = scene(0)[1] if t == 0 else None
         resumed.restore_frame(t, frame, masks[t] if t in kept else None, input_mask=input_mask)
     np.testing.assert_array_equal([resumed.step(frame, output_size=size) for frame in frames[8:]], masks[8:])
+
+
+def test_inspecting_a_frame_needs_fewer_frames_than_going_on_from_it() -> None:
+    tracker = MaskTracker(PatchEncoder())
+    assert tracker.frames_to_restore(25, to_inspect=True) == [0, 5, 10, 20, 22, 24]
+    assert tracker.frames_to_restore(25, [0, 12, 30], to_inspect=True) == [0, 5, 10, 12, 20, 22, 24]
+    assert {21, 23} <= set(tracker.frames_to_restore(25))
+    with pytest.raises(ValueError, match="no frame in memory"):
+        tracker.inspect(np.zeros((16, 16, 3), np.uint8))

@@ -102,7 +102,7 @@ class FrameExplainer:
     @cached_property
     def _read(self) -> tuple[Query, Redetection, Mask]:
         """The frame as a query, its scores, and the mask that they predict (H, W) uint8."""
-        tracker = self._trackers.tracker_at(self._frame, self._direction)
+        tracker = self._trackers.tracker_at(self._frame, self._direction, to_inspect=True)
         query, found = tracker.inspect(self._image)
         return query, found, tracker.scores_to_mask(found.scores, query.labels, self._image, self._request.size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mamp.explanation.explanation import Decision, Explanation, LabelScore, MemoryView
+from mamp.explanation.explanation import Decision, Explanation, MemoryView
 
 _MIN_MOTION = 1.0  # [pixels]; below it the text says that nothing moved
 _DECIDED = 0.3  # discriminant score beyond which it speaks for or against an object
@@ -53,19 +53,20 @@ def _winner(explanation: Explanation) -> str:
 
 def _motion(view: MemoryView) -> str:
     """Where the memory frame with the most votes was searched."""
-    most = f"Most of the votes, {view.weight:.0%}, are from frame {view.frame}"
+    most = f"The largest share of the votes, {view.weight:.0%}, is from frame {view.frame}"
     if view.motion is None:
         return f"{most}, around the same place: no motion was used."
     if view.redetected:
         return f"{most}, around the place where the object was detected again."
     x, y = view.motion
     parts = [
-        f"{abs(value):.0f} pixels {words[value > 0]}"
-        for value, words in ((x, ("left", "right")), (y, ("up", "down")))
+        f"{abs(value):.0f} {_plural('pixel', round(abs(value)))} {words[value > 0]}"
+        for value, words in ((x, ("to the left", "to the right")), (y, ("up", "down")))
         if abs(value) >= _MIN_MOTION
     ]
-    where = " and ".join(parts) + " of here" if parts else "around the same place"
-    return f"{most}, where motion leads {where} (Sec. 3.2, motion-aware matching)."
+    if not parts:
+        return f"{most}, around the same place: there is hardly any motion (Sec. 3.2, motion-aware matching)."
+    return f"{most}, where the motion leads {' and '.join(parts)} (Sec. 3.2, motion-aware matching)."
 
 
 def _discriminant(explanation: Explanation) -> list[str]:
@@ -73,21 +74,13 @@ def _discriminant(explanation: Explanation) -> list[str]:
     known = {each.label: each.discriminant for each in explanation.scores if each.discriminant is not None}
     if not known:
         return []
-    label = explanation.label or max(known, key=lambda each: known[each])
-    spoken = next(each for each in explanation.scores if each.label == label)
-    return [_verdict(spoken)]
-
-
-def _verdict(score: LabelScore) -> str:
-    value = score.discriminant or 0.0
-    verdict = (
-        "this looks like it"
-        if value > _DECIDED
-        else "this looks like something else"
-        if value < -_DECIDED
-        else "unsure"
-    )
-    return f"The discriminant of {score.name} gives {value:+.2f}: {verdict} (object discriminants, not in the paper)."
+    label = explanation.label if explanation.label in known else max(known, key=lambda each: known[each])
+    name = next(each.name for each in explanation.scores if each.label == label)
+    looks = "unlike it" if known[label] < -_DECIDED else "like it" if known[label] > _DECIDED else "a little like it"
+    return [
+        f"The discriminant of {name} gives {known[label]:+.2f}, so this looks {looks} (object discriminants, not in the "
+        "paper)."
+    ]
 
 
 def _plural(noun: str, count: int) -> str:

@@ -34,12 +34,18 @@ class TrackerFactory:
     flow: FlowEstimator | None
     timer: StageTimer
 
-    def tracker_at(self, index: int, direction: int) -> MaskTracker:
-        """A tracker whose next frame is ``index``, forwards (1) or backwards (-1) from the first input mask."""
+    def tracker_at(self, index: int, direction: int, *, to_inspect: bool = False) -> MaskTracker:
+        """A tracker whose next frame is ``index``, forwards (1) or backwards (-1) from the first input mask.
+
+        Args:
+            index: Frame number.
+            direction: 1 or -1.
+            to_inspect: The tracker will only inspect the frame, see ``MaskTracker.inspect``: this restores less.
+        """
         first, size = self.request.first, self.request.processing_size
         tracker = MaskTracker.from_settings(self.request.settings, self.encoder, self.flow)
         given = [abs(t - first) for t in self.request.input_masks if (t - first) * direction >= 0]
-        restored = set(tracker.frames_to_restore(abs(index - first), given))
+        restored = set(tracker.frames_to_restore(abs(index - first), given, to_inspect=to_inspect))
         with self.timer.stage("track"):
             for frame in self._frames_before(index, direction, None if tracker.chained else sorted(restored)):
                 t = abs(frame.index - first)

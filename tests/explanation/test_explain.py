@@ -44,7 +44,12 @@ def score_of(explanation: Explanation, label: int) -> float:
 
 
 @pytest.mark.parametrize(
-    "settings", [Settings(weights="patch"), Settings.paper(), Settings(short_side=64, weights="patch", flow="none")]
+    "settings",
+    [
+        Settings(weights="patch", long_term=(0,)),
+        Settings.paper(),
+        Settings(short_side=64, weights="patch", flow="none"),
+    ],
 )
 @torch.inference_mode()
 def test_votes_and_scores_equal_those_of_the_tracker_and_lead_to_the_stored_label(
@@ -56,9 +61,11 @@ def test_votes_and_scores_equal_those_of_the_tracker_and_lead_to_the_stored_labe
     grid = CellGrid(request.size, request.processing_size)
     compared: dict[int, int] = {}
     for frame in (0, 5, 8):
-        tracker = trackers.tracker_at(frame, 1 if frame > FIRST else -1)
-        query, found = tracker.inspect(resize_frame(request.reader.frame(frame).image, request.processing_size))
+        tracker = trackers.tracker_at(frame, 1 if frame > FIRST else -1, to_inspect=True)
+        image = resize_frame(request.reader.frame(frame).image, request.processing_size)
+        query, found = tracker.inspect(image)
         mask = trackers.store.mask(frame)
+        np.testing.assert_array_equal(tracker.scores_to_mask(found.scores, query.labels, image, request.size), mask)
         for x, y in np.random.default_rng(frame).integers((0, 0), (128, 96), (60, 2)).tolist():
             cell = grid.at(x, y)
             readout = read_cell(query, cell, settings)
@@ -88,7 +95,9 @@ def test_a_pixel_is_explained_by_votes_motion_and_scores(tmp_path: Path, monkeyp
     assert "Disk has" in explanation.text and "Eq. 1 and 2" in explanation.text and "left" in explanation.text
     again = FrameExplainer(run, clip, 8)
     restore, calls = TrackerFactory.tracker_at, []
-    monkeypatch.setattr(TrackerFactory, "tracker_at", lambda *args: calls.append(1) or restore(*args))
+    monkeypatch.setattr(
+        TrackerFactory, "tracker_at", lambda *args, **kwargs: calls.append(1) or restore(*args, **kwargs)
+    )
     assert again.explain(52, 60) == explanation and again.explain(100, 90).label == 0 and len(calls) == 1
     document = json.loads(json.dumps(explanation.to_dict()))
     assert document["decision"] == "votes" and document["memory"][0]["frame"] == 2
@@ -115,8 +124,9 @@ def test_edges_are_explained_by_upsampling_and_changed_masks_are_told(tmp_path: 
     assert explanation.decision is Decision.UPSAMPLING and score_of(explanation, 1) < 0.5
     assert "edge" in explanation.text
 
-    write_mask(run / "masks" / "00008.png", np.zeros_like(mask))
-    assert explain(run, clip, 8, 52, 60).decision is Decision.UNKNOWN
+    write_mask(run / "masks" / "00008.png", np.full_like(mask, 9))
+    changed = explain(run, clip, 8, 52, 60)
+    assert changed.decision is Decision.UNKNOWN and "label 9" in changed.text and "discriminant of disk" in changed.text
 
 
 def test_an_object_that_was_detected_elsewhere_is_explained_by_its_shift(tmp_path: Path) -> None:
