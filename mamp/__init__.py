@@ -3,6 +3,7 @@
 from mamp.explanation.explain import explain
 from mamp.explanation.explanation import Explanation
 from mamp.flow.optical_flow import dis_flow, raft_flow
+from mamp.interactive.stroke_segmenter import StrokeSegmenter, mask_from_strokes
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask, write_mask
 from mamp.masks.overlay import OverlayStyle, overlay
@@ -26,6 +27,7 @@ __all__ = [
     "PatchEncoder",
     "Result",
     "Settings",
+    "StrokeSegmenter",
     "Update",
     "VideoError",
     "VideoReader",
@@ -33,6 +35,7 @@ __all__ = [
     "dis_flow",
     "explain",
     "load_encoder",
+    "mask_from_strokes",
     "overlay",
     "raft_flow",
     "read_mask",

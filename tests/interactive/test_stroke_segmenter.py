@@ -1,0 +1,123 @@
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mamp import MaskError, PatchEncoder, StrokeSegmenter, load_encoder, mask_from_strokes
+from mamp.interactive.strokes import OUTSIDE, click_strokes
+from tests.conftest import overlap, scene
+
+Image = NDArray[np.uint8]
+FRAME, DISK = scene(0)  # a disk of radius 28 around x 36, y 48
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> StrokeSegmenter:
+    return StrokeSegmenter(FRAME, load_encoder(device="cpu"), scene(1)[0])
+
+
+def scribble(label: int = 1) -> Image:
+    strokes = np.zeros((96, 128), np.uint8)
+    cv2.polylines(strokes, [np.array([(22, 30), (50, 34), (20, 50), (54, 56), (30, 68)], np.int32)], False, label, 3)
+    return strokes
+
+
+def test_a_scribble_finds_the_whole_object(segmenter: StrokeSegmenter) -> None:
+    strokes = scribble(label=5)
+    assert overlap(strokes, DISK) < 0.3
+    mask = segmenter.segment(strokes)
+    assert set(np.unique(mask)) == {0, 5}
+    assert overlap(mask, DISK) > 0.9
+
+
+def test_a_click_finds_the_object(segmenter: StrokeSegmenter) -> None:
+    assert overlap(segmenter.segment(click_strokes((96, 128), (36, 48), 1)), DISK) > 0.8
+
+
+def test_a_box_finds_the_object_in_it(segmenter: StrokeSegmenter) -> None:
+    mask = segmenter.segment(np.zeros((96, 128), np.uint8), boxes={4: (4, 16, 69, 80)})
+    assert set(np.unique(mask)) == {0, 4}
+    assert overlap(mask, DISK) > 0.9
+    mask[16:80, 4:69] = 0
+    assert not mask.any()
+
+
+def test_one_function_does_the_same(segmenter: StrokeSegmenter) -> None:
+    mask = mask_from_strokes(FRAME, scribble(), load_encoder(device="cpu"), next_frame=scene(1)[0])
+    np.testing.assert_array_equal(mask, segmenter.segment(scribble()))
+
+
+def test_two_objects_do_not_share_pixels_and_get_their_own_strokes(segmenter: StrokeSegmenter) -> None:
+    strokes = scribble(label=2)
+    cv2.line(strokes, (90, 20), (120, 80), 9, 3)
+    mask = segmenter.segment(strokes)
+    assert overlap((mask == 2).astype(np.uint8), DISK) > 0.85
+    assert (mask[strokes > 0] == strokes[strokes > 0]).all()
+
+
+def test_strokes_hold_exactly(segmenter: StrokeSegmenter) -> None:
+    strokes = scribble()
+    cv2.line(strokes, (30, 30), (45, 30), OUTSIDE, 3)
+    mask = segmenter.segment(strokes)
+    assert (mask[strokes == 1] == 1).all()
+    assert (mask[strokes == OUTSIDE] == 0).all()
+
+
+def test_a_correction_changes_the_mask_near_it_only(segmenter: StrokeSegmenter) -> None:
+    previous = DISK.copy()
+    previous[20:60, 85:110] = 1  # wrong
+    previous[44:54, 50:62] = 0  # wrong too, but not corrected
+    strokes = scribble()
+    strokes[:, 48:] = 0
+    cv2.line(strokes, (97, 24), (97, 56), OUTSIDE, 3)
+    mask = segmenter.segment(strokes, previous=previous)
+    assert not mask[20:60, 85:110].any()
+    np.testing.assert_array_equal(mask[:, :80], previous[:, :80])
+
+
+def test_strokes_that_agree_with_the_mask_leave_it(segmenter: StrokeSegmenter) -> None:
+    np.testing.assert_array_equal(segmenter.segment(scribble(), previous=DISK), DISK)
+
+
+def test_nothing_marked_is_an_empty_mask(segmenter: StrokeSegmenter) -> None:
+    assert not segmenter.segment(np.zeros((96, 128), np.uint8)).any()
+    assert not segmenter.segment(np.full((96, 128), OUTSIDE, np.uint8)).any()
+
+
+def test_a_frame_that_is_all_object(segmenter: StrokeSegmenter) -> None:
+    assert (segmenter.segment(np.ones((96, 128), np.uint8)) == 1).all()
+
+
+def test_one_pixel_marks_itself_at_least(segmenter: StrokeSegmenter) -> None:
+    for point in ((0, 0), (95, 127), (48, 36)):
+        strokes = np.zeros((96, 128), np.uint8)
+        strokes[point] = 1
+        assert segmenter.segment(strokes)[point] == 1
+
+
+def test_a_frame_above_the_processing_size() -> None:
+    frame, disk = (cv2.resize(image, (1280, 960), interpolation=cv2.INTER_NEAREST) for image in (FRAME, DISK))
+    strokes = np.zeros((960, 1280), np.uint8)
+    path = np.array([(220, 300), (500, 340), (200, 500), (540, 560), (300, 680)], np.int32)
+    cv2.polylines(strokes, [path], False, 3, 1)  # thinner than a pixel at the processing size
+    mask = StrokeSegmenter(np.asarray(frame, np.uint8), PatchEncoder()).segment(strokes)
+    assert mask.shape == (960, 1280)
+    assert (mask[strokes == 3] == 3).all()
+    assert overlap(mask, np.asarray(disk, np.uint8)) > 0.9
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 300), (7, 5)])
+def test_tiny_frames(size: tuple[int, int]) -> None:
+    frame = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    strokes = np.zeros(size, np.uint8)
+    strokes[0, 0] = 1
+    assert StrokeSegmenter(frame, PatchEncoder()).segment(strokes)[0, 0] == 1
+
+
+def test_marks_that_do_not_fit_the_frame_are_refused(segmenter: StrokeSegmenter) -> None:
+    with pytest.raises(MaskError, match="The strokes must have the size of the frame, 128x96"):
+        segmenter.segment(np.zeros((96, 127), np.uint8))
+    with pytest.raises(MaskError, match="The previous mask must have the size"):
+        segmenter.segment(scribble(), previous=np.zeros((1, 1), np.uint8))
+    with pytest.raises(MaskError, match="The box 4, 4 to 200, 20 does not lie in the frame"):
+        segmenter.segment(scribble(), boxes={1: (4, 4, 200, 20)})
