@@ -68,5 +68,5 @@ def test_the_table_has_a_row_for_each_prompt_and_method(
     assert len(rows) == 9
     ours = {row[0]: [float(score) for score in row[2:8]] for row in rows if row[1] == "ours"}
     literally = {row[0]: [float(score) for score in row[2:8]] for row in rows if row[1] == "literally"}
-    for prompt, answers in {"scribble": 3, "box": 1, "click": 1}.items():  # a disk's skeleton is a point
-        assert ours[prompt][answers - 1] > 0.8 > literally[prompt][answers - 1]
+    for prompt in ("scribble", "box", "click"):
+        assert ours[prompt][-1] > 0.9 and ours[prompt][-1] > literally[prompt][-1]
