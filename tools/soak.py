@@ -32,6 +32,7 @@ from tools.resume import faults, random_schedule
 GROWTH = 1.10  # of memory, files and handles, once all visitors have been served
 MAX_LATENCY = 1.0  # [s], 95th percentile
 SIZE = (72, 96)
+_LOG_LENGTH = 6000  # characters of the server's log that are printed after faults
 
 
 @dataclass
@@ -96,8 +97,11 @@ def soak_load(options: argparse.Namespace) -> Report:
             while any(thread.is_alive() for thread in threads):
                 samples.append((time.monotonic(), memory_of(pid), handles_of(pid), files_in(Path(folder) / "served")))
                 time.sleep(2)
+        log = (Path(folder) / "served" / "log.txt").read_text()
     for fault in traffic.faults[:20]:
         print(fault)
+    if traffic.faults:
+        print(log[-_LOG_LENGTH:])
     third = len(samples) // 3
     report.add("answers", dict(traffic.ends), not traffic.faults and traffic.ends["right"] > 0)
     answer = float(np.percentile(traffic.latencies, 95))

@@ -122,7 +122,7 @@ def _set_mask(session: Session, index: int, file: MaskFile) -> None:
         session.setdefault("cleared", {})[index] = project.result.folder.name
 
 
-def _replace_masks(session: Session, files: Mapping[int, MaskFile]) -> None:
+def replace_masks(session: Session, files: Mapping[int, MaskFile]) -> None:
     """Sets input masks by frame number; strokes that were painted on the ones before no longer apply."""
     with _saving:
         for index, file in files.items():
@@ -188,7 +188,7 @@ def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> 
         files = project_of(session).read_mask_files(paths, session["frame"])
     except MaskError as error:
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
-    _replace_masks(session, files)
+    replace_masks(session, files)
     message = " ".join(f"Mask loaded for frame {index}: {file.description}." for index, file in files.items())
     return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
 
@@ -209,7 +209,7 @@ def add_object_in_box(session: Session, painted: Any, number: float | None, *cor
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
     current, _ = _mask_and_note(session)
     merged = box_mask if current is None else merge_input_mask(current, box_mask)
-    _replace_masks(session, {session["frame"]: MaskFile(merged, "painted")})
+    replace_masks(session, {session["frame"]: MaskFile(merged, "painted")})
     area = f"{(box_mask > 0).mean():.1%}"
     message = f"Object {label} added to frame {session['frame']}: {area} of the frame."
     return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}

@@ -163,6 +163,25 @@ def test_the_frame_in_the_editor_shows_its_mask_after_a_run(page: Page, tmp_path
     expect(page.get_by_text("Frame 2: the mask of the last run")).to_be_visible()
 
 
+def test_strokes_are_completed_corrected_and_restored(painted: Page) -> None:
+    complete = painted.get_by_role("button", name="Complete my strokes")
+    paint(painted, (0.2, 0.5), (0.36, 0.5))
+    paint(painted, (0.28, 0.35), (0.28, 0.65))
+    wait_for_objects(painted, 1)
+    scribble = shown_areas(painted)[1]
+    complete.click()
+    expect(painted.get_by_text("Is something missing or too much?")).to_be_visible(timeout=60_000)
+    wait_for_objects(painted, 1)
+    completed = shown_areas(painted)[1]
+    assert completed > scribble
+    paint(painted, (0.8, 0.15), (0.9, 0.15))  # inside, far away
+    complete.click()
+    painted.get_by_role("button", name="Keep my strokes exactly").click()
+    expect(painted.get_by_text("The mask is what you painted")).to_be_visible(timeout=60_000)
+    wait_for_objects(painted, 1)
+    assert scribble <= shown_areas(painted)[1] < completed
+
+
 def test_keys_choose_tools_objects_and_the_brush(painted: Page) -> None:
     paint(painted)
     thin = shown_areas(painted)[1]

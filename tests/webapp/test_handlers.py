@@ -12,7 +12,7 @@ from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
 from tests.conftest import Image, overlap, scene, write_clip
-from webapp import api, clips, jobs, mask_editing, results_view, run_handler, settings_controls
+from webapp import api, clips, jobs, mask_editing, results_view, run_handler, settings_controls, strokes
 from webapp import session as sessions
 from webapp.html import status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
@@ -413,3 +413,26 @@ def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
     for arguments, message in refusals:
         with pytest.raises(gr.Error, match=message):
             api.segment(str(clip), str(mask), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_scribble_becomes_a_mask_and_corrections_change_it_nearby(session: dict[str, Any]) -> None:
+    project, truth = sessions.project_of(session), scene(0)[1]
+    assert "Scribble on each object" in status(strokes.complete_strokes(session, None))
+    scribble = np.zeros_like(truth)
+    rows, columns = np.nonzero(truth)
+    y, x = int(rows.mean()), int(columns.mean())
+    scribble[y - 2 : y + 2, x - 20 : x + 20] = scribble[y - 20 : y + 20, x - 2 : x + 2] = 1
+    project.set_mask(0, scribble)
+    assert "Object 1" in strokes.complete_strokes(session, None)["masks"]
+    completed = project.mask(0)
+    assert completed is not None and overlap(completed, truth) > max(0.5, 1.3 * overlap(scribble, truth))
+    wrong = completed.copy()
+    wrong[:8, :8] = 1  # a stroke inside, far from the object
+    project.set_mask(0, wrong)
+    strokes.complete_strokes(session, None)
+    corrected = project.mask(0)
+    assert corrected is not None and corrected[:8, :8].all() and overlap(corrected[20:], completed[20:]) > 0.9
+    strokes.restore_strokes(session, None)
+    restored = project.mask(0)
+    assert restored is not None and np.array_equal(restored[20:], scribble[20:])
+    assert project.mask_sources[0].rule == "painted"  # type: ignore[union-attr]

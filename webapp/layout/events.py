@@ -28,6 +28,7 @@ from webapp.mask_editing import (
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate, run
 from webapp.settings_controls import PRESETS, change_event, choose_preset
+from webapp.strokes import complete_strokes, restore_strokes
 
 
 def connect_events(
@@ -85,6 +86,8 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(editor.input, save_painted, editor, **often)
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
+    wiring.connect(paint.complete.click, complete_strokes, editor)
+    wiring.connect(paint.restore.click, restore_strokes, editor)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
     wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file)
     wiring.connect(paint.segment_box.click, add_object_in_box, editor, paint.box_object, *paint.box_corners)

@@ -22,6 +22,8 @@ class PaintSection:
 
     frame: gr.Slider
     editor: gr.HTML
+    complete: gr.Button
+    restore: gr.Button
     masks: gr.HTML
     mask_file: gr.File
     box_object: gr.Number
@@ -31,7 +33,7 @@ class PaintSection:
 
 def paint_section() -> PaintSection:
     """Builds the section."""
-    gr.Markdown("## 2 · Paint the objects")
+    gr.Markdown("## 2 · Paint the objects\nFill each object, or scribble on it and press *Complete my strokes*.")
     frame = gr.Slider(
         0,
         1,
@@ -51,6 +53,9 @@ def paint_section() -> PaintSection:
         elem_id="editor",
         colors=["#{:02x}{:02x}{:02x}".format(*color_of(label)) for label in range(256)],
     )
+    with gr.Row():
+        complete = gr.Button("Complete my strokes", size="sm")
+        restore = gr.Button("Keep my strokes exactly", size="sm")
     masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
     with gr.Accordion("Use a mask file or a box instead", open=False):
         mask_file = gr.File(
@@ -67,4 +72,4 @@ def paint_section() -> PaintSection:
                 for side in ("Left", "Top", "Right", "Bottom")
             ]
         segment_box = gr.Button("Segment the object in this box (in pixels of the clip)", size="sm")
-    return PaintSection(frame, editor, masks, mask_file, box_object, box_corners, segment_box)
+    return PaintSection(frame, editor, complete, restore, masks, mask_file, box_object, box_corners, segment_box)
