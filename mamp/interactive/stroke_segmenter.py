@@ -23,7 +23,7 @@ from mamp.flow.warp import to_cell_units
 from mamp.interactive.strokes import OUTSIDE, UNKNOWN, Strokes, fill_outlines, stroked_objects
 from mamp.masks.label_map import MaskError, as_label_map, objects_in, resize_mask
 from mamp.model.color import rgb_to_lab
-from mamp.model.encoder import STRIDE, EncoderFunction, device_of
+from mamp.model.encoder import STRIDE, EncoderFunction, device_of, has_bfloat16
 from mamp.propagation.alignment import Box, pad_to_stride, to_pixels
 from mamp.propagation.cell_features import color_features, independent_motion
 from mamp.propagation.object_discriminant import ClassStatistics, Discriminants, class_statistics
@@ -74,6 +74,8 @@ def mask_from_strokes(
 class StrokeSegmenter:
     """Finds the masks that strokes on one frame mean; keeps what depends on the frame only.
 
+    Making one encodes the frame, which takes ten times as long as an answer: do it when the frame is shown.
+
     Args:
         frame: RGB (H, W, 3) uint8.
         encoder: Lab (B, 3, H, W) -> features (B, C, H / 4, W / 4); see ``load_encoder``.
@@ -93,12 +95,12 @@ class StrokeSegmenter:
         self.size = (frame.shape[0], frame.shape[1])
         self._size = Settings().processing_size(self.size)
         image = resize_frame(frame, self._size)
-        lab = pad_to_stride(rgb_to_lab(torch.from_numpy(image).to(device_of(encoder))))
-        self._key = encoder(lab[None])[0].float().cpu()
+        device = device_of(encoder)
+        lab = pad_to_stride(rgb_to_lab(torch.from_numpy(image).to(device)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
+            self._key = encoder(lab[None])[0].float().cpu()
         lab = lab.cpu()
-        self._lab = np.ascontiguousarray(lab.permute(1, 2, 0))[: self._size[0], : self._size[1]] * np.float32(
-            _LAB_SCALE
-        )
+        self._lab = np.ascontiguousarray(lab.permute(1, 2, 0))[: self._size[0], : self._size[1]] * _LAB_SCALE
         cues = color_features(lab)
         if next_frame is not None:
             displacement = torch.as_tensor(flow(image, resize_frame(next_frame, self._size)))
