@@ -173,6 +173,11 @@ def jump_to_masked_frame(session: Session, painted: Any, event: gr.EventData) ->
     return jump_to_frame(session, painted, event.frame)
 
 
+def mask_updates(session: Session, message: str) -> EditorUpdates:
+    """The current frame with its new mask, a status message, and the input masks."""
+    return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
+
+
 def rename_object(session: Session, event: gr.EventData) -> None:
     """Sets the name of an object."""
     if session:
@@ -190,7 +195,7 @@ def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> 
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
     replace_masks(session, files)
     message = " ".join(f"Mask loaded for frame {index}: {file.description}." for index, file in files.items())
-    return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
+    return mask_updates(session, message)
 
 
 def add_object_in_box(session: Session, painted: Any, number: float | None, *corners: float | None) -> EditorUpdates:
@@ -212,7 +217,7 @@ def add_object_in_box(session: Session, painted: Any, number: float | None, *cor
     replace_masks(session, {session["frame"]: MaskFile(merged, "painted")})
     area = f"{(box_mask > 0).mean():.1%}"
     message = f"Object {label} added to frame {session['frame']}: {area} of the frame."
-    return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
+    return mask_updates(session, message)
 
 
 def load_project_file(session: Session, painted: Any, path: str | None) -> ProjectUpdates:
@@ -230,12 +235,7 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
         return {"status": status_html(str(error), error=True)}
     count = len(file.masks)
     message = f"Loaded {count} mask{'' if count == 1 else 's'} and the settings of {file.clip}. Ready to run."
-    return {
-        "status": status_html(message),
-        "editor": editor_frame(session),
-        "masks": masks_html(session),
-        "settings": control_values(file.settings),
-    }
+    return {**mask_updates(session, message), "settings": control_values(file.settings)}
 
 
 def masks_html(session: Session) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 import gradio as gr
 
-from mamp import OverlayStyle, Settings, Update, WeightsError, load_encoder, read_mask, segment_video
-from mamp.distributed import resolve_device
+from mamp import OverlayStyle, Settings, Update, WeightsError, read_mask, segment_video
 from mamp.masks.label_map import objects_in
+from mamp.model.checkpoint import shared_encoder
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
 from mamp.settings import SettingsError
@@ -33,7 +33,7 @@ from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
-encoders = {source: load_encoder(source, device=resolve_device("auto")) for source in (WEIGHTS, PATCH)}
+encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, PATCH)}
 
 
 def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

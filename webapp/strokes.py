@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mamp import MaskError, StrokeSegmenter, load_encoder, read_mask, write_mask
+from mamp import MaskError, StrokeSegmenter, read_mask, write_mask
 from mamp.interactive.strokes import OUTSIDE
 from mamp.masks.mask_io import MaskFile
-from mamp.model.encoder import EncoderFunction
-from mamp.video.reader import VideoReader
+from mamp.model.checkpoint import shared_encoder
 from webapp.html import status_html
-from webapp.mask_editing import editor_frame, masks_html, replace_masks, save_strokes
-from webapp.run_handler import ZERO_GPU, encoders
-from webapp.session import Session, project_of
+from webapp.mask_editing import mask_updates, replace_masks, save_strokes
+from webapp.run_handler import ZERO_GPU
+from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import WEIGHTS
 from webapp.updates import EditorUpdates
 
@@ -53,7 +52,7 @@ def complete_strokes(session: Session, painted: Any) -> EditorUpdates:
     write_mask(completed_file, mask)
     replace_masks(session, {index: MaskFile(mask, "strokes")})
     message = "Is something missing or too much? Paint or erase a little of it and complete the strokes again."
-    return _updates(session, message)
+    return mask_updates(session, message)
 
 
 def restore_strokes(session: Session, painted: Any) -> EditorUpdates:
@@ -68,11 +67,7 @@ def restore_strokes(session: Session, painted: Any) -> EditorUpdates:
     replace_masks(session, {session["frame"]: MaskFile(np.where(strokes == OUTSIDE, 0, strokes), "painted")})
     for file in (strokes_file, completed_file):
         file.unlink(missing_ok=True)
-    return _updates(session, "The mask is what you painted, exactly.")
-
-
-def _updates(session: Session, message: str) -> EditorUpdates:
-    return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
+    return mask_updates(session, "The mask is what you painted, exactly.")
 
 
 def _files(session: Session) -> tuple[Path, Path]:
@@ -84,12 +79,7 @@ def _files(session: Session) -> tuple[Path, Path]:
 @lru_cache(maxsize=2)
 def _segmenter(clip: str, index: int) -> StrokeSegmenter:
     """The segmenter of a frame, kept for further strokes; the next frame, or the one before, shows what moves."""
-    reader = VideoReader(clip)
+    reader = reader_of(clip)
     other = index + 1 if index + 1 < reader.count() else max(0, index - 1)
-    return StrokeSegmenter(reader.frame(index).image, _encoder(), reader.frame(other).image)
-
-
-@cache
-def _encoder() -> EncoderFunction:
-    """The encoder, on the CPU where a GPU must be allocated first."""
-    return load_encoder(WEIGHTS, device="cpu") if ZERO_GPU else encoders[WEIGHTS]
+    encoder = shared_encoder(WEIGHTS, "cpu" if ZERO_GPU else "auto")  # a GPU must be allocated first on ZeroGPU
+    return StrokeSegmenter(reader.frame(index).image, encoder, reader.frame(other).image)
