@@ -6,8 +6,9 @@ import warnings
 
 from PIL import Image
 
+from mamp.masks.label_map import MAX_PIXELS
+
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-MAX_PIXELS = 64_000_000
 
 
 def restrict_image_formats() -> None:

@@ -18,7 +18,7 @@ from mamp.files import atomic_zip
 from mamp.masks.input_masks import StoredMask, read_input_masks
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import MaskFile, read_mask, write_mask
-from mamp.masks.rle import read_rle_file
+from mamp.masks.rle import is_rle_file, read_rle_file
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.results import Result, numbered
 from mamp.settings import Settings
@@ -199,7 +199,7 @@ class Project:
         """
         reader = VideoReader(self.clip)
         info, files = reader.info, [Path(path) for path in paths]
-        rle_files = [path for path in files if path.suffix.lower() == ".json"]
+        rle_files = [path for path in files if is_rle_file(path)]
         for path in rle_files:
             if path.stat().st_size > _MAX_MASK_JSON_BYTES:
                 raise MaskError(f"The file {path.name} is larger than {_MAX_MASK_JSON_BYTES >> 20} MB.")

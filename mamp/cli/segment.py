@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from mamp.cli import options
 from mamp.masks.mask_io import describe_mask
+from mamp.masks.rle import is_rle_file
 from mamp.runs.results import Result
 from mamp.runs.segment_video import segment_video
 from mamp.settings import Settings
@@ -92,7 +93,7 @@ def _input_masks(clip: Path, arguments: list[str]) -> dict[int, list[Path]] | Pa
         if equals and not frame.isdigit():
             raise ValueError(f"--mask takes FILE or FRAME=FILE, not {text}")
         masks.setdefault(int(frame) if equals else 0, []).append(Path(file if equals else text))
-    if len(arguments) == 1 and "=" not in arguments[0] and Path(arguments[0]).suffix.lower() == ".json":
+    if len(arguments) == 1 and "=" not in arguments[0] and is_rle_file(arguments[0]):
         return Path(arguments[0])
     if not clip.is_dir():
         return masks

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mamp.masks.label_map import VOID, MaskError, as_label_map, objects_in, resize_mask
 from mamp.masks.mask_io import LABEL_RULES, MaskFile, check_aspect, open_mask, read_mask
-from mamp.masks.rle import read_rle_file
+from mamp.masks.rle import is_rle_file, read_rle_file
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def open_masks(
 
 
 def _open_file(path: Path, size: tuple[int, int], pixel_aspect: float, frame: int) -> MaskFile:
-    if path.suffix.lower() != ".json":
+    if not is_rle_file(path):
         return _without_void(open_mask(path, size, pixel_aspect))
     mask = read_rle_file(path).mask(frame, size)
     check_aspect(mask, size, pixel_aspect, path.name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Mask = NDArray[np.uint8]
 
+MAX_PIXELS = 64_000_000  # of a mask in a file
 VOID = 255  # label of pixels that nobody labeled, in DAVIS and PASCAL VOC
 
 

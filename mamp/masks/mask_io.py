@@ -13,12 +13,11 @@ from PIL import Image, ImageOps
 
 from mamp.files import atomic_path
 from mamp.masks.flat_areas import MAX_LABEL_NUMBER, FlatAreas, PhotographError, find_flat_areas
-from mamp.masks.label_map import Mask, MaskError, objects_in, resize_mask
+from mamp.masks.label_map import MAX_PIXELS, Mask, MaskError, resize_mask
 from mamp.masks.palette import OBJECT_COLORS, PALETTE
 
-MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-LABEL_RULES = ("DAVIS palette", "label numbers", "palette entries")  # whose labels are numbers in the file
+LABEL_RULES = ("DAVIS palette", "label numbers", "palette entries")  # their labels are numbers in the file
 _ASPECT_TOLERANCE = 0.02  # relative difference between the aspect ratios of mask and clip: sizes are rounded
 _MAX_COLOR_DISTANCE = 24.0  # in RGB, up to which an area has a color of a palette
 _GRAY_SPREAD = 12  # largest difference between the channels of a gray pixel in a lossy file
@@ -46,8 +45,7 @@ class MaskFile:
     @property
     def areas(self) -> dict[int, int]:
         """Area [pixels] of each object, by label."""
-        area = np.bincount(self.mask.ravel(), minlength=1)
-        return {label: int(area[label]) for label in objects_in(self.mask)}
+        return {label: area for label, area in enumerate(np.bincount(self.mask.ravel()).tolist()) if label and area}
 
     @property
     def description(self) -> str:

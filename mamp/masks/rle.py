@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from mamp.masks.label_map import Mask, MaskError, objects_in
+from mamp.masks.label_map import MAX_PIXELS, Mask, MaskError, objects_in
 
 Rle = dict[str, Any]
 
 _MAX_BYTES = 64 * 2**20  # of a JSON file
-_MAX_PIXELS = 64_000_000  # of a mask in it
 _MAX_LABEL = 255
 
 
@@ -88,6 +87,11 @@ class RleFile:
             merged[shape] = label
         assert merged is not None
         return merged
+
+
+def is_rle_file(path: str | Path) -> bool:
+    """Whether a file is read by ``read_rle_file``, by its name."""
+    return Path(path).suffix.lower() == ".json"
 
 
 def read_rle_file(path: str | Path) -> RleFile:
@@ -206,7 +210,7 @@ def _decode(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     height, width = (int(length) for length in segmentation["size"])
     counts = segmentation["counts"]
     lengths = _uncompressed(counts) if isinstance(counts, str) else np.asarray(counts, np.int64)
-    if not 0 < height * width <= _MAX_PIXELS or (lengths < 0).any() or lengths.sum() != height * width:
+    if not 0 < height * width <= MAX_PIXELS or (lengths < 0).any() or lengths.sum() != height * width:
         raise ValueError("run lengths do not fill the mask")
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
 

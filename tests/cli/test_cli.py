@@ -167,28 +167,15 @@ def test_how_a_mask_was_read_is_printed_and_in_the_receipt(clip: Path, capsys: p
     square = np.zeros((48, 64), np.uint8)
     square[10:30, 10:30] = 255
     Image.fromarray(cv2.GaussianBlur(square, (0, 0), 1.5)).save(clip.parent / "soft.png")
-    arguments = [
-        "segment",
-        str(clip),
-        "--mask",
-        str(clip.parent / "soft.png"),
-        "--out",
-        str(clip.parent / "out"),
-        *FAST,
-    ]
-    assert main(arguments) == 0
+
+    def segment(mask: str, out: str) -> None:
+        files = ["--mask", str(clip.parent / mask), "--out", str(clip.parent / out)]
+        assert main(["segment", str(clip), *files, *FAST]) == 0
+
+    segment("soft.png", "out")
     assert "read as black and white; soft edges cut at half" in capsys.readouterr().out
     summary = Result(clip.parent / "out").receipt["input_masks_read"]["0"]
     assert summary["rule"] == "black and white" and list(summary["objects"]) == ["1"]
     assert 390 <= summary["objects"]["1"] <= 400
-    again = [
-        "segment",
-        str(clip),
-        "--mask",
-        str(clip.parent / "out/masks.json"),
-        "--out",
-        str(clip.parent / "again"),
-        *FAST,
-    ]
-    assert main(again) == 0
+    segment("out/masks.json", "again")
     assert Result(clip.parent / "again").receipt["input_masks_read"]["0"]["rule"] == "COCO run lengths"
