@@ -24,6 +24,11 @@ EXPORT_FORMATS = {
     "Transparent cutout (WebM, for browsers)": "webm",
     "Transparent cutout (ProRes MOV, for video editors)": "mov",
     "Transparent cutout (PNG images)": "png",
+    "Blurred background (MP4)": "blur",
+    "Gray background (MP4)": "gray",
+    "Green background (MP4)": "color",
+    "Small animation of the overlay (WebP)": "webp",
+    "Small animation of the overlay (GIF)": "gif",
     "One mask per object (black-and-white PNG)": "objects",
 }
 

@@ -1,4 +1,4 @@
-"""Exports of a finished run: cut-outs with a transparent background, and a mask image for each object."""
+"""Exports of a finished run: cut-outs, other backgrounds, a small animation, and a mask image for each object."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from mamp.files import atomic_zip, clear_resource_errors, same_file
+from mamp.masks.background import CHROMA_GREEN, blur_background, color_background, gray_background
 from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask
 from mamp.masks.overlay import cut_out
+from mamp.runs.animation import write_animation
 from mamp.runs.finished import open_clip
 from mamp.runs.results import Result
 from mamp.video.reader import Frame, VideoReader
@@ -28,7 +31,13 @@ KINDS = {
     "mov": "cutout.mov",  # ProRes 4444: video editors
     "png": "cutout.zip",  # RGBA images: everything else
     "objects": "objects.zip",  # black and white images, a folder for each object
+    "blur": "background-blurred.mp4",
+    "gray": "background-gray.mp4",
+    "color": "background-color.mp4",
+    "webp": "overlay.webp",  # small animations
+    "gif": "overlay.gif",
 }
+_ANIMATIONS = ("webp", "gif")
 
 
 def export(
@@ -37,6 +46,7 @@ def export(
     kind: str,
     *,
     objects: Collection[int] | None = None,
+    color: tuple[int, int, int] = CHROMA_GREEN,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Path]]:
     """Writes an export into the folder of a run; that of a stopped run covers the frames with masks.
@@ -45,7 +55,8 @@ def export(
         run: Result folder of the run.
         clip: The clip of the run.
         kind: One of ``KINDS``.
-        objects: Labels of the objects to cut out; all by default.
+        objects: Labels of the objects to cut out or to keep in front of another background; all by default.
+        color: Background of the kind "color", RGB [0, 255].
         should_stop: Called after every frame; true ends the export and deletes the unfinished file. An earlier export of
             this kind stays as it was.
 
@@ -71,7 +82,7 @@ def export(
     path = result.folder / KINDS[kind]
     if same_file([reader.path, *reader.files], [path]):
         raise MaskError(f"{reader.path.name} would be overwritten by the export; move it out of {result.folder.name}.")
-    with clear_resource_errors(), closing(_write(result, reader, path, kind, objects)) as frames:
+    with clear_resource_errors(), closing(_write(result, reader, path, kind, objects, color)) as frames:
         for done in frames:
             if should_stop():
                 return
@@ -79,13 +90,28 @@ def export(
 
 
 def _write(
-    result: Result, reader: VideoReader, path: Path, kind: str, objects: Collection[int] | None
+    result: Result,
+    reader: VideoReader,
+    path: Path,
+    kind: str,
+    objects: Collection[int] | None,
+    color: tuple[int, int, int],
 ) -> Generator[int, None, None]:
     """Writes one export frame by frame; yields the number of frames done."""
-    if kind in ("webm", "mov"):
+    if kind in _ANIMATIONS:
+        yield from write_animation(result.overlay, path)
+        return
+    draw: dict[str, Callable[[Image, Image, Collection[int] | None], Image]] = {
+        "webm": cut_out,
+        "mov": cut_out,
+        "blur": blur_background,
+        "gray": gray_background,
+        "color": partial(color_background, color=color),
+    }
+    if kind in draw:
         with VideoWriter(path, reader, (reader.info.height, reader.info.width)) as video:
             for done, (frame, mask) in enumerate(_frames_with_masks(result, reader), 1):
-                video.write(cut_out(frame.image, mask, objects), frame.time, frame.duration)
+                video.write(draw[kind](frame.image, mask, objects), frame.time, frame.duration)
                 yield done
         return
     names = {int(label): name for label, name in result.receipt["names"].items()}

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from mamp import Settings, read_mask, segment_video
+from mamp import Settings, VideoReader, read_mask, segment_video
 from mamp.cli.main import main
 from mamp.files import ResourceError
 from mamp.runs.export import KINDS, export
@@ -79,6 +80,47 @@ def test_objects_have_folders_named_after_them(run: Path) -> None:
     truth = read_mask(Result(run).masks_dir / "00003.png")
     assert np.array_equal(images["7-a-dog/00003.png"], np.where(truth == 7, 255, 0))
     assert np.array_equal(images["1/00003.png"], np.where(truth == 1, 255, 0))
+
+
+@pytest.mark.parametrize("kind", ["blur", "gray", "color"])
+def test_another_background_keeps_the_objects_the_times_and_the_sound(run: Path, kind: str) -> None:
+    path = write(run, kind, objects=[1], color=(0, 0, 255))
+    with av.open(str(path)) as container:
+        assert container.streams.audio
+    clip, written = (list(VideoReader(file)) for file in (run.parent / "clip.mp4", path))
+    assert [frame.time for frame in clip] == [frame.time for frame in written]
+    for before, after in zip(clip, written, strict=True):
+        mask = read_mask(Result(run).masks_dir / f"{after.index:05d}.png")
+        inside = cv2.erode((mask == 1).astype(np.uint8), np.ones((9, 9))) > 0
+        outside = cv2.erode((mask != 1).astype(np.uint8), np.ones((9, 9))) > 0
+        change = np.abs(before.image.astype(int) - after.image)
+        assert change[inside].mean() < 6 and change[outside].mean() > 1.5 * change[inside].mean()
+        red, green, blue = after.image[outside].mean(0)
+        if kind == "gray":
+            assert np.ptp(after.image[outside].astype(int), axis=1).mean() < 4
+        elif kind == "color":
+            assert red < 10 and green < 10 and blue > 240
+        else:
+            rough = [cv2.Laplacian(image, cv2.CV_64F)[outside].std() for image in (before.image, after.image)]
+            assert rough[1] < rough[0] / 1.5
+
+
+@pytest.mark.parametrize("kind", ["webp", "gif"])
+def test_an_animation_is_small_and_as_long_as_the_clip(run: Path, kind: str) -> None:
+    path = write(run, kind)
+    with PilImage.open(path) as animation:
+        assert animation.n_frames == 3 and animation.info["loop"] == 0  # 25 frames/s become 12.5
+        assert max(animation.size) <= 480
+        durations = []
+        for number in range(animation.n_frames):
+            animation.seek(number)
+            animation.load()
+            durations.append(animation.info["duration"])
+        animation.seek(2)
+        last = np.asarray(animation.convert("RGB")).astype(int)
+    assert durations == [80, 80, 80]
+    overlay = list(VideoReader(Result(run).overlay))[4].image
+    assert np.abs(last - overlay).mean() < 12
 
 
 @pytest.mark.parametrize("kind", KINDS)
