@@ -1,4 +1,4 @@
-"""The command line: ``python -m mamp {segment,export,train,evaluate,benchmark}``."""
+"""The command line: ``python -m mamp {segment,export,explain,train,distill,evaluate,benchmark}``."""
 
 from __future__ import annotations
 

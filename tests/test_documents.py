@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mamp import Settings
-from mamp.cli import benchmark, evaluate, explain, export, main, segment, train
+from mamp.cli import benchmark, distill, evaluate, explain, export, main, segment, train
 from tests.conftest import ROOT
 
 HISTORY = {"EXPERIMENTS.md", "ABLATIONS.md", "CHANGELOG.md"}  # commands of earlier versions
@@ -29,6 +29,7 @@ COMPLETE = {
     "export": "out clip --kind webm",
     "explain": "clip --result out --frame 1 --at 1,1",
     "train": "clips",
+    "distill": "clips",
     "evaluate": "dataset",
     "benchmark": "",
 }
@@ -71,7 +72,7 @@ def accepts(arguments: list[str]) -> bool:
 
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (segment, export, explain, train, evaluate, benchmark):
+    for module in (segment, export, explain, train, distill, evaluate, benchmark):
         monkeypatch.setattr(module, "run", lambda args: 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mamp.cli import benchmark, evaluate, explain, export, segment, train
+from mamp.cli import benchmark, distill, evaluate, explain, export, segment, train
 from mamp.model.checkpoint import WeightsError
 
 
@@ -17,12 +17,13 @@ def main(argv: list[str] | None = None) -> int:
         Ctrl-C.
     """
     parser = argparse.ArgumentParser(prog="python -m mamp", description="Track objects through a video.")
-    commands = parser.add_subparsers(required=True, metavar="{segment,export,explain,train,evaluate,benchmark}")
+    commands = parser.add_subparsers(required=True, metavar="{segment,export,explain,train,distill,evaluate,benchmark}")
     for name, module, about in (
         ("segment", segment, "track objects through a clip"),
         ("export", export, "cut-outs with alpha, and masks by object, of a finished run"),
         ("explain", explain, "why a pixel of a finished run got its label"),
         ("train", train, "train the encoder on unlabeled clips"),
+        ("distill", distill, "train a small encoder to give the features of a larger one"),
         ("evaluate", evaluate, "measure J and F on sequences with masks"),
         ("benchmark", benchmark, "measure the time per frame by stage, and the memory"),
     ):

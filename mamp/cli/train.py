@@ -19,9 +19,9 @@ from mamp.model.encoder import STRIDE, has_bfloat16
 from mamp.training.trainer import TrainConfig, Trainer
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options of ``python -m mamp train``."""
-    paper = TrainConfig()
+def add_arguments(parser: argparse.ArgumentParser, defaults: TrainConfig | None = None) -> None:
+    """Declares the options of ``python -m mamp train``; the defaults are the paper's unless given."""
+    defaults = defaults or TrainConfig()
     parser.add_argument("data", type=Path, help="folder with videos, or with folders of frames")
     parser.add_argument(
         "--out",
@@ -29,68 +29,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("runs/train"),
         help="folder of the checkpoint, from which it resumes, and the weights",
     )
-    parser.add_argument("--samples", type=int, default=paper.samples, help="total number of pairs (%(default)s)")
+    parser.add_argument("--samples", type=int, default=defaults.samples, help="total number of pairs (%(default)s)")
     parser.add_argument(
-        "--batch", type=int, default=paper.batch, help="pairs per step, over all processes (%(default)s)"
+        "--batch", type=int, default=defaults.batch, help="pairs per step, over all processes (%(default)s)"
     )
-    parser.add_argument("--crop", type=int, default=paper.crop, help="side of the crops in pixels (%(default)s)")
-    parser.add_argument("--radius", type=int, default=paper.radius, help="window radius in cells (%(default)s)")
+    parser.add_argument("--crop", type=int, default=defaults.crop, help="side of the crops in pixels (%(default)s)")
+    parser.add_argument("--radius", type=int, default=defaults.radius, help="window radius in cells (%(default)s)")
     parser.add_argument(
-        "--learning-rate", type=float, default=paper.learning_rate, help="learning rate of Adam (%(default)s)"
+        "--learning-rate", type=float, default=defaults.learning_rate, help="learning rate of Adam (%(default)s)"
     )
     parser.add_argument(
         "--schedule",
         choices=("paper", "cosine"),
-        default=paper.schedule,
+        default=defaults.schedule,
         help="paper: halvings; cosine: warm-up and decay to zero (%(default)s)",
     )
     parser.add_argument(
-        "--temperature", type=float, help="unit-length features with this temperature (default: off, as in the paper)"
+        "--width", type=int, default=defaults.width, help="channels of a small encoder (%(default)s; None for Table 1)"
+    )
+    parser.add_argument(
+        "--depth", type=int, default=defaults.depth, help="residual blocks of a small encoder (%(default)s)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=defaults.temperature,
+        help="unit-length features with this temperature (%(default)s; None for raw features, as in the paper)",
     )
     parser.add_argument(
         "--export-temperature", type=float, help="temperature of the exported weights (default: that of training)"
     )
     parser.add_argument(
-        "--start", choices=("random", "patches"), default=paper.start, help="initial weights (%(default)s)"
+        "--start", choices=("random", "patches"), default=defaults.start, help="initial weights (%(default)s)"
     )
     parser.add_argument(
         "--reconstruction-weight",
         type=float,
-        default=paper.reconstruction_weight,
+        default=defaults.reconstruction_weight,
         help="weight of the paper's reconstruction loss (%(default)s)",
     )
     parser.add_argument(
         "--correspondence-weight",
         type=float,
-        default=paper.correspondence_weight,
+        default=defaults.correspondence_weight,
         help="weight of the optical flow's correspondence loss (%(default)s)",
     )
-    parser.add_argument("--jitter", type=float, default=paper.jitter, help="strength of color jitter (%(default)s)")
+    parser.add_argument("--jitter", type=float, default=defaults.jitter, help="strength of color jitter (%(default)s)")
     parser.add_argument(
         "--synthetic-pair-ratio",
         type=float,
-        default=paper.synthetic_pair_ratio,
+        default=defaults.synthetic_pair_ratio,
         help="share of pairs made from one frame by an affine warp (%(default)s)",
     )
     parser.add_argument(
         "--max-gap",
         type=float,
-        default=paper.max_gap,
+        default=defaults.max_gap,
         help="longest time between the two frames in seconds (%(default)s)",
+    )
+    parser.add_argument(
+        "--min-scale",
+        type=float,
+        default=defaults.min_scale,
+        help="smallest crop before resizing, as a multiple of --crop (%(default)s)",
     )
     parser.add_argument(
         "--max-scale",
         type=float,
-        default=paper.max_scale,
-        help="largest crop before resizing, as a multiple of --crop (%(default)s)",
+        default=defaults.max_scale,
+        help="largest crop before resizing, likewise (%(default)s)",
     )
     parser.add_argument(
         "--pairs-per-window",
         type=int,
-        default=paper.pairs_per_window,
+        default=defaults.pairs_per_window,
         help="pairs from one decoded window (%(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=paper.seed, help="random seed (%(default)s)")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="random seed (%(default)s)")
     parser.add_argument("--device", default="auto", help="cpu, cuda or auto (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="data loader processes (%(default)s)")
     parser.add_argument(

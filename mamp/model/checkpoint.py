@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
@@ -20,7 +21,8 @@ from mamp.files import atomic_path, file_stamp
 from mamp.model.encoder import Encoder, EncoderFunction, optimize_for_inference
 from mamp.model.patch_encoder import PATCH, PatchEncoder
 
-SHIPPED_WEIGHTS = Path(__file__).parent.parent / "weights" / "mamp.safetensors"
+TABLE_1_WEIGHTS = "table1"  # given in place of a weights file
+SHIPPED_WEIGHTS = {TABLE_1_WEIGHTS: Path(__file__).parent.parent / "weights" / "mamp.safetensors"}
 
 
 class WeightsError(ValueError):
@@ -38,9 +40,9 @@ def load_encoder(
     """Loads an encoder, ready for inference.
 
     Args:
-        source: ``None`` for the shipped weights, ``"patch"`` for ``PatchEncoder``, else a file or a Hugging Face Hub id
-            (``user/name``, ``user/name@revision`` or ``user/name@revision:file``). A file is this project's safetensors
-            or the checkpoint of the paper's authors (``{"state_dict": ...}``).
+        source: ``None`` or ``"table1"`` for the shipped weights, ``"patch"`` for ``PatchEncoder``, else a file or a
+            Hugging Face Hub id (``user/name``, ``user/name@revision`` or ``user/name@revision:file``). A file is this
+            project's safetensors or the checkpoint of the paper's authors (``{"state_dict": ...}``).
         filename: File in the Hub repository.
         sha256: Expected SHA-256 of the file, in hexadecimal.
         device: "cpu", "cuda", "cuda:1", or "auto": CUDA if available, else the CPU.
@@ -55,20 +57,23 @@ def load_encoder(
     """
     if source == PATCH:
         return PatchEncoder()
-    path = resolve_weights(source or SHIPPED_WEIGHTS, filename=filename)
+    path = resolve_weights(source or TABLE_1_WEIGHTS, filename=filename)
     if sha256 is not None and file_sha256(path) != sha256.lower():
         raise WeightsError(f"{path.name} does not have the expected SHA-256: it is damaged or another file.")
-    state, temperature = _read_state(path)
-    encoder = Encoder(temperature)
-    counters = {key: value for key, value in encoder.state_dict().items() if key.endswith("num_batches_tracked")}
+    state, options = _read_state(path)
     try:
-        encoder.load_state_dict({**counters, **state})
-    except RuntimeError as error:
+        with torch.device("meta"):  # the file replaces all initial values
+            encoder = Encoder(**options)
+        names = encoder.state_dict()
+        counters = {name: torch.zeros((), dtype=torch.long) for name in names if name.endswith("num_batches_tracked")}
+        encoder.load_state_dict({**counters, **state}, assign=True)
+    except (RuntimeError, ValueError) as error:
         raise WeightsError(f"{path.name} contains the weights of another model.") from error
     if not all(torch.isfinite(value).all() for value in encoder.state_dict().values()):
         raise WeightsError(f"{path.name} contains weights that are not finite.")
     encoder.eval().to(resolve_device(device)).requires_grad_(False)
-    name = path.name if source is None or Path(source).is_file() else str(source)  # no folders of this machine
+    # No folders of this machine.
+    name = path.name if source is None or source in SHIPPED_WEIGHTS or Path(source).is_file() else str(source)
     encoder.origin = {"weights": name, "weights_sha256": file_sha256(path)}
     return optimize_for_inference(encoder) if fold else encoder
 
@@ -79,7 +84,7 @@ def shared_encoder(source: str | None, device: str) -> EncoderFunction:
     Raises:
         WeightsError: As ``load_encoder``.
     """
-    stamp = None if source == PATCH else file_stamp(resolve_weights(source or SHIPPED_WEIGHTS))
+    stamp = None if source == PATCH else file_stamp(resolve_weights(source or TABLE_1_WEIGHTS))
     return _shared_encoder(source, resolve_device(device), stamp)
 
 
@@ -94,8 +99,8 @@ def resolve_weights(
     """Finds a weights file on disk, or downloads it from the Hugging Face Hub.
 
     Args:
-        source: A file, or a Hub id: ``user/name``, ``user/name@revision`` or ``user/name@revision:file``. A revision is a
-            commit, tag or branch; only a commit always names the same file.
+        source: The name of shipped weights, a file, or a Hub id: ``user/name``, ``user/name@revision`` or
+            ``user/name@revision:file``. A revision is a commit, tag or branch; only a commit always names the same file.
         filename: File in the Hub repository.
         default_filename: The same, if neither ``source`` nor ``filename`` names one.
 
@@ -105,7 +110,7 @@ def resolve_weights(
     Raises:
         WeightsError: The file does not exist, or cannot be downloaded.
     """
-    path = Path(source)
+    path = SHIPPED_WEIGHTS.get(str(source), Path(source))
     if path.is_file():
         return path
     name, _, named = str(source).partition(":")
@@ -133,7 +138,7 @@ def file_sha256(path: Path) -> str:
 
 
 def save_encoder(encoder: Encoder, path: str | Path, notes: Mapping[str, str] | None = None) -> None:
-    """Writes an encoder as safetensors in half precision; its temperature and ``notes`` become metadata."""
+    """Writes an encoder as safetensors in half precision; its architecture and ``notes`` become metadata."""
     state = {
         # Inference never reads the batch counters.
         key: value.detach().cpu().half().contiguous()
@@ -141,20 +146,26 @@ def save_encoder(encoder: Encoder, path: str | Path, notes: Mapping[str, str] | 
         if not key.endswith("num_batches_tracked")
     }
     metadata = {"temperature": str(encoder.temperature), **(notes or {})}
+    if encoder.width is not None:
+        metadata |= {"width": str(encoder.width), "depth": str(encoder.depth)}
     with atomic_path(Path(path)) as partial:
         save_file(state, partial, metadata=metadata)
 
 
-def _read_state(path: Path) -> tuple[dict[str, Tensor], float | None]:
-    """State dict of either file format under the names of ``Encoder``, and the temperature."""
+def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict of either file format under the names of ``Encoder``, and the arguments of ``Encoder``."""
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-            temperature = metadata.get("temperature", "None")
-            return _rename(state, path), None if temperature == "None" else float(temperature)
-        except (SafetensorError, OSError, ValueError) as error:
+            options: dict[str, Any] = {}
+            if metadata.get("temperature", "None") != "None":
+                options["temperature"] = float(metadata["temperature"])
+            if "width" in metadata:
+                options |= {"width": int(metadata["width"]), "depth": int(metadata["depth"])}
+            return _rename(state, path), options
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise WeightsError(f"{path.name} is not a complete safetensors file.") from error
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -164,7 +175,7 @@ def _read_state(path: Path) -> tuple[dict[str, Tensor], float | None]:
         checkpoint = checkpoint["state_dict"]
     if not isinstance(checkpoint, Mapping) or not all(isinstance(value, Tensor) for value in checkpoint.values()):
         raise WeightsError(f"{path.name} contains no weights.")
-    return _rename(checkpoint, path), None
+    return _rename(checkpoint, path), {}
 
 
 def _rename(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Table 1: the modified ResNet-18 that maps a Lab frame to one feature for every cell of 4 x 4 pixels."""
+"""The encoder: maps a Lab frame to one feature for every cell of 4 x 4 pixels. Table 1, or a smaller one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from mamp.model.winograd import use_winograd
 
 STRIDE = 4  # n in the paper
 CHANNELS = 64
+TABLE_1 = ((64, 2, 1), (128, 2, 2), (256, 2, 1), (256, 2, 1))  # channels, residual blocks and stride of each layer
+DEPTH = 3  # residual blocks of a small encoder, unless its weights say otherwise
 
 EncoderFunction = Callable[[Tensor], Tensor]
 
@@ -44,24 +46,43 @@ class ResidualBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Table 1 and a last 3x3 convolution 256 -> 64, as in the reference implementation: 5,291,648 parameters.
+    """Residual network of Table 1, or a smaller one, for CPUs.
+
+    Table 1 with a last 3x3 convolution 256 -> 64, as in the reference implementation, has 5,291,648 parameters. A small
+    encoder has a 7x7 convolution with stride 2 to half its width, residual blocks of its width, the first with stride 2,
+    and the same last convolution.
 
     Args:
         temperature: ``None`` for raw features, as in the paper. With a number [> 0], features have unit length times a
             factor, so that the similarity of matching, the dot product over sqrt(C), is the cosine over the temperature.
+        width: Channels of the residual blocks of a small encoder, a multiple of 8 [16, 1024]; ``None`` for Table 1.
+        depth: Number of its residual blocks [1, 64]; Table 1 has eight in any case.
+
+    Raises:
+        ValueError: The width or the depth is out of its range.
     """
 
     origin: dict[str, str | None]  # name and hash of the weights, for receipts; set by load_encoder
 
-    def __init__(self, temperature: float | None = None) -> None:
+    def __init__(self, temperature: float | None = None, *, width: int | None = None, depth: int = DEPTH) -> None:
         super().__init__()
-        self.temperature = temperature
-        self.conv1 = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True))
-        self.layer1 = _layer(64, 64, stride=1)
-        self.layer2 = _layer(64, 128, stride=2)
-        self.layer3 = _layer(128, 256, stride=1)
-        self.layer4 = _layer(256, 256, stride=1)
-        self.post_convolution = nn.Conv2d(256, CHANNELS, 3, 1, 1)
+        if width is not None and not (width in range(16, 1025, 8) and depth in range(1, 65)):
+            raise ValueError(f"width must be 16, 24, ... or 1024, and depth from 1 to 64, not {width} and {depth}")
+        self.temperature, self.width, self.depth = temperature, width, depth
+        stem, layers = (64, TABLE_1) if width is None else (width // 2, ((width, depth, 2),))
+        self.conv1 = nn.Sequential(nn.Conv2d(3, stem, 7, 2, 3, bias=False), nn.BatchNorm2d(stem), nn.ReLU(inplace=True))
+        self.layers: list[str] = []
+        channels = stem
+        for number, (channels_out, blocks, stride) in enumerate(layers, start=1):
+            self.layers.append(f"layer{number}")
+            self.add_module(self.layers[-1], _layer(channels, channels_out, blocks=blocks, stride=stride))
+            channels = channels_out
+        self.post_convolution = nn.Conv2d(channels, CHANNELS, 3, 1, 1)
+
+    @property
+    def architecture(self) -> str:
+        """The architecture in words, for receipts."""
+        return "Table 1" if self.width is None else f"width {self.width}, depth {self.depth}"
 
     def forward(self, lab: Tensor) -> Tensor:
         """Computes the features of frames.
@@ -72,20 +93,17 @@ class Encoder(nn.Module):
         Returns:
             Features (B, 64, H / 4, W / 4); cell i is centered on pixel 4 i.
         """
-        x = self.conv1(lab)  # (B, 64, H/2, W/2)
-        x = self.layer1(x)
-        x = self.layer2(x)  # (B, 128, H/4, W/4)
-        x = self.layer3(x)  # (B, 256, H/4, W/4)
-        x = self.layer4(x)
+        x = self.conv1(lab)  # (B, stem, H/2, W/2)
+        for name in self.layers:
+            x = self.get_submodule(name)(x)
         features: Tensor = self.post_convolution(x)  # (B, 64, H/4, W/4)
         return features if self.temperature is None else unit_length(features, self.temperature)
 
 
-def _layer(channels_in: int, channels_out: int, *, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        ResidualBlock(channels_in=channels_in, channels_out=channels_out, stride=stride),
-        ResidualBlock(channels_in=channels_out, channels_out=channels_out, stride=1),
-    )
+def _layer(channels_in: int, channels_out: int, *, blocks: int, stride: int) -> nn.Sequential:
+    first = ResidualBlock(channels_in=channels_in, channels_out=channels_out, stride=stride)
+    others = (ResidualBlock(channels_in=channels_out, channels_out=channels_out, stride=1) for _ in range(blocks - 1))
+    return nn.Sequential(first, *others)
 
 
 def unit_length(features: Tensor, temperature: float) -> Tensor:

@@ -28,6 +28,11 @@ class PatchEncoder:
         self.side = side
         self.temperature = temperature
 
+    @property
+    def architecture(self) -> str:
+        """As that of ``Encoder``."""
+        return f"{self.side}x{self.side} patches"
+
     def __call__(self, lab: Tensor) -> Tensor:
         """Normalized Lab (B, 3, H, W) -> unit-length patches (B, 3 * side * side, H / 4, W / 4)."""
         weights = lab.new_tensor((0.7, 2.5, 2.5)).view(1, 3, 1, 1)

@@ -17,6 +17,7 @@ class RunStatus:
     Attributes:
         stopped: Whether the run ends before all masks and the video are complete.
         error: Message of the error that ended the run.
+        encoder: Architecture of the encoder; ``None`` if it has no name.
         short_of_memory: Whether the device ran out of memory, so that matching used smaller blocks.
         masks_written: Number of frames with a mask.
         masks_reused: Number of those copied from the previous run.
@@ -26,6 +27,7 @@ class RunStatus:
 
     stopped: bool = False
     error: str | None = None
+    encoder: str | None = None
     short_of_memory: bool = False
     masks_written: int = 0
     masks_reused: int = 0
@@ -67,6 +69,7 @@ def receipt_document(
     return {
         "clip": request.reader.path.name,
         **identity,
+        "encoder": status.encoder,
         "end": end,
         "error": status.error,
         "damage": request.reader.damage,

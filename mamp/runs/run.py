@@ -59,7 +59,7 @@ class Run:
         self._store = MaskStore(result, request.reader)
         self._trackers = TrackerFactory(request, self._store, encoder, load_flow(request.settings), timer)
         self._progress = Progress(self._store, request.frames_total, request.overlay_style)
-        self._status = RunStatus()
+        self._status = RunStatus(encoder=getattr(encoder, "architecture", None))
         self._tracker: MaskTracker | None = None
         self._preview: Image | None = None
         result.clear()

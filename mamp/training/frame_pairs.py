@@ -48,7 +48,9 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         crop: Side of the square frames [pixels], a multiple of 4.
         pairs: Number of pairs in an item.
         max_gap: Longest time between the two frames of a pair [s].
-        max_scale: Largest side of the crops before they are resized to ``crop``, as a multiple of it [>= 1].
+        min_scale: Smallest side of the crops before they are resized to ``crop``, as a multiple of it: below 1, some are
+            enlarged.
+        max_scale: Largest side of the crops, likewise.
         with_flow: Whether items hold the flow between the two frames as well.
         synthetic_pair_ratio: Share of the pairs whose second frame is a random affine warp of the first [0, 1]. Their
             flow is exact, not estimated.
@@ -67,6 +69,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         crop: int = 256,
         pairs: int = 1,
         max_gap: float = 0.4,
+        min_scale: float = 1.0,
         max_scale: float = 2.0,
         with_flow: bool = False,
         synthetic_pair_ratio: float = 0.0,
@@ -76,7 +79,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         if not self.clips:
             raise FileNotFoundError(f"there is no video and no folder of frames in {root}")
         self.length, self.crop, self.pairs = length, crop, pairs
-        self.max_gap, self.max_scale, self.seed = max_gap, max_scale, seed
+        self.max_gap, self.min_scale, self.max_scale, self.seed = max_gap, min_scale, max_scale, seed
         self.with_flow, self.synthetic_pair_ratio = with_flow, synthetic_pair_ratio
         self._unreadable = torch.zeros(len(self.clips), dtype=torch.bool)
         self._unreadable.share_memory_()  # type: ignore[no-untyped-call]  # the loader's processes set it
@@ -156,7 +159,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         Without the shift, features that encode the distance to the border would match by position, not by appearance.
         """
         shorter = min(pair.shape[1:3])
-        side = round(min(self.crop * float(rng.uniform(1, self.max_scale)), shorter))
+        side = round(min(self.crop * float(rng.uniform(self.min_scale, self.max_scale)), shorter))
         max_shift = round(side * SHIFT)
         interpolation = cv2.INTER_AREA if side >= self.crop else cv2.INTER_LINEAR
         margins = [length - side for length in pair.shape[1:3]]

@@ -1,6 +1,6 @@
-"""Self-supervised losses: reconstruction of a dropped color channel (Sec. 3.1), and correspondence by optical flow.
+"""Self-supervised losses: reconstruction of a color channel (Sec. 3.1), correspondence by optical flow, distillation.
 
-Both take the features of pairs of frames (B, 2, C, h, w) and use both directions of every pair.
+All take the features of pairs of frames (B, 2, C, h, w) and use both directions of every pair.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from mamp.propagation.alignment import to_cells, to_pixels
 from mamp.propagation.local_matching import reconstruct
 
 COLOR_SCALE = 20.0  # of the compared colors: most errors then lie on the linear part of smooth L1
+SHIFTS, SIMILARITY_WEIGHT = 6, 2.0  # of the similarities in distillation
 _MAX_CYCLE_ERROR, _MAX_CYCLE_RATIO = 1.0, 0.05  # of reliable flow: 1 pixel and 5 % of the motion
 
 
@@ -73,6 +74,37 @@ def correspondence_loss(features: Tensor, flow: Tensor) -> Tensor:
             target = target + weight * similarity.gather(2, index[..., None])[..., 0]
     entropy = similarity.logsumexp(dim=2) - target
     return torch.where(reliable, entropy, 0).sum() / reliable.sum().clamp(min=1)
+
+
+def distillation_loss(features: Tensor, target: Tensor, *, radius: int, rng: torch.Generator) -> Tensor:
+    """Difference of the features of a small encoder, the student, from those of a larger one, its teacher.
+
+    Not in the paper. One minus their cosine, and the squared error of the similarities that matching compares: those of
+    the cells of one frame to the cells of the other, at a few random shifts within the search window.
+
+    Args:
+        features: Features of the student (B, 2, C, h, w).
+        target: Features of the teacher (B, 2, C, h, w).
+        radius: Largest shift [cells]; less if the grid is smaller.
+        rng: Random generator of the shifts.
+
+    Returns:
+        The loss, a scalar.
+    """
+    student, teacher = F.normalize(features, dim=2), F.normalize(target, dim=2)
+    loss = 1 - (student * teacher).sum(dim=2).mean()
+    h, w = features.shape[-2:]
+    largest = min(radius, h - 1, w - 1)
+    errors = []
+    for dy, dx in torch.randint(-largest, largest + 1, (SHIFTS, 2), generator=rng).tolist():
+        rows, columns = slice(max(0, dy), min(h, h + dy)), slice(max(0, dx), min(w, w + dx))
+        shifted_rows, shifted_columns = slice(max(0, -dy), min(h, h - dy)), slice(max(0, -dx), min(w, w - dx))
+        similarity, target_similarity = (
+            (pair[..., rows, columns] * pair.flip(1)[..., shifted_rows, shifted_columns]).sum(dim=2)
+            for pair in (student, teacher)
+        )
+        errors.append(F.mse_loss(similarity, target_similarity))
+    return loss + SIMILARITY_WEIGHT * torch.stack(errors).mean()
 
 
 def _both_directions(pair: Tensor) -> tuple[Tensor, Tensor]:

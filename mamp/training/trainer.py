@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mamp import distributed
 from mamp.files import atomic_path
-from mamp.model.checkpoint import save_encoder
+from mamp.model.checkpoint import TABLE_1_WEIGHTS, load_encoder, save_encoder
 from mamp.model.color import A_CHANNEL, B_CHANNEL, drop_ab_channel, rgb_to_lab
-from mamp.model.encoder import Encoder, ResidualBlock, to_channels_last
+from mamp.model.encoder import DEPTH, Encoder, ResidualBlock, to_channels_last
 from mamp.training.frame_pairs import FramePairs, NoReadableClipError
-from mamp.training.losses import correspondence_loss, reconstruction_loss
+from mamp.training.losses import correspondence_loss, distillation_loss, reconstruction_loss
 
 PAPER_HALVINGS = (400_000, 600_000, 800_000, 1_000_000)  # samples after which Sec. 4 halves the learning rate
 COLOR_GAIN = 3.5  # a and b span a third of the range of L; the initial weights compensate for that
@@ -41,16 +41,39 @@ class TrainConfig:
     samples: int = 1_100_000  # pairs
     learning_rate: float = 1e-3
     schedule: str = "paper"  # or "cosine"
-    temperature: float | None = None  # see Encoder
+    width: int | None = None  # see Encoder, also for the next two
+    depth: int = DEPTH
+    temperature: float | None = None
     start: str = "random"  # or "patches", see start_as_patches
     reconstruction_weight: float = 1.0
     correspondence_weight: float = 0.0
+    teacher: str | None = None  # weights whose features are the target of distillation; None for no such loss
     jitter: float = 0.0  # see jitter
-    synthetic_pair_ratio: float = 0.0  # [0, 1]; see FramePairs, also for the next three
+    synthetic_pair_ratio: float = 0.0  # [0, 1]; see FramePairs, also for the next four
     max_gap: float = 0.4  # [s]
+    min_scale: float = 1.0
     max_scale: float = 2.0
     pairs_per_window: int = 1
     seed: int = 0
+
+    @classmethod
+    def distillation(cls) -> TrainConfig:
+        """Hyperparameters of a small encoder that learns the features of Table 1."""
+        return cls(
+            batch=6,
+            crop=128,
+            radius=12,  # that of the tracker
+            samples=6_600,
+            learning_rate=2e-3,
+            schedule="cosine",
+            width=64,
+            temperature=0.03,
+            start="patches",
+            reconstruction_weight=0.0,
+            teacher=TABLE_1_WEIGHTS,
+            min_scale=0.6,
+            max_scale=1.6,
+        )
 
 
 @dataclass
@@ -163,13 +186,14 @@ class Trainer:
             crop=config.crop,
             pairs=config.pairs_per_window,
             max_gap=config.max_gap,
+            min_scale=config.min_scale,
             max_scale=config.max_scale,
             with_flow=config.correspondence_weight > 0,
             synthetic_pair_ratio=config.synthetic_pair_ratio,
             seed=config.seed,
         )
         torch.manual_seed(config.seed)
-        self.encoder = Encoder(config.temperature)
+        self.encoder = self._new_encoder()
         if config.start == "patches":
             start_as_patches(self.encoder, self._calibration_pairs(1)[0])
         to_channels_last(self.encoder.to(device))
@@ -178,6 +202,7 @@ class Trainer:
             self.model = DistributedDataParallel(self.encoder, broadcast_buffers=False)
         self.optimizer = torch.optim.Adam(self.encoder.parameters(), lr=config.learning_rate)
         self.progress = Progress()
+        self.teacher = None if config.teacher is None else load_encoder(config.teacher, device=device)
 
     def steps(self) -> Iterator[tuple[Progress, Tensor]]:
         """Trains from the current progress on; yields the progress and the loss of each step.
@@ -212,15 +237,24 @@ class Trainer:
             channel = (A_CHANNEL, B_CHANNEL)[int(torch.randint(2, (), generator=rng))]
             inputs, _ = drop_ab_channel(inputs, channel)
             _, target = drop_ab_channel(lab, channel)
+        frames = inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            features = self.model(inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+            features = self.model(frames)
+            with torch.no_grad():
+                taught = None if self.teacher is None else self.teacher(frames)
         features = features.float().unflatten(0, inputs.shape[:2])  # (B, 2, C, h, w)
         loss: Tensor = features.new_zeros(())
         if config.reconstruction_weight:
             loss = loss + config.reconstruction_weight * reconstruction_loss(features, target, radius=config.radius)
         if config.correspondence_weight:
             loss = loss + config.correspondence_weight * correspondence_loss(features, item["flow"])
+        if taught is not None:
+            target = taught.float().view_as(features)
+            loss = loss + distillation_loss(features, target, radius=config.radius, rng=rng)
         return loss
+
+    def _new_encoder(self) -> Encoder:
+        return Encoder(self.config.temperature, width=self.config.width, depth=self.config.depth)
 
     def save(self) -> None:
         """Writes the checkpoint atomically."""
@@ -249,7 +283,8 @@ class Trainer:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ValueError(f"{path} is damaged; delete it to train from the start.") from error
-        if state.get("config") != asdict(self.config):
+        # A checkpoint written before a hyperparameter existed has its default.
+        if asdict(TrainConfig()) | state.get("config", {}) != asdict(self.config):
             raise ValueError(f"{path} is from a run with another configuration: {state.get('config')}")
         self.encoder.load_state_dict(state["encoder"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -265,7 +300,7 @@ class Trainer:
         Returns:
             The weights file.
         """
-        encoder = Encoder(self.config.temperature).to(self.device)
+        encoder = self._new_encoder().to(self.device)
         encoder.load_state_dict(self.encoder.state_dict())
         recalibrate_batch_norm(encoder, [pairs.to(self.device) for pairs in self._calibration_pairs(4)])
         encoder.temperature = temperature or encoder.temperature

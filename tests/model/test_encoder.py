@@ -1,4 +1,4 @@
-"""The encoder of Table 1, and weights files."""
+"""The encoder of Table 1, small encoders, and weights files."""
 
 import os
 import pickle
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder, shared_encoder
 from mamp.model.encoder import Encoder
@@ -23,6 +25,42 @@ def test_a_saved_encoder_computes_the_same_features(tmp_path: Path) -> None:
     lab = torch.rand(1, 3, 32, 40)
     with torch.inference_mode():
         torch.testing.assert_close(loaded(lab), encoder(lab), atol=0.05, rtol=0.02)  # half precision on disk
+
+
+@pytest.mark.parametrize(("width", "depth", "parameters"), [(64, 3, 247_392), (32, 1, 35_408)])
+def test_a_weights_file_holds_the_architecture_of_a_small_encoder(
+    tmp_path: Path, width: int, depth: int, parameters: int
+) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(0.05, width=width, depth=depth).eval()
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == parameters
+    save_encoder(encoder, tmp_path / "small.safetensors")
+    loaded = load_encoder(tmp_path / "small.safetensors", device="cpu")
+    lab = torch.rand(1, 3, 32, 40)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(lab), encoder(lab), atol=0.05, rtol=0.02)  # half precision on disk
+    assert isinstance(loaded, Encoder) and loaded.architecture == f"width {width}, depth {depth}"
+    with pytest.raises(ValueError, match="width must be 16, 24"):
+        Encoder(width=30)
+
+
+@pytest.mark.parametrize("metadata", [{"width": "48", "depth": "1"}, {"width": "many", "depth": "1"}, {"width": "32"}])
+def test_a_weights_file_of_another_architecture_than_it_says_is_refused(
+    tmp_path: Path, metadata: dict[str, str]
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_encoder(Encoder(width=32, depth=1), path)
+    with safe_open(path, "pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    save_file(state, path, metadata=metadata)
+    with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+        load_encoder(path)
+
+
+def test_table_1_has_a_name_and_says_so() -> None:
+    encoder = load_encoder("table1")
+    assert isinstance(encoder, Encoder)
+    assert (encoder.origin["weights"], encoder.architecture) == ("mamp.safetensors", "Table 1")
 
 
 def test_shipped_weights_load_and_features_have_equal_length() -> None:

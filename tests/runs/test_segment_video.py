@@ -106,7 +106,7 @@ def test_the_receipt_is_correct(clip: Path) -> None:
     assert document["end"] == "complete" and document["error"] is None
     assert (document["size"], document["rotation"], document["audio"]) == ([96, 64], 0, None)
     assert (document["input_masks"], document["objects"]) == ([2], [1])
-    assert document["settings"]["radius"] == 3
+    assert document["settings"]["radius"] == 3 and document["encoder"] == "7x7 patches"
     assert document["seconds"]["track"] > 0
 
 

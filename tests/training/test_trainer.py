@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mamp.cli.main import main
 from mamp.model.checkpoint import load_encoder
+from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import Encoder
 from mamp.training.frame_pairs import FramePairs, NoReadableClipError, random_affine_warp, split_shots
-from mamp.training.losses import correspondence_loss, reconstruction_loss
+from mamp.training.losses import correspondence_loss, distillation_loss, reconstruction_loss
 from mamp.training.trainer import TrainConfig, Trainer, learning_rate
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
 
@@ -128,6 +132,66 @@ def test_a_resumed_run_takes_the_same_steps_as_an_uninterrupted_one(clips: Path,
         Trainer(TrainConfig(batch=8), clips, tmp_path / "interrupted", device=CPU).resume()
 
 
+DISTILLATION = replace(TrainConfig.distillation(), batch=4, crop=32, samples=48, width=16, depth=1)
+
+
+def test_a_small_encoder_learns_the_features_of_its_teacher(clips: Path, tmp_path: Path) -> None:
+    trainer = Trainer(replace(DISTILLATION, samples=160), clips, tmp_path, device=CPU)
+    lab = rgb_to_lab(torch.from_numpy(np.stack([scene(t)[0] for t in (3, 7)])))
+
+    def similarity() -> float:
+        student, teacher = load_encoder(trainer.export(), device="cpu"), load_encoder("table1", device="cpu")
+        with torch.inference_mode():
+            return F.cosine_similarity(student(lab), teacher(lab)).mean().item()
+
+    untrained = similarity()
+    losses = [loss.item() for _, loss in trainer.steps()]
+    assert len(losses) == 40 and np.mean(losses[-5:]) < 0.5 * losses[0]
+    assert similarity() > untrained + 0.2
+
+
+def test_the_distillation_loss_is_zero_for_the_features_of_the_teacher() -> None:
+    target = torch.randn(2, 2, 8, 6, 7)
+    rng = torch.Generator().manual_seed(0)
+    same = distillation_loss(3 * target, target, radius=12, rng=rng)
+    other = distillation_loss(target.flip(2), target, radius=12, rng=rng)
+    assert same.item() == pytest.approx(0, abs=1e-5) and other > 0.5
+
+
+def test_a_resumed_distillation_takes_the_same_steps(clips: Path, tmp_path: Path) -> None:
+    uninterrupted = Trainer(DISTILLATION, clips, tmp_path / "uninterrupted", device=CPU)
+    losses = [loss.item() for _, loss in itertools.islice(uninterrupted.steps(), 4)]
+    interrupted = Trainer(DISTILLATION, clips, tmp_path / "interrupted", device=CPU)
+    assert [loss.item() for _, loss in itertools.islice(interrupted.steps(), 2)] == losses[:2]
+    interrupted.save()
+    resumed = Trainer(DISTILLATION, clips, tmp_path / "interrupted", device=CPU)
+    assert resumed.resume()
+    assert [loss.item() for _, loss in itertools.islice(resumed.steps(), 2)] == losses[2:]
+
+
+def test_a_checkpoint_from_before_distillation_resumes(clips: Path, tmp_path: Path) -> None:
+    trainer = Trainer(CONFIG, clips, tmp_path, device=CPU)
+    trainer.save()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name in ("width", "depth", "teacher", "min_scale"):
+        del state["config"][name]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert trainer.resume()
+
+
+def test_crops_below_the_size_of_the_network_input_are_enlarged(clips: Path) -> None:
+    """An enlarged crop is smooth: neighbors differ less than in one that is not."""
+    differences = [
+        FramePairs(clips, length=1, crop=48, min_scale=scale, max_scale=scale)[0]["frames"]
+        .float()
+        .diff(dim=3)
+        .abs()
+        .mean()
+        for scale in (1 / 3, 1.0)
+    ]
+    assert differences[0] < 0.7 * differences[1]
+
+
 def damage(folder: Path) -> list[Path]:
     """Adds clips that cannot be read: a text, a cut file, an audio file and a folder of broken frames."""
     whole = next(folder.glob("*.mp4")).read_bytes()
@@ -217,10 +281,12 @@ def test_a_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path:
     load_encoder(out / "mamp.safetensors")
 
 
-def test_two_processes_train_one_encoder(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["train", "distill"])
+def test_two_processes_train_one_encoder(clips: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "two"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [*TORCHRUN, *command(clips, out, "--samples", "12")]
+    arguments[arguments.index("train")] = name
     run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
     assert run.returncode == 0, run.stderr
     assert "12 samples" in run.stdout

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mamp import load_encoder
-from mamp.model.checkpoint import SHIPPED_WEIGHTS
+from mamp.model.checkpoint import resolve_weights
 from tests.conftest import ROOT, scene
 from webapp import clips, jobs, results_view, run_handler, settings_controls
 from webapp import session as sessions
@@ -48,7 +48,7 @@ def test_nothing_that_a_visitor_receives_has_a_path_of_the_server(
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
     own = tmp_path / "own" / "mine.safetensors"
     own.parent.mkdir()
-    shutil.copyfile(SHIPPED_WEIGHTS, own)
+    shutil.copyfile(resolve_weights("table1"), own)
     monkeypatch.setattr(settings_controls, "WEIGHTS", str(own))
     monkeypatch.setitem(run_handler.encoders, str(own), load_encoder(own))
     shown: list[Any] = [clips.open_clip({}, str(clip))]
