@@ -1,4 +1,4 @@
-"""JavaScript that runs in the visitor's browser: the editor, and clicks on frame numbers."""
+"""JavaScript that runs in the visitor's browser: the editor, clicks on frame numbers, and the choice of a pixel."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ EDITOR_HTML = (_STATIC / "editor.html").read_text()
 EDITOR_CSS = (_STATIC / "editor.css").read_text()
 EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODULES)
 EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
+
+CHOOSE_PIXEL = (_STATIC / "choose_pixel.js").read_text()
 
 # A click on an element with a frame number, or on the chart, selects that frame; an edited name field submits the name.
 FRAME_AND_NAME_EVENTS = """

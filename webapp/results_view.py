@@ -13,6 +13,7 @@ from mamp import OverlayStyle, overlay
 from mamp.runs.export import export
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.errors import error_for_visitor
+from webapp.explanation_html import frame_html
 from webapp.html import review_html, status_html
 from webapp.project import read_project_file
 from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
@@ -52,7 +53,7 @@ def result_updates(
         "result_frame": gr.update(
             maximum=max(1, session["frames"] - 1), value=first, interactive=session["frames"] > 1
         ),
-        "comparison": _comparison(session, first, opacity, parts),
+        **_frame_updates(session, first, opacity, parts),
         "flags": review_html(project.result, project.names),
         "python": as_python(*run),
         "command": as_command(*run),
@@ -68,7 +69,7 @@ def overlay_style(opacity: float, parts: list[str]) -> OverlayStyle:
 
 def frame_comparison(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
     """Shows a frame without and with its mask overlaid."""
-    return {"comparison": _comparison(session, index, opacity, parts)} if session else {}
+    return _frame_updates(session, index, opacity, parts) if session else {}
 
 
 def show_frame(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> FrameUpdates:
@@ -79,11 +80,13 @@ def show_frame(session: Session, opacity: float, parts: list[str], event: gr.Eve
     return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
 
 
-def _comparison(session: Session, index: float | None, opacity: float, parts: list[str]) -> Any:
-    number = _frame_number(session, index)
+def _frame_updates(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
+    number = session["shown_frame"] = _frame_number(session, index)
     mask = project_of(session).mask(number)
     frame = reader_of(session["clip"]).frame(number).image
-    return frame, frame if mask is None else overlay(frame, mask, overlay_style(opacity, parts))
+    with_masks = frame if mask is None else overlay(frame, mask, overlay_style(opacity, parts))
+    size = (frame.shape[0], frame.shape[1])
+    return {"comparison": (frame, with_masks), "explained": frame_html(with_masks, size, number)}
 
 
 def _frame_number(session: Session, index: Any) -> int:

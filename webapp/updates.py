@@ -35,7 +35,13 @@ class JobUpdates(StatusUpdates, total=False):
     prepare: Any
 
 
-class FrameUpdates(TypedDict, total=False):
+class ExplanationUpdates(TypedDict, total=False):
+    """Why a pixel of the result got its label."""
+
+    explained: Any
+
+
+class FrameUpdates(ExplanationUpdates, total=False):
     """A frame of the result, without and with its masks."""
 
     result_frame: Any

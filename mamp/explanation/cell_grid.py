@@ -36,6 +36,11 @@ class CellGrid:
         y, x = ((STRIDE * index + 0.5) * scale - 0.5 for index, scale in zip(cell, self._scale, strict=True))
         return x, y
 
+    def reach(self, radius: int) -> Point:
+        """Half the width and height of a window of a radius [cells], in pixels of the clip."""
+        y, x = (STRIDE * (radius + 0.5) * scale for scale in self._scale)
+        return x, y
+
     def in_pixels(self, motion: Tensor) -> NDArray[np.float32]:
         """Displacements (2, h, w) [cells], x then y, in pixels of the clip."""
         per_cell = np.array([[[scale * STRIDE]] for scale in reversed(self._scale)])

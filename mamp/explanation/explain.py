@@ -136,6 +136,7 @@ class FrameExplainer:
             frame=number,
             target=self._grid.center(source),
             motion=None if flow is None else (float(flow[(0, *cell)]), float(flow[(1, *cell)])),
+            reach=self._grid.reach(self._request.settings.radius),
             votes=[
                 Vote(number, self._grid.center(vote.cell), vote.label, vote.similarity, vote.weight)
                 for vote in readout.votes

@@ -52,6 +52,8 @@ class MemoryView:
         frame: Number of the memory frame.
         target: Where the motion leads from the pixel's cell: the center of the window of places compared.
         motion: Displacement from the cell to the target, before rounding to whole cells [pixels]; ``None`` without motion.
+        reach: Half the width and height of the window around the target [pixels]. Its cells move by their own motion, so
+            some votes may lie outside.
         votes: Its votes.
         reliable: Whether its labels count as right: input masks, and masks soon after the first one.
         redetected: Whether the motion is that of an object detected in the whole frame, and not the optical flow.
@@ -62,6 +64,7 @@ class MemoryView:
     frame: int
     target: Point
     motion: Point | None
+    reach: Point
     votes: Sequence[Vote]
     reliable: bool
     redetected: bool

@@ -33,7 +33,7 @@ def view(frame: int, votes: list[Vote], motion: tuple[float, float] | None = Non
     flow = (
         None if motion is None else np.full((2, HEIGHT // 4, WIDTH // 4), 1, np.float32) * np.reshape(motion, (2, 1, 1))
     )
-    return MemoryView(frame, target, motion, votes, True, False, gray, flow)
+    return MemoryView(frame, target, motion, (50.0, 50.0), votes, True, False, gray, flow)
 
 
 def area_of(figure: np.ndarray, color: tuple[int, int, int]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from webapp.clips import open_clip, open_example, trim_clip
+from webapp.explanation_view import explain_pixel
 from webapp.javascript import SHOW_JOB
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job
 from webapp.layout.clip_section import ClipSection
@@ -121,3 +122,11 @@ def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> No
     style = run.settings.opacity, run.settings.overlay_parts
     wiring.connect(review.frame.input, frame_comparison, review.frame, *style, show_progress="hidden")
     wiring.connect(review.flags.select, show_frame, *style, show_progress="hidden")
+    wiring.connect(
+        review.explained.select,
+        explain_pixel,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        concurrency_limit=1,
+        concurrency_id="explanation",  # not that of runs: they go on
+    )

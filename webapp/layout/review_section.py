@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.javascript import FRAME_AND_NAME_EVENTS
+from webapp.javascript import CHOOSE_PIXEL, FRAME_AND_NAME_EVENTS
 from webapp.results_view import EXPORT_FORMATS
 
 
@@ -20,6 +20,7 @@ class ReviewSection:
         frame: Number of the frame in ``comparison``.
         comparison: A frame without and with its masks.
         flags: Frames to review, and the chart.
+        explained: A frame to choose a pixel in, and why it got its label.
         snippets: The run as Python, as a command line and as a client of the page.
     """
 
@@ -29,6 +30,7 @@ class ReviewSection:
     frame: gr.Slider
     correct: gr.Button
     flags: gr.HTML
+    explained: gr.HTML
     files: gr.Files
     export_format: gr.Dropdown
     prepare: gr.Button
@@ -45,6 +47,7 @@ class ReviewSection:
             "result_frame": self.frame,
             "comparison": self.comparison,
             "flags": self.flags,
+            "explained": self.explained,
             "prepare": self.prepare,
             "exported": self.exported,
             **dict(zip(("python", "command", "client"), self.snippets, strict=True)),
@@ -95,6 +98,8 @@ def review_section() -> ReviewSection:
                 )
                 prepare = gr.Button("Prepare", size="sm", scale=1)
             exported = gr.File(label="Exported file", interactive=False, height=90, visible=False, elem_id="product")
+        with gr.Tab("Why this label?"):
+            explained = gr.HTML("", js_on_load=CHOOSE_PIXEL, elem_id="explained")
         with gr.Tab("This run as code"):
             gr.Markdown("Run this in a folder with the clip and `project.zip` (see *Files*):")
             snippets = [  # not gr.Code: its colors have too little contrast
@@ -102,5 +107,5 @@ def review_section() -> ReviewSection:
                 for label in ("Python", "Command line", "API client")
             ]
     return ReviewSection(
-        group, video, comparison, frame, correct, flags, files, export_format, prepare, exported, snippets
+        group, video, comparison, frame, correct, flags, explained, files, export_format, prepare, exported, snippets
     )

@@ -1,0 +1,115 @@
+"""Why a pixel of the result got its label: on the page, and its limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from playwright.sync_api import Page, expect
+
+from mamp import Settings, segment_video
+from tests.conftest import browser, scene
+from tests.webapp.painting import take_example
+from webapp import explanation_view
+from webapp import session as sessions
+
+WAIT = 120_000  # [ms]
+
+
+@pytest.fixture
+def finished(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """A session with a result of 12 frames and an object whose name is HTML."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    session = sessions.new_session(str(clip))
+    project = sessions.project_of(session)
+    out = project.new_results_folder()
+    names = {1: "<i>disk</i>"}
+    list(segment_video(clip, {0: scene(0)[1]}, out, Settings(weights="patch", radius=4), names=names))
+    project.set_latest_results(out)
+    yield session
+    sessions.close_session(session, keep=str(clip))
+
+
+def explained(session: dict[str, Any], frame: Any, x: Any, y: Any) -> str:
+    event = gr.EventData(None, {"frame": frame, "x": x, "y": y})
+    return explanation_view.explain_pixel(session, event).get("explained", "")
+
+
+def test_a_place_is_explained_by_words_scores_and_memory_frames(finished: dict[str, Any]) -> None:
+    page = explained(finished, 8, 52, 50)
+    assert "decided by the votes of the memory" in page and "Sec. 3.2" in page
+    assert "&lt;i&gt;disk&lt;/i&gt;" in page and "<i>disk" not in page
+    assert [int(number) for number in re.findall(r"<figcaption>Frame (\d+)", page)] == [0, 3, 5, 7]
+    assert page.count("<circle") == 9 and page.count("data:image/jpeg") == 5
+
+
+def test_the_first_frame_and_a_frame_without_a_mask_say_so(finished: dict[str, Any]) -> None:
+    page = explained(finished, 0, 36, 48)
+    assert "The input mask of frame 0 gives this label." in page and "figcaption" not in page
+    result = sessions.project_of(finished).result
+    assert result is not None
+    (result.masks_dir / "00005.png").unlink()
+    assert "The run has no mask of frame 5." in explained(finished, 5, 36, 48)
+
+
+def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
+    finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished["shown_frame"] = 3
+    assert explained(finished, 8, 52, 50) == ""
+    sessions.request_job(finished)
+    monkeypatch.setattr(explanation_view, "_explainer", lambda *_: pytest.fail("computed during a run"))
+    assert explanation_view.RUNNING in explained(finished, 8, 52, 50)
+
+
+@pytest.mark.parametrize("place", [(None, None, None), (-5, 1e9, -1e9)])
+def test_places_outside_of_the_frame_are_moved_into_it(finished: dict[str, Any], place: tuple[Any, Any, Any]) -> None:
+    assert 'data-frame-shown="0"' in explained(finished, *place)
+
+
+@pytest.mark.parametrize("device", ["mouse", "keyboard", "touch"])
+def test_a_visitor_asks_why(page_url: str, device: str) -> None:
+    with browser() as chromium:
+        size = {"width": 390, "height": 844} if device == "touch" else {"width": 1280, "height": 900}
+        page = chromium.new_context(viewport=size, has_touch=device == "touch").new_page()
+        page.goto(page_url)
+        take_example(page, "Street")
+        page.get_by_label("number input for Frame", exact=True).fill("12")
+        page.keyboard.press("Tab")
+        page.get_by_role("tab", name="Why this label?").click()
+        frame = page.locator(".why-frame[data-frame-shown='12']")
+        expect(frame).to_be_visible(timeout=WAIT)
+        ask(page, device)
+        expect(page.get_by_text("Reading the memory of this frame").or_(page.locator(".why-strip"))).to_be_visible()
+        strip = page.locator(".why-strip figure")
+        expect(strip.first).to_be_visible(timeout=WAIT)
+        expect(strip.filter(has_text="Frame 0")).to_be_visible()
+        expect(page.locator(".why-words")).to_contain_text("Sec. 3.2")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
+        page.get_by_label("number input for Frame", exact=True).fill("0")
+        page.keyboard.press("Tab")
+        expect(page.locator(".why-frame[data-frame-shown='0']")).to_be_visible(timeout=WAIT)
+        expect(strip).to_have_count(0)
+        ask(page, device)
+        expect(page.locator(".why-words")).to_contain_text("The input mask of frame 0 gives this label.", timeout=WAIT)
+
+
+def ask(page: Page, device: str) -> None:
+    """Chooses a place right of the middle of the frame."""
+    frame = page.locator(".why-frame")
+    frame.scroll_into_view_if_needed()
+    box = frame.bounding_box()
+    assert box is not None
+    place = (box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
+    if device == "touch":
+        page.touchscreen.tap(*place)
+    elif device == "mouse":
+        page.mouse.click(*place)
+    else:
+        frame.focus()
+        for key in ("ArrowRight", "ArrowRight", "ArrowUp", "Enter"):
+            page.keyboard.press(key)
