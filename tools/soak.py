@@ -84,10 +84,10 @@ class Traffic:
 def soak_load(options: argparse.Namespace) -> Report:
     """Many visitors at once."""
     report, traffic = Report("load"), Traffic()
-    until = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "served").mkdir()
         with serve_process(Path(folder) / "served", {"MAMP_KEEP_SECONDS": str(KEEP_SECONDS)}) as (url, pid):
+            until = time.monotonic() + 60 * options.minutes
             work: list[Callable[[], None]] = [
                 lambda number=number: session(url, Path(folder), number, until, traffic)  # type: ignore[misc]
                 for number in range(options.visitors)
