@@ -6,12 +6,11 @@ import ctypes
 import errno
 import os
 import platform
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameter numbers in glibc's malloc.h
@@ -25,7 +24,8 @@ class ResourceError(ValueError):
 
 def as_resource_error(error: Exception) -> ResourceError | None:
     """The ``ResourceError`` for an error caused by lack of disk or memory; ``None`` for other errors."""
-    if isinstance(error, torch.OutOfMemoryError):
+    # Without PyTorch, the error is not of a GPU; importing it here would slow down `python -m mamp --help`.
+    if (torch := sys.modules.get("torch")) is not None and isinstance(error, torch.OutOfMemoryError):
         return ResourceError("The GPU has too little memory for this; choose a smaller processing size.")
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return ResourceError("The machine has too little memory for this; choose a smaller processing size.")

@@ -153,14 +153,18 @@ def test_a_full_disk_is_reported_and_the_run_resumes_elsewhere(clip: Path) -> No
 
 
 def test_public_names_and_all_agree() -> None:
-    public = {name for name in vars(mamp) if not name.startswith("_")}
-    modules = {name for name in public if isinstance(getattr(mamp, name), type(sys))}
-    assert public - modules == set(mamp.__all__)
+    assert set(mamp._MODULES) == set(mamp.__all__) == set(dir(mamp))
+    assert all(getattr(mamp, name) is not None for name in mamp.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        _ = mamp.other
 
 
-def test_help_names_the_commands(capfd: pytest.CaptureFixture[str]) -> None:
-    done = subprocess.run([sys.executable, "-m", "mamp", "--help"], capture_output=True, text=True, check=True)
-    assert all(command in done.stdout for command in ("segment", "train", "evaluate"))
+def test_help_names_the_commands_and_does_not_wait_for_pytorch() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "mamp", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(command in done.stdout for command in ("segment", "train", "distill", "evaluate"))
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported and not imported & {"torch", "numpy", "cv2", "av"}
 
 
 def test_how_a_mask_was_read_is_printed_and_in_the_receipt(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,7 +116,7 @@ def test_weights_are_downloaded_from_the_hub_and_their_hash_is_checked(
         requests.append((repository, filename, revision))
         return str(path)
 
-    monkeypatch.setattr("mamp.model.checkpoint.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     load_encoder("somebody/mamp", filename="a.safetensors", sha256=file_sha256(path))
     load_encoder("somebody/mamp:b.safetensors")
     load_encoder("somebody/mamp@0a1b2c:b.safetensors")
