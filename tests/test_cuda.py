@@ -102,10 +102,13 @@ def test_segment_video_writes_the_masks_of_the_cpu(tmp_path: Path) -> None:
     assert min(equal) > 0.995
 
 
-def test_training_resumes_and_exports_finite_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["train", "distill"])
+def test_training_resumes_and_exports_finite_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     (tmp_path / "clips").mkdir()
     synthetic_clip(tmp_path / "clips" / "one.mp4", 120, 24)
-    options = ["train", str(tmp_path / "clips"), "--out", str(tmp_path / "run"), "--device", "cuda", "--batch", "4"]
+    options = [command, str(tmp_path / "clips"), "--out", str(tmp_path / "run"), "--device", "cuda", "--batch", "4"]
     options += [
         "--crop",
         "64",

@@ -19,19 +19,19 @@ _MATRIX_SIDE_CPU, _MATRIX_SIDE_GPU = 2048, 8192  # large enough to reach the pea
 def encoder_throughput(encoder: object, size: tuple[int, int], seconds: float) -> dict[str, float | str]:
     """Prints and returns FLOP/s of the encoder, and their ratio to a large matrix product of the same precision.
 
-    The operations are those of Table 1, even where fewer are computed (``mamp/model/winograd.py``).
+    The operations are those of its architecture, even where fewer are computed (``mamp/model/winograd.py``).
 
     Args:
         encoder: The encoder; nothing is measured unless it is a network.
         size: (H, W) of the frames.
         seconds: Time per frame [s].
     """
-    if not isinstance(encoder, torch.nn.Module):
+    if not isinstance(encoder, Encoder):
         return {}
     device = device_of(encoder)
     dtype = torch.bfloat16 if has_bfloat16(device) else torch.float32
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        Encoder()(pad_to_stride(torch.zeros(3, *size))[None])
+        Encoder(width=encoder.width, depth=encoder.depth)(pad_to_stride(torch.zeros(3, *size))[None])
     measured = counter.get_total_flops() / seconds
     side = _MATRIX_SIDE_CPU if device.type == "cpu" else _MATRIX_SIDE_GPU
     matrix = torch.randn(side, side, device=device, dtype=dtype)

@@ -10,7 +10,9 @@ from mamp import MaskTracker, PatchEncoder, Settings
 from mamp.cli.main import main
 from mamp.evaluation.benchmark import CHAINS, STAGES
 from mamp.evaluation.reference_implementation import ReferenceImplementation
+from mamp.evaluation.throughput import encoder_throughput
 from mamp.flow.optical_flow import dis_flow
+from mamp.model.encoder import Encoder
 from tests.conftest import Image, scene
 
 TINY = ["benchmark", "--frames", "2", "--short-side", "48", "--objects", "3"]
@@ -39,6 +41,14 @@ def test_the_last_line_is_json_with_every_stage(capsys: pytest.CaptureFixture[st
     assert against["pixels_equal"] > 0.98
     assert against["times_slower"] == pytest.approx(against["ms_per_frame"] / against["ours_ms_per_frame"], rel=0.05)
     assert report["of_matrix_product"] > 0
+
+
+def test_the_operations_are_counted_of_the_encoder_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mamp.evaluation.throughput.median_seconds", lambda function: 1.0)
+    table_1, small = (
+        encoder_throughput(encoder, (64, 64), 1e-3) for encoder in (Encoder(), Encoder(width=64, depth=3))
+    )
+    assert 0.03 < float(small["encoder_gflops"]) / float(table_1["encoder_gflops"]) < 0.05
 
 
 @pytest.fixture
