@@ -40,7 +40,7 @@ def explain_pixel(session: Session, event: gr.EventData) -> ExplanationUpdates:
         return {"explained": frame_html(picture, size, frame, str(error))}
     if not is_open(session) or session.get("shown_frame", frame) != frame:  # another frame was chosen meanwhile
         return {}
-    return {"explained": explanation_html(explanation, picture)}
+    return {"explained": explanation_html(explanation, picture, session["frames"])}
 
 
 @lru_cache(maxsize=2)  # each holds the memory of its frame: 60 MB at 480p

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from mamp.explanation.cell_grid import CellGrid
-from mamp.explanation.explanation import Decision, Explanation, LabelScore, MemoryView, Vote
+from mamp.explanation.explanation import Decision, Explanation, LabelScore, MemoryTerm, MemoryView, Vote
 from mamp.explanation.votes import Cell, CellReadout, read_cell
 from mamp.explanation.wording import describe
 from mamp.masks.label_map import Mask, merge_input_mask
 from mamp.model.encoder import EncoderFunction
-from mamp.propagation.memory_readout import Query, Reference
+from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 from mamp.propagation.redetection import Redetection
 from mamp.runs.finished import open_trackers
 from mamp.runs.request import RunRequest
 from mamp.runs.results import Result
+from mamp.tracker import MaskTracker
 from mamp.video.images import resize_frame
 
 
@@ -100,11 +104,33 @@ class FrameExplainer:
         return replace(explanation, text=describe(explanation))
 
     @cached_property
+    def _tracker(self) -> MaskTracker:
+        return self._trackers.tracker_at(self._frame, self._direction, to_inspect=True)
+
+    @cached_property
     def _read(self) -> tuple[Query, Redetection, Mask]:
         """The frame as a query, its scores, and the mask that they predict (H, W) uint8."""
-        tracker = self._trackers.tracker_at(self._frame, self._direction, to_inspect=True)
-        query, found = tracker.inspect(self._image)
-        return query, found, tracker.scores_to_mask(found.scores, query.labels, self._image, self._request.size)
+        query, found = self._tracker.inspect(self._image)
+        return query, found, self._mask_of(found.scores, query)
+
+    def _mask_of(self, scores: torch.Tensor, query: Query) -> Mask:
+        return self._tracker.scores_to_mask(scores, query.labels, self._image, self._request.size)
+
+    @cached_property
+    def _unaligned_mask(self) -> Mask | None:
+        """The mask by votes alone, with the windows at the same place in every frame (H, W) uint8."""
+        query = self._read[0]
+        if all(reference.motion is None for reference in query.references):
+            return None
+        settings = self._request.settings
+        reader = MemoryReader(
+            radius=settings.radius,
+            top_k=settings.top_k,
+            discriminant_weight=settings.discriminant_weight,
+            logit_adjustment=settings.logit_adjustment,
+        )
+        with torch.inference_mode():
+            return self._mask_of(reader(_unaligned(query)), query)
 
     def _with_memory(self, explanation: Explanation, cell: Cell) -> Explanation:
         """Adds what was read from memory for the cell of the pixel."""
@@ -112,9 +138,10 @@ class FrameExplainer:
         flow_references = len(query.references)
         if found.rematched is not None and found.cells is not None and found.cells[cell]:
             query = found.rematched
-        readout = read_cell(query, cell, self._request.settings)
+        settings = self._request.settings
+        readout, unaligned = read_cell(query, cell, settings), read_cell(_unaligned(query), cell, settings)
         views = [
-            self._memory_view(reference, cell, index, readout, redetected=index >= flow_references)
+            self._memory_view(index, reference, cell, (readout, unaligned), redetected=index >= flow_references)
             for index, reference in enumerate(query.references)
         ]
         input_mask = self._request.input_masks.get(self._frame)
@@ -122,35 +149,52 @@ class FrameExplainer:
             explanation,
             decision=_decision(explanation, input_mask, predicted, query, found, readout, cell),
             memory=views,
-            scores=_label_scores(query, found, readout, cell, self._request),
+            scores=_label_scores(query, found, readout, unaligned, cell, self._request),
+            unaligned_mask=self._unaligned_mask,
         )
 
     def _memory_view(
-        self, reference: Reference, cell: Cell, index: int, readout: CellReadout, *, redetected: bool
+        self, index: int, reference: Reference, cell: Cell, readouts: Sequence[CellReadout], *, redetected: bool
     ) -> MemoryView:
-        """A reference, the motion from a cell to it, and its votes: those of its index."""
+        """A reference, the motion from a cell to it, and its votes with and without motion: those of its index."""
         number = self._request.first + self._direction * reference.number
         flow = None if reference.motion is None else self._grid.in_pixels(reference.motion)
         source = divmod(int(reference.sources[0][cell]), reference.memory.value.shape[1])
-        return MemoryView(
-            frame=number,
-            target=self._grid.center(source),
-            motion=None if flow is None else (float(flow[(0, *cell)]), float(flow[(1, *cell)])),
-            reach=self._grid.reach(self._request.settings.radius),
-            votes=[
+        votes, unaligned_votes = (
+            [
                 Vote(number, self._grid.center(vote.cell), vote.label, vote.similarity, vote.weight)
                 for vote in readout.votes
                 if vote.reference == index
-            ],
+            ]
+            for readout in readouts
+        )
+        return MemoryView(
+            frame=number,
+            term=self._term(reference),
+            target=self._grid.center(source),
+            motion=None if flow is None else (float(flow[(0, *cell)]), float(flow[(1, *cell)])),
+            reach=self._grid.reach(self._request.settings.radius),
+            votes=votes,
+            unaligned_votes=unaligned_votes,
             reliable=reference.reliable,
             redetected=redetected,
             image=reference.memory.image,
             flow=flow,
         )
 
+    def _term(self, reference: Reference) -> MemoryTerm:
+        if reference.number in self._request.settings.long_term:
+            return MemoryTerm.LONG
+        return MemoryTerm.INPUT_MASK if reference.memory.given else MemoryTerm.SHORT
+
+
+def _unaligned(query: Query) -> Query:
+    """The query without motion (Table 5)."""
+    return replace(query, references=[replace(reference, motion=None) for reference in query.references])
+
 
 def _label_scores(
-    query: Query, found: Redetection, readout: CellReadout, cell: Cell, request: RunRequest
+    query: Query, found: Redetection, readout: CellReadout, unaligned: CellReadout, cell: Cell, request: RunRequest
 ) -> list[LabelScore]:
     """Votes, score and discriminant of each label at a cell."""
     scores = []
@@ -160,7 +204,8 @@ def _label_scores(
         if query.discriminants and label:
             discriminant = float(query.discriminant_scores[(index - 1, *cell)])
         votes, score = float(readout.vote_sums[index]), float(found.scores[(index, *cell)])
-        scores.append(LabelScore(label, name, votes, score, discriminant))
+        without_motion = float(unaligned.vote_sums[index])
+        scores.append(LabelScore(label, name, votes, without_motion, score, discriminant))
     return scores
 
 

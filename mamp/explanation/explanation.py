@@ -25,6 +25,14 @@ class Decision(str, Enum):
     UNKNOWN = "unknown"  # computed again, the label is another one
 
 
+class MemoryTerm(str, Enum):
+    """Why a frame is in memory (Sec. 3.2)."""
+
+    LONG = "long term"
+    SHORT = "short term"
+    INPUT_MASK = "input mask"  # of a later frame; not in the paper
+
+
 @dataclass(frozen=True)
 class Vote:
     """A place in memory that voted for the label of the pixel.
@@ -50,11 +58,13 @@ class MemoryView:
 
     Attributes:
         frame: Number of the memory frame.
+        term: Why it is in memory.
         target: Where the motion leads from the pixel's cell: the center of the window of places compared.
         motion: Displacement from the cell to the target, before rounding to whole cells [pixels]; ``None`` without motion.
         reach: Half the width and height of the window around the target [pixels]. Its cells move by their own motion, so
             some votes may lie outside.
         votes: Its votes.
+        unaligned_votes: Its votes if the window lay around the pixel's cell, without motion.
         reliable: Whether its labels count as right: input masks, and masks soon after the first one.
         redetected: Whether the motion is that of an object detected in the whole frame, and not the optical flow.
         image: RGB (H, W, 3) uint8 at the processing size.
@@ -62,10 +72,12 @@ class MemoryView:
     """
 
     frame: int
+    term: MemoryTerm
     target: Point
     motion: Point | None
     reach: Point
     votes: Sequence[Vote]
+    unaligned_votes: Sequence[Vote]
     reliable: bool
     redetected: bool
     image: Image = field(repr=False, compare=False)
@@ -85,6 +97,7 @@ class LabelScore:
         label: The label; 0 is the background.
         name: Name of the object.
         votes: Sum of the weights of its votes [0, 1].
+        unaligned_votes: The same without motion.
         score: Its final score at the cell [0, 1]; the scores of all labels sum to 1.
         discriminant: Score of the object's discriminant at the cell: 1 at the mean of the object, -1 at that of the rest;
             ``None`` for the background, and where discriminants are not used.
@@ -93,6 +106,7 @@ class LabelScore:
     label: int
     name: str
     votes: float
+    unaligned_votes: float
     score: float
     discriminant: float | None
 
@@ -113,6 +127,8 @@ class Explanation:
         text: Sentences for people, with the sections of the paper.
         image: The frame, RGB (H, W, 3) uint8 at the processing size.
         mask: The mask of the run, label map (H, W) uint8.
+        unaligned_mask: The mask by votes without motion, label map (H, W) uint8; ``None`` where the run used no motion,
+            and on the first frame.
     """
 
     frame: int
@@ -125,6 +141,7 @@ class Explanation:
     text: str
     image: Image = field(repr=False, compare=False)
     mask: Image = field(repr=False, compare=False)
+    unaligned_mask: Image | None = field(default=None, repr=False, compare=False)
 
     @property
     def votes(self) -> list[Vote]:
@@ -133,6 +150,6 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON has it: without images and flow."""
-        arrays = ("image", "mask", "flow")
+        arrays = ("image", "mask", "unaligned_mask", "flow")
         document = asdict(self, dict_factory=lambda items: {key: value for key, value in items if key not in arrays})
         return document | {"decision": self.decision.value}

@@ -12,7 +12,7 @@ import torch
 from mamp import PatchEncoder, Settings, explain, segment_video, write_mask
 from mamp.explanation.cell_grid import CellGrid
 from mamp.explanation.explain import FrameExplainer
-from mamp.explanation.explanation import Decision, Explanation
+from mamp.explanation.explanation import Decision, Explanation, MemoryTerm
 from mamp.explanation.votes import read_cell
 from mamp.masks.label_map import MaskError
 from mamp.runs.finished import open_trackers
@@ -102,6 +102,23 @@ def test_a_pixel_is_explained_by_votes_motion_and_scores(tmp_path: Path, monkeyp
     document = json.loads(json.dumps(explanation.to_dict()))
     assert document["decision"] == "votes" and document["memory"][0]["frame"] == 2
     assert "image" not in document and "flow" not in document["memory"][0]
+
+
+def test_without_motion_windows_stay_in_place_and_a_fast_object_loses_its_votes(tmp_path: Path) -> None:
+    frames = [scene(t, speed=14)[0] for t in range(5)]
+    settings = Settings(weights="patch", radius=2, long_term=(0,))
+    clip = write_clip(tmp_path / "clip.mp4", frames)
+    list(segment_video(clip, {0: scene(0)[1]}, tmp_path / "run", settings, outputs=("masks",)))
+    x = 36 + 4 * 14 + 24  # ahead of where the disk was one frame before
+    explanation = explain(tmp_path / "run", clip, 4, x, 50)
+    disk = explanation.scores[1]
+    assert explanation.label == 1 and disk.votes > 0.9 and disk.unaligned_votes < 0.2
+    votes = [vote for view in explanation.memory for vote in view.unaligned_votes]
+    assert sum(vote.weight for vote in votes) == pytest.approx(1, abs=1e-5)
+    assert all(abs(vote.place[0] - x) <= 2 * 4 + 4 for vote in votes)
+    assert explanation.unaligned_mask is not None and explanation.unaligned_mask[50, x] == 0
+    terms = {view.frame: view.term for view in explanation.memory}
+    assert terms == {0: MemoryTerm.LONG, 1: MemoryTerm.SHORT, 3: MemoryTerm.SHORT}
 
 
 def test_input_masks_explain_themselves(tmp_path: Path) -> None:

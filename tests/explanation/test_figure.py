@@ -10,7 +10,7 @@ import pytest
 
 from mamp import read_mask
 from mamp.cli.main import main
-from mamp.explanation.explanation import Decision, Explanation, LabelScore, MemoryView, Vote
+from mamp.explanation.explanation import Decision, Explanation, LabelScore, MemoryTerm, MemoryView, Vote
 from mamp.explanation.figure import draw_explanation
 from mamp.explanation.flow_colors import flow_colors, flow_legend
 from mamp.masks.palette import color_of
@@ -22,7 +22,7 @@ HEIGHT, WIDTH = 96, 128
 def explanation(*memory: MemoryView) -> Explanation:
     """An explanation of the pixel 40, 48 of a gray frame."""
     gray = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
-    scores = [LabelScore(0, "background", 0.2, 0.1, None), LabelScore(1, "naïve dog", 0.8, 0.9, 0.7)]
+    scores = [LabelScore(0, "background", 0.2, 0.2, 0.1, None), LabelScore(1, "naïve dog", 0.8, 0.8, 0.9, 0.7)]
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     return Explanation(8, (40, 48), 1, Decision.VOTES, (40.0, 48.0), memory, scores, "A sentence.", gray, mask)
 
@@ -33,7 +33,7 @@ def view(frame: int, votes: list[Vote], motion: tuple[float, float] | None = Non
     flow = (
         None if motion is None else np.full((2, HEIGHT // 4, WIDTH // 4), 1, np.float32) * np.reshape(motion, (2, 1, 1))
     )
-    return MemoryView(frame, target, motion, (50.0, 50.0), votes, True, False, gray, flow)
+    return MemoryView(frame, MemoryTerm.SHORT, target, motion, (50.0, 50.0), votes, votes, True, False, gray, flow)
 
 
 def area_of(figure: np.ndarray, color: tuple[int, int, int]) -> int:

@@ -28,7 +28,7 @@ def finished(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     project = sessions.project_of(session)
     out = project.new_results_folder()
     names = {1: "<i>disk</i>"}
-    list(segment_video(clip, {0: scene(0)[1]}, out, Settings(weights="patch", radius=4), names=names))
+    list(segment_video(clip, {0: scene(0)[1]}, out, Settings(weights="patch", radius=4, long_term=(0,)), names=names))
     project.set_latest_results(out)
     yield session
     sessions.close_session(session, keep=str(clip))
@@ -44,7 +44,12 @@ def test_a_place_is_explained_by_words_scores_and_memory_frames(finished: dict[s
     assert "decided by the votes of the memory" in page and "Sec. 3.2" in page
     assert "&lt;i&gt;disk&lt;/i&gt;" in page and "<i>disk" not in page
     assert [int(number) for number in re.findall(r"<figcaption>Frame (\d+)", page)] == [0, 3, 5, 7]
-    assert page.count("<circle") == 9 and page.count("data:image/jpeg") == 5
+    memory, motion, time = page.split("<details")[1:]
+    assert memory.count("<circle") == 9 and memory.count("data:image/jpeg") == 4
+    assert "of the votes instead of" in motion and motion.count("data:image/jpeg") == 2
+    assert motion.count("Motion to frame") == 8 and "Color wheel: red is right" in motion
+    assert "Frame 0 always stays in memory (long term" in time and "Frames 3, 5 and 7 were the recent ones" in time
+    assert 'aria-label="Frames in memory at frame 8: 0, 3, 5, 7"' in time
 
 
 def test_the_first_frame_and_a_frame_without_a_mask_say_so(finished: dict[str, Any]) -> None:
@@ -84,11 +89,18 @@ def test_a_visitor_asks_why(page_url: str, device: str) -> None:
         frame = page.locator(".why-frame[data-frame-shown='12']")
         expect(frame).to_be_visible(timeout=WAIT)
         ask(page, device)
-        expect(page.get_by_text("Reading the memory of this frame").or_(page.locator(".why-strip"))).to_be_visible()
-        strip = page.locator(".why-strip figure")
+        expect(
+            page.get_by_text("Reading the memory of this frame").or_(page.locator(".why-strip")).first
+        ).to_be_visible()
+        strip = page.locator(".why-part[open] figure")
         expect(strip.first).to_be_visible(timeout=WAIT)
         expect(strip.filter(has_text="Frame 0")).to_be_visible()
         expect(page.locator(".why-words")).to_contain_text("Sec. 3.2")
+        for part, content in (("What the motion does", "Without motion"), ("Memory over time", "long term")):
+            inside = page.locator(".why-part", has_text=part).get_by_text(content).first
+            expect(inside).to_be_hidden()
+            page.get_by_text(part).click()
+            expect(inside).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
         page.get_by_label("number input for Frame", exact=True).fill("0")
         page.keyboard.press("Tab")
