@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 import webapp  # noqa: F401 (first: it imports spaces)
 from webapp.downloads import ClipNames
 from webapp.image_formats import restrict_image_formats
+from webapp.layout.address_section import address_section
 from webapp.layout.api_section import api_section
 from webapp.layout.clip_section import clip_section
 from webapp.layout.events import connect_events
@@ -21,7 +22,7 @@ from webapp.layout.paint_section import paint_section
 from webapp.layout.review_section import review_section
 from webapp.layout.run_section import run_section
 from webapp.server_folder import server_folder
-from webapp.session import KEEP_SECONDS, MAX_UPLOAD, close_session, end_unused_sessions
+from webapp.session import KEEP_SECONDS, MAX_UPLOAD, end_unused_sessions
 from webapp.theme import CSS, THEME
 
 
@@ -34,7 +35,7 @@ def build() -> gr.Blocks:
         delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),  # uploads that no session uses
         fill_width=False,
     ) as page:
-        session = gr.State({}, delete_callback=close_session)
+        session = gr.State({})
         gr.Markdown(
             "# Follow objects through a video\nPaint objects on one frame; get the video with an overlay, and one mask per "
             "frame. The model was trained without masks, class labels or boxes."
@@ -46,7 +47,8 @@ def build() -> gr.Blocks:
                 paint = paint_section()
         run = run_section()
         review = review_section()
-        connect_events(page, session, clip, paint, run, review)
+        address = address_section()
+        connect_events(page, session, address, clip, paint, run, review)
         api_section()
     return page
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -18,13 +19,15 @@ from webapp.session import (
     MAX_FRAMES,
     Session,
     close_session,
+    find_session,
+    name_of,
     new_folder,
     new_session,
     project_of,
     reader_of,
 )
-from webapp.settings_controls import with_own_weights
-from webapp.updates import ClipUpdates, ExampleUpdates
+from webapp.settings_controls import control_values, with_own_weights
+from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -95,6 +98,29 @@ def open_example(session: Session, name: str) -> ExampleUpdates:
     return {"clip": str(clip), **clip_updates(session, status_html(message), clip_frames=session["frames"])}
 
 
+def resume_session(session: Session, name: Any) -> ResumeUpdates:
+    """Shows the clip, the masks and the result of a session that is still there, after its page was reloaded.
+
+    Args:
+        session: The session of the new page, which is empty.
+        name: The session's name, from the page's address; empty if the address has none.
+    """
+    if session or not isinstance(name, str) or not name:
+        return {}
+    found = find_session(name)
+    if found is None:
+        message = "The clip of this address is no longer here. Choose a clip to begin."
+        return {"clip": None, "settings": {}, **clip_updates({}, status_html(message, error=True))}
+    project, controls = project_of(found), {}
+    if project.result is not None:  # its project file is missing if the page was closed during the run
+        settings = with_own_weights(Settings.from_dict(project.result.receipt["settings"]))
+        project.save(settings)
+        controls = control_values(settings)
+    status = status_html("Your clip and your masks are here again.")
+    updates = clip_updates(found, status, clip_frames=found["frames"])
+    return {"clip": found["clip"], "settings": controls, **updates}
+
+
 def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) -> ClipUpdates:
     """Updates of the page for a new clip or none; a clip that is too long opens the trim panel.
 
@@ -108,10 +134,11 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         session["opened"] = status
     updates: ClipUpdates = {
         "session": session,
+        "address": {"project": name_of(session)},
         "editor": editor_frame(session),
         "status": status,
         "preview": gr.update(visible=False),
-        "frame": gr.update(value=0, maximum=max(1, frames - 1), interactive=frames > 1),
+        "frame": gr.update(value=session.get("frame", 0), maximum=max(1, frames - 1), interactive=frames > 1),
         "masks": masks_html(session),
     }
     if clip_frames is not None:

@@ -32,6 +32,21 @@ element.addEventListener('change', (event) => {
 });
 """
 
+# The address of the page names its session: in the fragment, which browsers do not send. Pages that embed a Space show
+# the Space's fragment in their own address.
+READ_ADDRESS = """
+(session) => [session, /^#project=(\\w+)$/.exec(location.hash)?.[1] ?? '']
+"""
+SHOW_ADDRESS = """
+watch('value', () => {
+    const project = props.value?.project;
+    if (project === undefined) return;
+    const hash = project && `#project=${project}`;
+    history.replaceState(history.state, '', location.pathname + location.search + hash);
+    if (parent !== window) parent.postMessage({queryString: location.search, hash}, 'https://huggingface.co');
+});
+"""
+
 # Start and Prepare are off, and Stop is on, from the click on.
 SHOW_JOB = """
 () => [false, false, true].map((interactive) => ({__type__: 'update', interactive}))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import RLock
@@ -35,18 +36,23 @@ class _Use:
     """How a session is used, by this process only.
 
     Attributes:
+        session: The session of the page that opened it last.
         clip: The uploaded clip.
         used: Time of its last use [s].
         renewed: Time at which its files were last marked as changed [s].
         left: Time at which its page was closed [s]; ``None`` while it is open.
         job: The session's run or export, if any: "waiting" or "running".
+        name: Unguessable name, which finds the session again after its page was reloaded. It is not the folder's: that is
+            in the addresses of results, which visitors may pass on.
     """
 
+    session: Session
     clip: Path
     used: float
     renewed: float
     left: float | None = None
     job: str | None = None
+    name: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
 _uses: dict[str, _Use] = {}  # by session folder
@@ -64,10 +70,31 @@ def new_session(path: str, folder: Path | None = None) -> Session:
         VideoError: The clip cannot be read or is too long.
     """
     frames = reader_of(path).count(MAX_FRAMES)
-    name, now = str(folder or new_folder()), time.monotonic()
+    session: Session = {"folder": str(folder or new_folder()), "clip": path, "frames": frames, "frame": 0}
+    now = time.monotonic()
     with _lock:
-        _uses[name] = _Use(Path(path), now, now)
-    return {"folder": name, "clip": path, "frames": frames, "frame": 0}
+        _uses[session["folder"]] = _Use(session, Path(path), now, now)
+    return session
+
+
+def name_of(session: Session) -> str:
+    """The name under which ``find_session`` finds a session; empty if there is none or it has ended."""
+    with _lock:
+        use = _uses.get(session.get("folder", ""))
+        return use.name if use else ""
+
+
+def find_session(name: str) -> Session | None:
+    """The session of a name, for another page or for its page after a reload; ``None`` if there is none.
+
+    Both pages may paint. Each has its own frame in the editor; of a frame that both paint, the later mask stays.
+    """
+    with _lock:
+        for use in _uses.values():
+            if secrets.compare_digest(use.name.encode(), name.encode()):
+                use.session = {**use.session, "revisions": {}}
+                return use.session
+    return None
 
 
 def new_folder() -> Path:
@@ -88,7 +115,8 @@ def use_session(session: Session) -> None:
         if use is None:
             minutes = max(1, KEEP_SECONDS // 60)
             raise SessionEndedError(
-                f"The files of this page were removed after {minutes} min without use. Open the clip again."
+                f"The files of this page are gone: it was not used for {minutes} min, or another page closed its clip. "
+                "Open the clip again."
             )
         use.left = None
         _renew(session["folder"], use)

@@ -15,6 +15,12 @@ class SessionUpdates(TypedDict, total=False):
     session: Any
 
 
+class AddressUpdates(TypedDict, total=False):
+    """The page's address."""
+
+    address: Any
+
+
 class StatusUpdates(TypedDict, total=False):
     """The status line."""
 
@@ -74,7 +80,7 @@ class ExportUpdates(JobUpdates, total=False):
     exported: Any
 
 
-class ClipUpdates(SessionUpdates, RunUpdates, total=False):
+class ClipUpdates(SessionUpdates, AddressUpdates, RunUpdates, total=False):
     """Another clip."""
 
     editor: Any
@@ -94,6 +100,10 @@ class SettingsUpdates(TypedDict, total=False):
     """The settings: a dictionary by their names in ``Settings``."""
 
     settings: dict[str, Any]
+
+
+class ResumeUpdates(ExampleUpdates, SettingsUpdates, total=False):
+    """The page after a reload."""
 
 
 class MaskUpdates(TypedDict, total=False):

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.clips import open_clip, open_example, trim_clip
+from webapp.clips import open_clip, open_example, resume_session, trim_clip
 from webapp.explanation_view import explain_pixel
-from webapp.javascript import SHOW_JOB
+from webapp.javascript import READ_ADDRESS, SHOW_JOB
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
@@ -33,10 +33,17 @@ from webapp.strokes import complete_strokes, restore_strokes
 
 
 def connect_events(
-    page: gr.Blocks, session: gr.State, clip: ClipSection, paint: PaintSection, run: RunSection, review: ReviewSection
+    page: gr.Blocks,
+    session: gr.State,
+    address: gr.HTML,
+    clip: ClipSection,
+    paint: PaintSection,
+    run: RunSection,
+    review: ReviewSection,
 ) -> Wiring:
     """Connects the sections of a page."""
     components = {
+        "address": address,
         "clip": clip.clip,
         "trim_panel": clip.trim_panel,
         "first_frame": clip.first_frame,
@@ -53,7 +60,8 @@ def connect_events(
         **review.results,
     }
     wiring = Wiring(page, session, components)
-    _estimate_events(wiring, run, _clip_events(wiring, clip))
+    resumed = wiring.connect(page.load, resume_session, address, js=READ_ADDRESS)
+    _estimate_events(wiring, run, [resumed, *_clip_events(wiring, clip)])
     _painting_events(wiring, clip, paint, review)
     _job_events(wiring, paint, run, review)
     _review_events(wiring, run, review)

@@ -109,7 +109,9 @@ class Wiring:
         return values
 
     def _leave(self, request: gr.Request) -> None:
-        leave_session(self._open.pop(request.session_hash or "", {}))
+        left = self._open.pop(request.session_hash or "", {})
+        if all(session.get("folder") != left.get("folder") for session in self._open.values()):  # no other page has it
+            leave_session(left)
 
 
 def _declared_outputs(handler: Callable[..., Any]) -> list[str]:

@@ -1,0 +1,79 @@
+"""A reload of the page finds the work again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import browser
+from tests.webapp.painting import choose_frame, paint, take_example, wait_for_objects
+
+ADDRESS = re.compile(r"#project=\w{32}$")
+
+
+@pytest.fixture
+def page(page_url: str) -> Iterator[Page]:
+    with browser() as chromium:
+        tab = chromium.new_context(viewport={"width": 1280, "height": 1500}).new_page()
+        tab.goto(page_url)
+        yield tab
+
+
+def expect_masks(page: Page, *frames: int) -> None:
+    rows = page.get_by_label("Input masks").get_by_role("button", name="Frame")
+    expect(rows).to_have_text([f"Frame {frame}" for frame in frames], timeout=30_000)
+
+
+def test_a_reload_finds_the_clip_the_masks_and_the_result(page: Page, page_url: str) -> None:
+    assert page.url == page_url, "an address names a project before there is one"
+    take_example(page, "Shapes")
+    wait_for_objects(page, 3)
+    choose_frame(page, 7)
+    expect(page.get_by_label("Frame 7 to paint on")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Object 4").click()
+    paint(page, (0.1, 0.1), (0.3, 0.1))
+    expect_masks(page, 0, 7)
+    expect(page).to_have_url(ADDRESS)
+    for _ in range(2):
+        page.reload()
+        expect(page.get_by_text("Your clip and your masks are here again")).to_be_visible(timeout=30_000)
+        expect(page).to_have_url(ADDRESS)
+        expect(page.get_by_label("Frame 7 to paint on")).to_be_visible(timeout=30_000)
+        wait_for_objects(page, 4)
+        expect_masks(page, 0, 7)
+        expect(page.locator("#clip video[src*='shapes.mp4']")).to_be_visible()
+        expect(page.locator("video[src*='overlay']")).to_be_visible()
+    page.get_by_role("button", name="Clear frame").click()
+    expect_masks(page, 0)
+
+
+def test_two_pages_of_one_project_both_paint(page: Page) -> None:
+    take_example(page, "Shapes")
+    wait_for_objects(page, 3)
+    expect(page).to_have_url(ADDRESS)
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_for_objects(other, 3)
+    for tab, frame in ((page, 3), (other, 5)):
+        choose_frame(tab, frame)
+        expect(tab.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=30_000)
+        paint(tab, (0.1, 0.1), (0.3, 0.1))
+    expect_masks(other, 0, 3, 5)
+    other.close()
+    paint(page, (0.1, 0.9), (0.3, 0.9))
+    expect_masks(page, 0, 3, 5)
+
+
+@pytest.mark.parametrize("name", ["0" * 32, "..", "%2Fetc", "x"])
+def test_the_address_of_no_project_opens_the_empty_page(page: Page, page_url: str, name: str) -> None:
+    page.goto("about:blank")
+    page.goto(f"{page_url}#project={name}")
+    if name.isalnum():
+        expect(page.get_by_text("The clip of this address is no longer here")).to_be_visible(timeout=30_000)
+        expect(page).to_have_url(page_url)
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_disabled()
+    take_example(page, "Shapes")
+    expect(page).to_have_url(ADDRESS)
