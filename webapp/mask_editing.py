@@ -1,4 +1,4 @@
-"""Editing of input masks: painted, read from a mask file or a project file, or segmented in a box."""
+"""Editing of input masks: painted, or read from a mask file or a project file."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ import numpy as np
 from PIL import Image
 
 from mamp import MaskError
-from mamp.masks.label_map import mask_in_box, merge_input_mask
 from mamp.masks.mask_io import MaskFile
 from webapp.html import input_masks_html, status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
 from webapp.project import read_project_file
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import control_values
-from webapp.updates import EditorUpdates, MaskUpdates, ProjectUpdates
+from webapp.strokes import Box, OpenStrokes
+from webapp.updates import EditorUpdates, ProjectUpdates
 
 _PICTURE_SIDE = 1920  # [pixels]; a larger frame is only shown smaller: masks keep the clip's size
 _PAINTED = "painted."
 _TRACKED = "the mask of the last run. Paint to correct it."
-_EMPTY = "nothing is painted. Paint each object, or outline it and fill the outline."
+_EMPTY = "scribble on an object, click it, drag a box around it or outline it."
 _saving = threading.Lock()  # the events of one page run in parallel, so that edits arrive in any order
 
 
-def editor_frame(session: Session) -> dict[str, Any] | None:
+def editor_frame(session: Session, *, answer: bool = False) -> dict[str, Any] | None:
     """The editor's value: the current frame with its mask; ``None`` without a clip.
 
     ``FrameMessage`` in ``static/editor.js`` lists the keys. ``revision`` and ``stroke`` tell which strokes are saved:
     see ``save_strokes``. With ``reveal``, the page scrolls to the editor.
+
+    Args:
+        session: The visitor's session.
+        answer: Whether this answers a stroke: a page that shows another frame by now stays there.
     """
     if not session:
         return None
@@ -42,11 +46,14 @@ def editor_frame(session: Session) -> dict[str, Any] | None:
     with _saving:
         revision, stroke = _revisions(session).setdefault(index, _new_revision())
         mask, note = _mask_and_note(session)
+        pending = index in _open(session)
     size = reader.info.height, reader.info.width
     return {
         "frame": index,
         "revision": revision,
         "stroke": stroke,
+        "pending": pending,
+        "answer": answer,
         "width": size[1],
         "height": size[0],
         "picture": gr.FileData(path=str(_picture(session))).model_dump(),
@@ -92,26 +99,60 @@ def save_strokes(session: Session, painted: Any) -> None:
     if not session:
         return
     info = reader_of(session["clip"]).info
-    for index, revision, stroke, runs in _edits(painted):
+    size = info.height, info.width
+    for index, revision, stroke, runs, completion in _edits(painted):
         with _saving:
             saved = _revisions(session).get(index)
             if saved is None or saved[0] != revision or saved[1] >= stroke:
                 continue
             try:
-                mask = runs_to_mask(runs, (info.height, info.width))
+                mask, work = runs_to_mask(runs, size), OpenStrokes.from_editor(completion, size)
             except MaskError:
                 continue
             _set_mask(session, index, MaskFile(mask, "painted"))
             saved[1] = stroke
+            _open(session).pop(index, None)
+            if work is not None:
+                work.write(_strokes_folder(session), index)
+                _open(session)[index] = (revision, stroke, work.boxes)
 
 
-def _edits(painted: Any) -> Iterator[tuple[int, str, int, Any]]:
-    """Frame, revision, number and runs of the edits in the editor's value."""
+def _edits(painted: Any) -> Iterator[tuple[int, str, int, Any, Any]]:
+    """Frame, revision, number, runs and completion of the edits in the editor's value."""
     edits = painted.get("edits") if isinstance(painted, dict) else None
     for edit in edits if isinstance(edits, list) else []:
         match edit:
             case {"frame": int(index), "revision": str(revision), "stroke": int(stroke), "mask": runs}:
-                yield index, revision, stroke, runs
+                yield index, revision, stroke, runs, edit.get("completion")
+
+
+def open_strokes(session: Session) -> dict[int, tuple[str, int, OpenStrokes]]:
+    """Revision, number and content of the strokes that are saved but not completed, by frame number."""
+    with _saving:
+        return {
+            index: (revision, stroke, OpenStrokes.read(_strokes_folder(session), index, boxes))
+            for index, (revision, stroke, boxes) in _open(session).items()
+        }
+
+
+def settle_strokes(session: Session, index: int, revision: str, stroke: int, file: MaskFile | None) -> None:
+    """Sets the mask that strokes mean, or leaves the strokes as they are; nothing if others have followed them."""
+    with _saving:
+        if _open(session).get(index, ("", 0))[:2] != (revision, stroke):
+            return
+        del _open(session)[index]
+        if file is not None and _revisions(session).get(index) == [revision, stroke]:
+            _set_mask(session, index, file)
+
+
+def _open(session: Session) -> dict[int, tuple[str, int, dict[int, Box]]]:
+    """Revision, number and boxes of the strokes that are not completed, by frame number."""
+    waiting: dict[int, tuple[str, int, dict[int, Box]]] = session.setdefault("open_strokes", {})
+    return waiting
+
+
+def _strokes_folder(session: Session) -> Path:
+    return Path(session["folder"]) / "strokes"
 
 
 def _set_mask(session: Session, index: int, file: MaskFile) -> None:
@@ -128,6 +169,7 @@ def replace_masks(session: Session, files: Mapping[int, MaskFile]) -> None:
         for index, file in files.items():
             _set_mask(session, index, file)
             _revisions(session)[index] = _new_revision()
+            _open(session).pop(index, None)
 
 
 def _revisions(session: Session) -> dict[int, list[Any]]:
@@ -138,12 +180,6 @@ def _revisions(session: Session) -> dict[int, list[Any]]:
 
 def _new_revision() -> list[Any]:
     return [secrets.token_hex(8), 0]
-
-
-def save_painted(session: Session, painted: Any) -> MaskUpdates:
-    """Saves the strokes and lists the input masks."""
-    save_strokes(session, painted)
-    return {"masks": masks_html(session)}
 
 
 def refresh_editor(session: Session) -> EditorUpdates:
@@ -198,28 +234,6 @@ def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> 
     return mask_updates(session, message)
 
 
-def add_object_in_box(session: Session, painted: Any, number: float | None, *corners: float | None) -> EditorUpdates:
-    """Segments the object in a box and adds it to the current frame's input mask."""
-    if not session:
-        return {"status": status_html("Choose a clip first.", error=True)}
-    save_strokes(session, painted)
-    frame = reader_of(session["clip"]).frame(session["frame"]).image
-    left, top, right, bottom = (int(corner or 0) for corner in corners)
-    label = int(number or 1)
-    try:
-        if not 0 < label < 256:
-            raise MaskError(f"The number of an object is from 1 to 255, not {label}.")
-        box_mask = mask_in_box(frame, (left, top, right, bottom), label)
-    except MaskError as error:
-        return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
-    current, _ = _mask_and_note(session)
-    merged = box_mask if current is None else merge_input_mask(current, box_mask)
-    replace_masks(session, {session["frame"]: MaskFile(merged, "painted")})
-    area = f"{(box_mask > 0).mean():.1%}"
-    message = f"Object {label} added to frame {session['frame']}: {area} of the frame."
-    return mask_updates(session, message)
-
-
 def load_project_file(session: Session, painted: Any, path: str | None) -> ProjectUpdates:
     """Loads masks, names and settings from a project file."""
     if not session or path is None:
@@ -230,7 +244,7 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
         file = read_project_file(path)
         with _saving:
             project_of(session).load(file)
-            session["revisions"], session["cleared"] = {}, {}
+            session["revisions"], session["cleared"], session["open_strokes"] = {}, {}, {}
     except MaskError as error:
         return {"status": status_html(str(error), error=True)}
     count = len(file.masks)

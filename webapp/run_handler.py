@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -18,9 +17,10 @@ from mamp.model.checkpoint import shared_encoder
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
 from mamp.settings import SettingsError
-from webapp import spaces
+from webapp import ZERO_GPU, spaces
 from webapp.errors import error_for_visitor
 from webapp.html import duration_text, status_html
+from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds
@@ -29,8 +29,6 @@ from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
-# The spaces package is no sign of ZeroGPU: other Spaces have it too.
-ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, PATCH)}
@@ -217,6 +215,7 @@ def _run(
     session: Session, painted: Any, opacity: float, parts: list[str], settings: Settings, server: str
 ) -> Iterator[RunUpdates]:
     save_strokes(session, painted)
+    complete_strokes(session)
     project = project_of(session)
     if not project.input_masks:
         yield {"status": status_html("Paint at least one object on the frame first.", error=True)}

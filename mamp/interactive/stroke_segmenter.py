@@ -38,11 +38,12 @@ PixelBox = tuple[int, int, int, int]  # left, top, right and bottom, the last tw
 
 _MARGIN = 0.5  # of the longer side of the strokes' extent: how far beyond them an object may reach
 _MIN_MARGIN = 0.05  # of the short side of the frame: the same for tiny objects
-_CLICK = 0.05  # of the short side: strokes up to this extent say nothing about the size of the object
+_CLICK = 0.06  # of the short side: strokes up to this extent say nothing about the size of the object
 _CLICKED = 0.5  # of the short side: the box that a click stands for
 _FAR = 0.3  # of the longer side of the strokes' extent: what is further away from them is background at first
 _NEAR = 0.05  # of the longer side of the strokes' extent: what is as near to them is object at first
 _CORE = 0.5  # of the sides of a box: an ellipse of this size is object at first
+_OUTLINED = 2  # area of filled strokes, of their own area: an outline from here on
 _WORKING_AREA = 25_000  # [pixels] of the image that is cut
 _FITTED_CELLS = 4_000  # more do not change the discriminant
 _CONTRAST = 40  # gray levels per unit of the discriminant score, and per usual deviation of a color
@@ -113,12 +114,13 @@ class StrokeSegmenter:
     def segment(
         self, strokes: Strokes, *, boxes: Mapping[int, PixelBox] | None = None, previous: Mask | None = None
     ) -> Mask:
-        """The mask that strokes mean. What strokes of an object enclose belongs to it.
+        """The mask that strokes mean. What strokes of an object enclose belongs to it; an outline is the object's edge.
 
         Args:
             strokes: (H, W) uint8: 0 unknown, 1 to 254 inside an object, 255 outside all objects.
             boxes: Boxes around objects, by label: left, top, right and bottom [pixels], right and bottom excluded.
-            previous: The mask (H, W) before the newest strokes; it changes only where they contradict it, and around.
+            previous: The mask (H, W) before the newest strokes; it changes only where they contradict it, and around. Boxes
+                add to it what was background.
 
         Returns:
             Label map (H, W) uint8.
@@ -126,12 +128,17 @@ class StrokeSegmenter:
         Raises:
             MaskError: The strokes or the previous mask have another size than the frame, or a box does not lie in it.
         """
-        strokes = fill_outlines(self._checked(strokes, "The strokes"))
+        strokes = self._checked(strokes, "The strokes")
+        marked = np.bincount(strokes.ravel(), minlength=256)
+        strokes = fill_outlines(strokes)
+        outlined = np.bincount(strokes.ravel(), minlength=256) >= _OUTLINED * marked
         small = _shrunk(strokes, self._size)
         scaled_boxes = {label: self._scaled(box) for label, box in (boxes or {}).items()}
         mask = np.zeros(self._size, np.uint8)
         best = np.full(self._size, -np.inf, np.float32)
         for label in sorted({*stroked_objects(small), *scaled_boxes}):
+            if outlined[label] and marked[label]:
+                continue
             box, object_mask, score = self._object(small, label, scaled_boxes.get(label))
             won = object_mask & (score > best[box])
             mask[box][won] = label
@@ -140,7 +147,9 @@ class StrokeSegmenter:
         mask = np.where(strokes == UNKNOWN, mask, np.where(strokes == OUTSIDE, 0, strokes))
         if previous is None:
             return mask
-        return _changed_near_strokes(self._checked(previous, "The previous mask"), mask, strokes)
+        previous = self._checked(previous, "The previous mask")
+        boxed = np.isin(mask, list(scaled_boxes)) & (previous == 0) & (strokes != OUTSIDE)
+        return _changed_near_strokes(np.where(boxed, mask, previous), mask, strokes)
 
     def _checked(self, mask: Mask, name: str) -> Mask:
         mask = as_label_map(mask, name)
@@ -322,10 +331,18 @@ def _cut(score: Scores, colors: Scores, segmentation: Mask) -> Bool:
 
 
 def _changed_near_strokes(previous: Mask, mask: Mask, strokes: Strokes) -> Mask:
-    """The previous mask with those connected changes that a stroke asks for."""
-    changed = mask != previous
-    asked = (strokes != UNKNOWN) & (np.where(strokes == OUTSIDE, 0, strokes) != previous)
-    count, regions = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
-    wanted = np.zeros(count, bool)
-    wanted[regions[changed & asked]] = True
-    return np.where(wanted[regions], mask, previous)
+    """The previous mask with those connected changes that a stroke asks for.
+
+    A stroke changes only the labels that it was painted on: one that adds to an object removes nothing from it, and
+    takes pixels from another object only if it touches that object.
+    """
+    wanted = np.where(strokes == OUTSIDE, 0, strokes)
+    asked = (strokes != UNKNOWN) & (wanted != previous)
+    result = previous.copy()
+    for label in np.unique(wanted[asked]):
+        seeds = asked & (wanted == label)
+        changed = (mask == label) & np.isin(previous, np.unique(previous[seeds])) & (previous != label)
+        _, regions = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+        kept = np.unique(regions[changed & seeds])
+        result[np.isin(regions, kept) & changed] = label
+    return result

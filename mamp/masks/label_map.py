@@ -1,4 +1,4 @@
-"""Operations on label maps (H, W) uint8: the objects in one, resizing, merging, and segmenting a box."""
+"""Operations on label maps (H, W) uint8: the objects in one, resizing and merging."""
 
 from __future__ import annotations
 
@@ -56,35 +56,3 @@ def merge_input_mask(mask: Mask, input_mask: Mask) -> Mask:
     """Merges an input mask into another mask, both (H, W) uint8: it replaces the objects it contains entirely."""
     kept = np.where(np.isin(mask, np.unique(input_mask)), 0, mask)
     return np.where(input_mask > 0, input_mask, kept).astype(np.uint8)
-
-
-def mask_in_box(frame: NDArray[np.uint8], box: tuple[int, int, int, int], label: int) -> Mask:
-    """Segments the object in a box by color (GrabCut).
-
-    Args:
-        frame: RGB (H, W, 3) uint8.
-        box: Left, top, right and bottom [pixels], right and bottom excluded.
-        label: Object label.
-
-    Returns:
-        Label map (H, W) uint8 of this object; the whole box where GrabCut finds almost no foreground.
-
-    Raises:
-        MaskError: The box exceeds the frame, or covers all of it.
-    """
-    height, width = frame.shape[:2]
-    left, top, right, bottom = box
-    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-        raise MaskError(f"The box {left}, {top} to {right}, {bottom} does not lie in the frame, {width}x{height}.")
-    if (right - left, bottom - top) == (width, height):
-        raise MaskError("The box is the whole frame; it must leave some background outside.")
-    segmentation = np.zeros((height, width), np.uint8)
-    color_models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)
-    bgr = np.ascontiguousarray(frame[..., ::-1])
-    rectangle = (left, top, right - left, bottom - top)
-    cv2.grabCut(bgr, segmentation, rectangle, *color_models, 5, cv2.GC_INIT_WITH_RECT)
-    foreground = np.isin(segmentation, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    if foreground.sum() < 0.05 * (right - left) * (bottom - top):
-        foreground[top:bottom, left:right] = True
-    return np.where(foreground, label, 0).astype(np.uint8)

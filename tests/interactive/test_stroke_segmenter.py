@@ -75,6 +75,32 @@ def test_a_correction_changes_the_mask_near_it_only(segmenter: StrokeSegmenter) 
     np.testing.assert_array_equal(mask[:, :80], previous[:, :80])
 
 
+def test_a_stroke_that_adds_to_a_mask_removes_nothing_from_it(segmenter: StrokeSegmenter) -> None:
+    previous = DISK.copy()
+    previous[:, :30] = 0  # a part is missing
+    previous[30:60, 55:90] = 1  # more than the object, and next to it
+    previous[60:70, 40:50] = 2  # another object
+    strokes = np.zeros_like(previous)
+    cv2.line(strokes, (18, 40), (18, 56), 1, 3)
+    mask = segmenter.segment(strokes, previous=previous)
+    assert (mask[strokes == 1] == 1).all()
+    np.testing.assert_array_equal(mask[previous > 0], previous[previous > 0])
+
+
+def test_a_box_adds_to_a_mask(segmenter: StrokeSegmenter) -> None:
+    previous = np.zeros((96, 128), np.uint8)
+    previous[40:60, 20:30] = 2
+    mask = segmenter.segment(np.zeros_like(previous), boxes={1: (4, 16, 69, 80)}, previous=previous)
+    assert overlap(mask, DISK) > 0.9 and (mask[40:60, 20:30] == 2).all()
+
+
+def test_an_outline_is_the_edge_of_the_object(segmenter: StrokeSegmenter) -> None:
+    strokes = np.zeros((96, 128), np.uint8)
+    cv2.circle(strokes, (40, 44), 20, 1, 2)  # neither the object nor all of it
+    disk = cv2.circle(np.zeros_like(strokes), (40, 44), 20, 1, cv2.FILLED)
+    assert overlap(segmenter.segment(strokes), np.asarray(disk, np.uint8)) > 0.85
+
+
 def test_strokes_that_agree_with_the_mask_leave_it(segmenter: StrokeSegmenter) -> None:
     np.testing.assert_array_equal(segmenter.segment(scribble(), previous=DISK), DISK)
 

@@ -12,11 +12,10 @@ from PIL import Image, PngImagePlugin
 from pycocotools import mask as coco
 
 from mamp import OBJECT_COLORS, MaskError, OverlayStyle, overlay, read_mask, write_mask
-from mamp.masks.label_map import mask_in_box
 from mamp.masks.mask_io import open_mask
 from mamp.masks.palette import PALETTE
 from mamp.masks.rle import describe_rle, encode_rle
-from tests.conftest import overlap, scene
+from tests.conftest import overlap
 
 MASK = np.zeros((40, 60), np.uint8)
 MASK[5:20, 5:25], MASK[22:36, 30:55] = 1, 2
@@ -231,17 +230,6 @@ def test_a_large_colored_mask_is_read_in_limited_time_and_memory(tmp_path: Path)
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "m.png"], capture_output=True, text=True, check=True)
     count, seconds, memory = (float(word) for word in done.stdout.split())
     assert count == 6 and seconds < 5 and memory < 300  # about 1 s on a free core
-
-
-def test_the_object_in_a_box_is_segmented() -> None:
-    frame, truth = scene(0)
-    rows, columns = np.nonzero(truth)
-    box = (int(columns.min()) - 4, int(rows.min()) - 4, int(columns.max()) + 5, int(rows.max()) + 5)
-    assert overlap(mask_in_box(frame, box, 3) == 3, truth) > 0.85
-    with pytest.raises(MaskError, match="does not lie in the frame, 128x96"):
-        mask_in_box(frame, (0, 0, 500, 20), 1)
-    with pytest.raises(MaskError, match="whole frame"):
-        mask_in_box(frame, (0, 0, 128, 96), 1)
 
 
 def test_invalid_mask_files_raise_mask_error(tmp_path: Path) -> None:

@@ -46,6 +46,19 @@ def paint(page: Page, *points: Point) -> None:
     page.mouse.up()
 
 
+def paint_exactly(page: Page) -> None:
+    """Keeps strokes exactly as they are painted."""
+    view_of(page)
+    switch = page.get_by_role("button", name="Complete my strokes")
+    switch.click()
+    expect(switch).to_have_attribute("aria-pressed", "false")
+
+
+def wait_for_masks(page: Page) -> None:
+    """Waits until the strokes that were painted are completed."""
+    expect(page.locator("#editor .completing")).to_have_count(0, timeout=60_000)
+
+
 def shown_areas(page: Page) -> dict[int, int]:
     """The area [pixels] of each of the eight brush colors that the editor shows, as far as it shows them."""
     areas: list[int] = page.evaluate(

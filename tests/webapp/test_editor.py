@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,17 @@ import pytest
 from playwright.sync_api import CDPSession, Page, Route, expect
 
 from tests.conftest import ROOT, browser, scene, write_clip
-from tests.webapp.painting import choose_frame, paint, place_in, shown_areas, take_example, view_of, wait_for_objects
+from tests.webapp.painting import (
+    choose_frame,
+    paint,
+    paint_exactly,
+    place_in,
+    shown_areas,
+    take_example,
+    view_of,
+    wait_for_masks,
+    wait_for_objects,
+)
 
 SCRIPTS = ROOT / "webapp" / "static"
 
@@ -117,6 +128,7 @@ def test_arrow_keys_on_the_frame_number_change_the_picture(painted: Page) -> Non
 
 
 def test_undo_redo_and_clear_leave_the_frame(painted: Page) -> None:
+    paint_exactly(painted)
     paint(painted, (0.2, 0.3), (0.6, 0.3))
     one = shown_areas(painted)
     paint(painted, (0.2, 0.7), (0.6, 0.7))
@@ -163,26 +175,104 @@ def test_the_frame_in_the_editor_shows_its_mask_after_a_run(page: Page, tmp_path
     expect(page.get_by_text("Frame 2: the mask of the last run")).to_be_visible()
 
 
-def test_strokes_are_completed_corrected_and_restored(painted: Page) -> None:
-    complete = painted.get_by_role("button", name="Complete my strokes")
-    paint(painted, (0.2, 0.5), (0.36, 0.5))
-    paint(painted, (0.28, 0.35), (0.28, 0.65))
-    wait_for_objects(painted, 1)
+def outline(page: Page) -> None:
+    """Draws around the disk of ``scene(0, 192, 256)``, which is 28 pixels in radius."""
+    paint(page, *((36 / 256 + 0.13 * math.cos(t / 2), 0.5 + 0.18 * math.sin(t / 2)) for t in range(14)))
+
+
+def test_a_scribble_becomes_a_mask_and_undo_steps_through_strokes_and_their_masks(painted: Page) -> None:
+    paint(painted, (0.1, 0.45), (0.17, 0.55))
     scribble = shown_areas(painted)[1]
-    complete.click()
-    expect(painted.get_by_text("Is something missing or too much?")).to_be_visible(timeout=60_000)
+    wait_for_masks(painted)
+    completed = shown_areas(painted)
+    assert completed[1] > 1.5 * scribble
+    expect(painted.get_by_label("Input masks")).to_contain_text(f"{completed[1] / 256 / 192:.1%}")
+    painted.keyboard.press("e")
+    paint(painted, (0.1, 0.55), (0.18, 0.55))
+    wait_for_masks(painted)
+    corrected = shown_areas(painted)
+    assert corrected[1] < completed[1]
+    for keys, areas in (
+        ("Control+z", completed),
+        ("Control+z", {}),
+        ("Control+y", completed),
+        ("Control+y", corrected),
+    ):
+        painted.keyboard.press(keys)
+        assert shown_areas(painted) == areas, keys
+    expect(painted.get_by_label("Input masks")).to_contain_text(f"{corrected[1] / 256 / 192:.1%}", timeout=30_000)
+
+
+def test_strokes_painted_meanwhile_are_never_lost(painted: Page) -> None:
+    slow_down(painted)
+    for row in range(5):  # the mask of the first one arrives in the middle of the others
+        paint(painted, (0.1, 0.4 + 0.05 * row), (0.17, 0.4 + 0.05 * row))
+    painted.keyboard.press("2")
+    paint(painted, (0.7, 0.2), (0.8, 0.2))
+    painted.keyboard.press("e")
+    paint(painted, (0.6, 0.8), (0.9, 0.8))
+    wait_for_masks(painted)
+    areas = shown_areas(painted)
+    assert areas[1] > 1000 and areas[2] > 100
+    pixels = painted.evaluate(
+        """() => [[35, 77], [35, 115], [192, 38], [192, 154]].map(([x, y]) =>
+            document.querySelector('#editor canvas').getContext('2d').getImageData(x, y, 1, 1).data[3] > 0)"""
+    )
+    assert pixels == [True, True, True, False]
+
+
+def test_a_box_dragged_on_the_picture_and_a_click_find_the_object(painted: Page) -> None:
+    truth = int(scene(0, 192, 256)[1].sum())
+    painted.get_by_role("button", name="Box").click()
+    paint(painted, (0.01, 0.3), (0.27, 0.7))
     wait_for_objects(painted, 1)
-    completed = shown_areas(painted)[1]
-    assert completed > scribble
-    paint(painted, (0.8, 0.15), (0.9, 0.15))  # inside, far away
-    complete.click()
-    painted.get_by_role("button", name="Keep my strokes exactly").click()
-    expect(painted.get_by_text("The mask is what you painted")).to_be_visible(timeout=60_000)
+    wait_for_masks(painted)
+    assert shown_areas(painted)[1] == pytest.approx(truth, rel=0.25)
+    painted.keyboard.press("Control+z")
+    assert not shown_areas(painted)
+    painted.keyboard.press("b")
+    paint(painted, (36 / 256, 0.5))
+    wait_for_masks(painted)
+    assert shown_areas(painted)[1] > 0.3 * truth
+
+
+def test_a_closed_outline_fills_at_once_and_exactly(painted: Page) -> None:
+    outline(painted)
+    wait_for_masks(painted)
+    area = math.pi * (0.13 * 256) * (0.18 * 192)  # and half of the line's width
+    assert area < shown_areas(painted)[1] < 1.35 * area
+
+
+def test_a_small_correction_leaves_the_rest_of_an_examples_mask(page: Page) -> None:
+    take_example(page, "Shapes")
+    wait_for_objects(page, 3)
+    read = "() => document.querySelector('#editor canvas').toDataURL()"
+    right = """() => {
+        const canvas = document.querySelector('#editor canvas').getContext('2d');
+        return [...canvas.getImageData(208, 0, 208, 240).data].join();
+    }"""
+    areas, before, right_before = shown_areas(page), page.evaluate(read), page.evaluate(right)
+    paint(page, (0.02, 0.02), (0.06, 0.02))
+    wait_for_masks(page)
+    assert page.evaluate(read) != before and shown_areas(page)[1] > areas[1]
+    assert page.evaluate(right) == right_before
+    assert {label: area for label, area in shown_areas(page).items() if label > 1} == {2: areas[2], 3: areas[3]}
+
+
+def test_the_switch_keeps_strokes_exactly(painted: Page) -> None:
+    paint_exactly(painted)
+    paint(painted, (0.1, 0.45), (0.17, 0.55))
+    areas = shown_areas(painted)
+    expect_masks(painted, 0)
+    expect(painted.get_by_label("Input masks")).to_contain_text(f"{areas[1] / 256 / 192:.1%}")
+    choose_frame(painted, 1)
+    choose_frame(painted, 0)
     wait_for_objects(painted, 1)
-    assert scribble <= shown_areas(painted)[1] < completed
+    assert shown_areas(painted) == areas
 
 
 def test_keys_choose_tools_objects_and_the_brush(painted: Page) -> None:
+    paint_exactly(painted)
     paint(painted)
     thin = shown_areas(painted)[1]
     for key in "]]]]":
@@ -200,6 +290,7 @@ def test_keys_choose_tools_objects_and_the_brush(painted: Page) -> None:
 
 
 def test_a_closed_outline_is_filled_and_an_open_one_is_not(painted: Page) -> None:
+    paint_exactly(painted)
     corners = [(0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7)]
     paint(painted, *corners)
     outline = shown_areas(painted)[1]
@@ -269,6 +360,7 @@ def test_on_a_phone_one_finger_paints_and_two_zoom(page_url: str) -> None:
         touch(session, "Start", (x1, y1))
         touch(session, "Move", (x2, y2))
         touch(session, "End")
+        wait_for_masks(tab)
         areas = shown_areas(tab)
         assert areas[3] > 0
         touch(session, "Start", (x1, y1))

@@ -11,8 +11,19 @@ import pytest
 from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
+from mamp.interactive.strokes import OUTSIDE
 from tests.conftest import Image, overlap, scene, write_clip
-from webapp import api, clips, jobs, mask_editing, results_view, run_handler, settings_controls, strokes
+from webapp import (
+    api,
+    clips,
+    jobs,
+    mask_completion,
+    mask_editing,
+    results_view,
+    run_handler,
+    segmenters,
+    settings_controls,
+)
 from webapp import session as sessions
 from webapp.html import status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
@@ -262,17 +273,6 @@ def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: 
     assert "cannot be read as an image" in status(mask_editing.load_mask_files(session, None, [str(small)]))
 
 
-def test_a_box_adds_an_object(session: dict[str, Any]) -> None:
-    mask_editing.add_object_in_box(session, editor(session), 1, 10, 10, 50, 50)
-    updates = mask_editing.add_object_in_box(session, editor(session), 12, 60, 50, 100, 90)
-    assert "Object 12 added" in status(updates)
-    assert set(np.unique(sessions.project_of(session).mask(0))) == {0, 1, 12}
-    assert set(np.unique(shown_mask(session))) == {0, 1, 12}
-    assert "does not lie in the frame" in status(
-        mask_editing.add_object_in_box(session, editor(session), 1, 5, 5, 900, 9)
-    )
-
-
 def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,24 +415,79 @@ def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
             api.segment(str(clip), str(mask), **arguments)  # type: ignore[arg-type]
 
 
-def test_a_scribble_becomes_a_mask_and_corrections_change_it_nearby(session: dict[str, Any]) -> None:
-    project, truth = sessions.project_of(session), scene(0)[1]
-    assert "Scribble on each object" in status(strokes.complete_strokes(session, None))
-    scribble = np.zeros_like(truth)
-    rows, columns = np.nonzero(truth)
-    y, x = int(rows.mean()), int(columns.mean())
-    scribble[y - 2 : y + 2, x - 20 : x + 20] = scribble[y - 20 : y + 20, x - 2 : x + 2] = 1
-    project.set_mask(0, scribble)
-    assert "Object 1" in strokes.complete_strokes(session, None)["masks"]
-    completed = project.mask(0)
-    assert completed is not None and overlap(completed, truth) > max(0.5, 1.3 * overlap(scribble, truth))
-    wrong = completed.copy()
-    wrong[:8, :8] = 1  # a stroke inside, far from the object
-    project.set_mask(0, wrong)
-    strokes.complete_strokes(session, None)
-    corrected = project.mask(0)
-    assert corrected is not None and corrected[:8, :8].all() and overlap(corrected[20:], completed[20:]) > 0.9
-    strokes.restore_strokes(session, None)
-    restored = project.mask(0)
-    assert restored is not None and np.array_equal(restored[20:], scribble[20:])
-    assert project.mask_sources[0].rule == "painted"  # type: ignore[union-attr]
+def stroked(
+    session: dict[str, Any], strokes: Image, boxes: list[dict[str, int]] | None = None, base: Image | None = None
+) -> dict[str, Any]:
+    """The editor's value: strokes on a mask, by default the one that is shown, to be completed."""
+    base = shown_mask(session) if base is None else base
+    painted = editor(session, np.where(strokes == OUTSIDE, 0, np.where(strokes > 0, strokes, base)))
+    completion = {"strokes": mask_to_runs(strokes), "base": mask_to_runs(base), "boxes": boxes or []}
+    painted["edits"][0]["completion"] = completion
+    return painted
+
+
+def cross(x: int = 36, y: int = 48, label: int = 1) -> Image:
+    """A scribble on the disk of the first frame."""
+    strokes = np.zeros((96, 128), np.uint8)
+    strokes[y - 2 : y + 2, x - 20 : x + 20] = strokes[y - 20 : y + 20, x - 2 : x + 2] = label
+    return strokes
+
+
+def test_a_scribble_becomes_a_mask(session: dict[str, Any]) -> None:
+    project, truth, scribble = sessions.project_of(session), scene(0)[1], cross()
+    saved, completed, listed = mask_completion.save_and_complete(session, stroked(session, scribble))
+    assert completed["editor"]["answer"] and not completed["editor"]["pending"]
+    assert "Object 1" in saved["masks"] and "Object 1" in listed["masks"] and saved != listed
+    mask = project.mask(0)
+    assert mask is not None and overlap(mask, truth) > max(0.5, 1.3 * overlap(scribble, truth))
+    np.testing.assert_array_equal(shown_mask(session), mask)
+    assert project.mask_sources[0].rule == "strokes"  # type: ignore[union-attr]
+    assert not any(
+        "editor" in update for update in mask_completion.save_and_complete(session, editor(session, scribble))
+    )
+    np.testing.assert_array_equal(shown_mask(session), scribble)
+
+
+def test_a_box_becomes_a_mask(session: dict[str, Any]) -> None:
+    box = {"label": 12, "left": 4, "top": 16, "right": 69, "bottom": 80}
+    nothing = np.zeros((96, 128), np.uint8)
+    list(mask_completion.save_and_complete(session, stroked(session, nothing, [box])))
+    assert set(np.unique(shown_mask(session))) == {0, 12} and overlap(shown_mask(session), scene(0)[1]) > 0.8
+    for wrong in ({**box, "right": 900}, {**box, "label": 0}, {"label": 1}, "x"):
+        before = shown_mask(session)
+        list(mask_completion.save_and_complete(session, stroked(session, cross(), [wrong])))  # type: ignore[list-item]
+        np.testing.assert_array_equal(shown_mask(session), before)
+
+
+def test_an_answer_never_overwrites_later_strokes(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    later = cross(label=2)
+
+    class Slow:
+        """A segmenter: meanwhile, another stroke is painted."""
+
+        def segment(self, strokes: Image, **_: Any) -> Image:
+            mask_editing.save_strokes(session, editor(session, later))
+            return np.ones_like(strokes)
+
+    monkeypatch.setattr(mask_completion, "segmenter_of", lambda *_: Slow())
+    list(mask_completion.save_and_complete(session, stroked(session, cross())))
+    np.testing.assert_array_equal(shown_mask(session), later)
+
+
+def test_a_run_completes_the_strokes_first(session: dict[str, Any]) -> None:
+    finished(session, stroked(session, cross()))
+    mask = sessions.project_of(session).mask(0)
+    assert mask is not None and overlap(mask, scene(0)[1]) > 0.5 > overlap(cross(), scene(0)[1])
+
+
+def test_segmenters_are_prepared_bounded_and_dropped(session: dict[str, Any], clip: Path) -> None:
+    mask_completion.prepare_frame(session)
+    prepared = segmenters.segmenter_of(session, 0)
+    assert segmenters.segmenter_of(session, 0) is prepared
+    for index in range(1, 6):
+        segmenters.segmenter_of(session, index)
+    assert segmenters.segmenter_of(session, 0) is not prepared
+    other = clips.open_clip({}, str(clip))["session"]
+    sessions.close_session(session)
+    segmenters.segmenter_of(other, 0)
+    assert {folder for folder, _ in segmenters._segmenters} == {other["folder"]}

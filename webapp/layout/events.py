@@ -15,21 +15,19 @@ from webapp.layout.paint_section import PaintSection
 from webapp.layout.review_section import ReviewSection
 from webapp.layout.run_section import RunSection
 from webapp.layout.wiring import Wiring
+from webapp.mask_completion import prepare_frame, save_and_complete
 from webapp.mask_editing import (
-    add_object_in_box,
     jump_to_frame,
     jump_to_masked_frame,
     load_mask_files,
     load_project_file,
     refresh_editor,
     rename_object,
-    save_painted,
     select_frame,
 )
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate, run
 from webapp.settings_controls import PRESETS, change_event, choose_preset
-from webapp.strokes import complete_strokes, restore_strokes
 
 
 def connect_events(
@@ -92,14 +90,12 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(paint.masks.submit, rename_object, show_progress="hidden")
     editor = paint.editor
     often = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    wiring.connect(editor.input, save_painted, editor, **often)
+    wiring.connect(editor.input, save_and_complete, editor, concurrency_limit=4, **often)
+    wiring.connect(editor.load, prepare_frame, show_progress="hidden")
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
-    wiring.connect(paint.complete.click, complete_strokes, editor)
-    wiring.connect(paint.restore.click, restore_strokes, editor)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
     wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file)
-    wiring.connect(paint.segment_box.click, add_object_in_box, editor, paint.box_object, *paint.box_corners)
     wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file)
 
 

@@ -3,10 +3,12 @@
  * @property {number} frame
  * @property {string} revision  changes when the server replaces the mask; earlier strokes do not apply to it
  * @property {number} stroke  number of the last stroke that the server has
+ * @property {boolean} answer  whether it only answers a stroke: it does not change the frame in the editor
+ * @property {boolean} pending  whether the server still completes that stroke
  * @property {number} width
  * @property {number} height
  * @property {{url: string}} picture  may be smaller than the frame
- * @property {number[]} mask  see `LabelMap.runs()`
+ * @property {number[]} mask  see `encode()`
  * @property {string} note
  * @property {boolean} reveal  whether to scroll to the editor
  *
@@ -15,12 +17,15 @@
  * @property {string} revision
  * @property {number} stroke
  * @property {number[]} mask
+ * @property {Completion?} completion  null where the mask is exactly what was painted
  *
  * @typedef {{frame: number, edits: Edit[]}} PageMessage  To the server: the frame in the editor, and its edits.
  * @typedef {{value: any, colors: string[]}} Props
  */
 
-const SEND_AFTER = 300; // [ms]; a stroke that follows at once goes with this one
+const SEND_AFTER = 20; // [ms]
+const PREPARE_AFTER = 300; // [ms]; frames that are only passed by need no preparation
+const SMALLEST_BOX = 4; // [pixels of the clip]
 const RETRY_AFTER = [500, 2000, 5000]; // [ms]
 
 class Editor {
@@ -35,6 +40,7 @@ class Editor {
         this.picture = /** @type {HTMLImageElement} */ (find('-stage img'));
         this.surface = find('-view');
         this.cursor = find('-cursor');
+        this.frame = find('-box');
         this.size = /** @type {HTMLInputElement} */ (find('-size'));
         this.view = new View(this.surface, find('-stage'));
         this.canvas = new MaskCanvas(/** @type {HTMLCanvasElement} */ (find('-stage canvas')), props.colors);
@@ -47,7 +53,10 @@ class Editor {
         this.map = new LabelMap(0, 0, []);
         this.tool = 'brush';
         this.label = 1;
-        this.timer = 0;
+        this.completes = true;
+        this.timers = {send: 0, prepare: 0};
+        /** @type {Rect?} the box that is being dragged */
+        this.box = null;
         /** @type {Point} */
         this.last = {x: 0, y: 0};
         this.palette = find('-objects');
@@ -56,7 +65,10 @@ class Editor {
             start: (at) => this.startStroke(at),
             extend: (to) => this.extendStroke(to),
             end: () => this.finish(),
-            cancel: () => this.redraw(this.map.rollback()),
+            cancel: () => {
+                this.showBox(null);
+                this.redraw(this.map.rollback());
+            },
             moves: () => this.tool === 'move' || !this.shown,
         });
         this.surface.addEventListener('pointermove', (event) => this.moveCursor(event));
@@ -77,6 +89,7 @@ class Editor {
     /** Takes a value from the server: a frame, or none. @param {FrameMessage?} message */
     async receive(message) {
         if (message && !message.picture) return;
+        if (message?.answer && [this.wanted, this.shown].some((each) => each?.frame !== message?.frame)) return this.publish();
         this.wanted = message ? {...message} : null;
         if (!this.wanted) return this.show(null);
         this.publish(); // the server's message has replaced what was not sent yet
@@ -85,11 +98,16 @@ class Editor {
         else await this.load(message);
     }
 
-    /** Shows another mask of the same frame, unless a stroke of it is in progress or on its way. @param {FrameMessage} message */
+    /** Shows what the server made of the last stroke, unless another one has begun meanwhile. @param {FrameMessage} message */
     refresh(message) {
-        const outdated = this.map.isEdited || (this.shown !== null && message.stroke < this.shown.stroke);
         this.root.dataset.state = 'ready';
-        if (!outdated && JSON.stringify(message.mask) !== JSON.stringify(this.map.runs())) this.show(message);
+        const outdated = this.map.isEdited || (this.shown !== null && message.stroke < this.shown.stroke);
+        if (!outdated && !message.pending) {
+            if (this.map.completion) this.say(`Frame ${message.frame}: too much or too little? Erase or paint a bit of it.`);
+            else if (!sameRuns(message.mask, this.map.runs())) this.say(message.note);
+            this.redraw(this.map.settle(message.mask));
+            this.update();
+        }
         this.reveal(message);
     }
 
@@ -128,6 +146,8 @@ class Editor {
         this.say(message ? message.note : 'The first frame of the clip appears here.');
         this.publish();
         this.update();
+        clearTimeout(this.timers.prepare);
+        if (message) this.timers.prepare = setTimeout(() => this.trigger('load'), PREPARE_AFTER);
     }
 
     /** @param {FrameMessage} message */
@@ -149,27 +169,57 @@ class Editor {
     /** @param {Point} to */
     extendStroke(to) {
         if (this.tool === 'fill') return;
+        if (this.tool === 'box') return this.showBox(this.boxTo(to));
         const changed = this.map.line(this.last, to, this.radius, this.tool === 'eraser' ? 0 : this.label);
         this.last = to;
         this.redraw(changed);
     }
 
-    /** Ends a stroke: it can be undone, and goes to the server. */
+    /** The box from where the drag began. @param {Point} to @returns {Rect} */
+    boxTo(to) {
+        const within = (/** @type {number} */ value, /** @type {number} */ size) => Math.min(size, Math.max(0, Math.round(value)));
+        const xs = [this.last.x, to.x].map((x) => within(x, this.map.width)).sort((one, other) => one - other);
+        const ys = [this.last.y, to.y].map((y) => within(y, this.map.height)).sort((one, other) => one - other);
+        return {left: xs[0], top: ys[0], right: xs[1], bottom: ys[1]};
+    }
+
+    /** @param {Rect?} box */
+    showBox(box) {
+        this.box = box;
+        this.frame.hidden = !box;
+        if (!box) return;
+        const {left, top, right, bottom} = box, width = this.map.width, height = this.map.height;
+        const insets = [top / height, 1 - right / width, 1 - bottom / height, left / width];
+        this.frame.style.inset = insets.map((share) => `${100 * share}%`).join(' ');
+        this.frame.style.setProperty('--color', this.props.colors[this.label]);
+        this.frame.style.setProperty('--edge', `${2 / this.view.scale}px`);
+    }
+
+    /** Ends a stroke or a box: it can be undone, and goes to the server. */
     finish() {
-        if (this.map.commit()) this.edited();
+        const dragged = this.box;
+        this.showBox(null);
+        if (dragged) {
+            if (Math.min(dragged.right - dragged.left, dragged.bottom - dragged.top) < SMALLEST_BOX)
+                return this.say('Drag a box around an object.');
+            this.map.commit({settled: false, box: {label: this.label, ...dragged}});
+            return this.edited();
+        }
+        const exact = !this.completes || this.tool === 'fill' || this.label === OUTSIDE;
+        if (this.map.commit({settled: exact})) this.edited();
     }
 
     /** Records the mask as an edit of its frame, and sends it. */
     edited() {
         if (!this.shown) return;
-        const {frame, revision} = this.shown, stroke = ++this.shown.stroke;
+        const {frame, revision} = this.shown, stroke = ++this.shown.stroke, {completion} = this.map;
         const others = this.edits.filter((edit) => edit.frame !== frame).slice(-1);
-        this.edits = [...others, {frame, revision, stroke, mask: this.map.runs()}];
-        this.say(`Frame ${frame}: painted.`);
+        this.edits = [...others, {frame, revision, stroke, mask: this.map.runs(), completion}];
+        this.say(completion ? `Frame ${frame}: completing the mask ...` : `Frame ${frame}: painted.`);
         this.publish();
         this.update();
-        clearTimeout(this.timer);
-        this.timer = setTimeout(() => this.trigger('input'), SEND_AFTER);
+        clearTimeout(this.timers.send);
+        this.timers.send = setTimeout(() => this.trigger('input'), SEND_AFTER);
     }
 
     /** Makes the edits the component's value, which every event of the page takes to the server. */
@@ -208,7 +258,7 @@ class Editor {
     /** @param {number} label to paint with */
     choose(label) {
         this.label = label;
-        if (this.tool !== 'fill') this.tool = 'brush';
+        if (this.tool === 'eraser' || this.tool === 'move') this.tool = 'brush';
     }
 
     /** @param {string} action */
@@ -217,8 +267,9 @@ class Editor {
         if (action === 'redo') this.step(this.map.redo());
         if (action === 'clear') {
             this.redraw(this.map.clear());
-            this.finish();
+            if (this.map.commit()) this.edited();
         }
+        if (action === 'complete') this.completes = !this.completes;
         if (action === 'hide') this.root.classList.toggle('mask-hidden');
         if (action === 'in') this.view.zoomBy(1.5);
         if (action === 'out') this.view.zoomBy(1 / 1.5);
@@ -228,8 +279,8 @@ class Editor {
     /** @param {KeyboardEvent} event */
     press(event) {
         if (event.target instanceof HTMLInputElement || event.altKey) return;
-        const key = event.key.toLowerCase(), tool = {b: 'brush', e: 'eraser', f: 'fill', m: 'move'}[key];
-        const action = {h: 'hide', '+': 'in', '-': 'out', 0: 'fit'}[key];
+        const key = event.key.toLowerCase(), tool = {b: 'brush', e: 'eraser', x: 'box', f: 'fill', m: 'move'}[key];
+        const action = {h: 'hide', c: 'complete', '+': 'in', '-': 'out', 0: 'fit'}[key];
         if (event.ctrlKey || event.metaKey) {
             if (key !== 'z' && key !== 'y') return;
             this.act(key === 'y' || event.shiftKey ? 'redo' : 'undo');
@@ -245,7 +296,7 @@ class Editor {
     /** @param {PointerEvent} event */
     moveCursor(event) {
         const box = this.surface.getBoundingClientRect(), diameter = 2 * this.radius * this.view.scale;
-        this.cursor.hidden = event.pointerType === 'touch' || this.tool === 'fill' || this.tool === 'move';
+        this.cursor.hidden = event.pointerType === 'touch' || (this.tool !== 'brush' && this.tool !== 'eraser');
         this.cursor.style.width = this.cursor.style.height = `${diameter}px`;
         this.cursor.style.transform =
             `translate(${event.clientX - box.left - diameter / 2}px, ${event.clientY - box.top - diameter / 2}px)`;
@@ -263,13 +314,16 @@ class Editor {
             button.style.setProperty('--color', this.props.colors[label]);
             this.palette.append(button);
         }
-        const state = {tool: this.tool, label: String(this.label), action: this.root.classList.contains('mask-hidden') ? 'hide' : ''};
+        const pressed = [this.tool, String(this.label)];
+        if (this.root.classList.contains('mask-hidden')) pressed.push('hide');
+        if (this.completes) pressed.push('complete');
         for (const button of this.root.querySelectorAll('button')) {
             const {tool, action, label} = button.dataset;
             if (button.hasAttribute('aria-pressed') || label)
-                button.setAttribute('aria-pressed', String([state.tool, state.action, state.label].includes(tool ?? action ?? label ?? '')));
+                button.setAttribute('aria-pressed', String(pressed.includes(tool ?? action ?? label ?? '')));
             button.disabled = !this.shown || (action === 'undo' && !this.map.canUndo) || (action === 'redo' && !this.map.canRedo);
         }
+        this.root.classList.toggle('completing', this.map.completion !== null);
         this.root.dataset.tool = this.tool;
     }
 }

@@ -2,10 +2,19 @@
  * @typedef {{left: number, top: number, right: number, bottom: number}} Rect
  *     Pixels of the clip; right and bottom are excluded.
  * @typedef {{x: number, y: number}} Point  Pixels of the clip; the center of the first pixel is (0.5, 0.5).
- * @typedef {{rect: Rect, labels: Uint8Array}} Patch  Labels of a rectangle, row by row.
+ * @typedef {object} Step  What a stroke led to, for undo.
+ * @property {number[]} mask  see `encode()`
+ * @property {number[]} strokes
+ * @property {LabelBox?} box
+ * @property {boolean} settled  whether the mask is what the stroke means; the server may still have to complete it
+ *
+ * @typedef {{label: number, left: number, top: number, right: number, bottom: number}} LabelBox  around an object
+ * @typedef {{strokes: number[], base: number[], boxes: LabelBox[]}} Completion  What the server needs to complete
+ *     strokes: all strokes of the frame, and the mask before those that are not completed yet.
  */
 
-const HISTORY_BYTES = 1 << 26;
+const HISTORY_NUMBERS = 1 << 22; // run lengths that undo may keep
+const OUTSIDE = 255; // label of a stroke outside all objects
 
 /** The smallest rectangle around two; either may be null. @param {Rect?} one @param {Rect?} other @returns {Rect?} */
 function union(one, other) {
@@ -18,24 +27,48 @@ function union(one, other) {
     };
 }
 
-/** The labels of a frame's pixels, with undo. The labels stay exact: nothing is read back from a canvas. */
+/** Run lengths row by row: label, number of pixels, label, ... @param {Uint8Array} labels @returns {number[]} */
+function encode(labels) {
+    const runs = [];
+    for (let start = 0, end = 0; start < labels.length; start = end) {
+        const label = labels[start];
+        while (end < labels.length && labels[end] === label) end++;
+        runs.push(label, end - start);
+    }
+    return runs;
+}
+
+/** @param {number[]} runs see `encode()` @param {Uint8Array} labels is filled with them */
+function decode(runs, labels) {
+    let start = 0;
+    for (let i = 0; i < runs.length; i += 2) {
+        labels.fill(runs[i], start, start + runs[i + 1]);
+        start += runs[i + 1];
+    }
+}
+
+/** @param {number[]} one @param {number[]} other */
+function sameRuns(one, other) {
+    return one.length === other.length && one.every((value, index) => value === other[index]);
+}
+
+/**
+ * The labels of a frame's pixels and the strokes that led to them, with undo. The labels stay exact: nothing is read back
+ * from a canvas.
+ */
 class LabelMap {
-    /** @param {number} width @param {number} height @param {number[]} runs see `runs()` */
+    /** @param {number} width @param {number} height @param {number[]} runs see `encode()` */
     constructor(width, height, runs) {
         this.width = width;
         this.height = height;
         this.labels = new Uint8Array(width * height);
-        let start = 0;
-        for (let i = 0; i < runs.length; i += 2) {
-            this.labels.fill(runs[i], start, start + runs[i + 1]);
-            start += runs[i + 1];
-        }
-        this._before = this.labels.slice();
+        this.strokes = new Uint8Array(width * height);
+        decode(runs, this.labels);
         /** @type {Rect?} */
         this._edited = null;
-        /** @type {Patch[]} */
-        this._history = [];
-        this._undone = 0;
+        /** @type {Step[]} */
+        this._steps = [{mask: this.runs(), strokes: encode(this.strokes), box: null, settled: true}];
+        this._now = 0;
     }
 
     /** @returns {Rect} */
@@ -43,15 +76,8 @@ class LabelMap {
         return {left: 0, top: 0, right: this.width, bottom: this.height};
     }
 
-    /** Run lengths row by row: label, number of pixels, label, ... @returns {number[]} */
     runs() {
-        const {labels} = this, runs = [];
-        for (let start = 0, end = 0; start < labels.length; start = end) {
-            const label = labels[start];
-            while (end < labels.length && labels[end] === label) end++;
-            runs.push(label, end - start);
-        }
-        return runs;
+        return encode(this.labels);
     }
 
     /** The label of a pixel; 0 outside the frame. @param {number} x @param {number} y @returns {number} */
@@ -80,7 +106,7 @@ class LabelMap {
                 const px = x + 0.5 - from.x, py = y + 0.5 - from.y;
                 const along = length2 ? Math.min(1, Math.max(0, (px * dx + py * dy) / length2)) : 0;
                 const ex = px - along * dx, ey = py - along * dy;
-                if (ex * ex + ey * ey <= reach * reach) this.labels[y * this.width + x] = label;
+                if (ex * ex + ey * ey <= reach * reach) this._set(y * this.width + x, label);
             }
         }
         this._edited = union(this._edited, rect);
@@ -98,10 +124,10 @@ class LabelMap {
         if (old === undefined || old === label) return null;
         const rect = {left: width, top: height, right: 0, bottom: 0}, waiting = [start];
         let count = 0;
-        labels[start] = label;
+        this._set(start, label);
         const visit = (/** @type {number} */ index) => {
             if (labels[index] !== old) return;
-            labels[index] = label;
+            this._set(index, label);
             waiting.push(index);
         };
         for (let index = waiting.pop(); index !== undefined; index = waiting.pop()) {
@@ -125,9 +151,10 @@ class LabelMap {
         return rect;
     }
 
-    /** Sets every pixel to background. @returns {Rect} */
+    /** Sets every pixel to background, and forgets the strokes. @returns {Rect} */
     clear() {
         this.labels.fill(0);
+        this.strokes.fill(0);
         this._edited = this.all;
         return this.all;
     }
@@ -137,70 +164,78 @@ class LabelMap {
         return this._edited !== null;
     }
 
-    /** Ends an edit: what has changed since the last one becomes one step of undo. @returns {boolean} whether it did */
-    commit() {
-        const rect = this._edited;
+    /**
+     * Ends an edit: it becomes one step of undo.
+     * @param {{settled?: boolean, box?: LabelBox?}} step
+     * @returns {boolean} whether it changed something
+     */
+    commit({settled = true, box = null} = {}) {
+        if (!this._edited && !box) return false;
         this._edited = null;
-        if (!rect) return false;
-        const before = this._copy(this._before, rect), after = this._copy(this.labels, rect);
-        if (before.every((label, index) => label === after[index])) return false;
-        this._paste(this._before, {rect, labels: after});
-        this._history.length -= this._undone;
-        this._undone = 0;
-        this._history.push({rect, labels: before});
-        let bytes = this._history.reduce((sum, patch) => sum + patch.labels.length, 0);
-        while (bytes > HISTORY_BYTES && this._history.length > 1) bytes -= this._history.shift()?.labels.length ?? 0;
+        const step = {mask: this.runs(), strokes: encode(this.strokes), box, settled}, last = this._steps[this._now];
+        if (!box && sameRuns(step.mask, last.mask) && (settled || sameRuns(step.strokes, last.strokes))) return false;
+        this._steps.splice(++this._now, Infinity, step);
+        let numbers = this._steps.reduce((sum, {mask, strokes}) => sum + mask.length + strokes.length, 0);
+        while (numbers > HISTORY_NUMBERS && this._now > 1) {
+            numbers -= this._steps[0].mask.length + this._steps[0].strokes.length;
+            this._steps.shift();
+            this._now--;
+        }
         return true;
     }
 
     /** Takes back what has changed since the last `commit()`. @returns {Rect?} what has changed */
     rollback() {
-        const rect = this._edited;
-        this._edited = null;
-        if (rect) this._paste(this.labels, {rect, labels: this._copy(this._before, rect)});
-        return rect;
+        return this._edited && this._restore(this._now);
+    }
+
+    /** Makes a mask from the server the result of the last stroke. @param {number[]} runs @returns {Rect} */
+    settle(runs) {
+        const step = this._steps[this._now];
+        Object.assign(step, {mask: runs, settled: true});
+        return this._restore(this._now);
+    }
+
+    /** What is to be completed; null if the mask is settled. @returns {Completion?} */
+    get completion() {
+        let settled = this._now;
+        while (settled > 0 && !this._steps[settled].settled) settled--;
+        const open = this._steps.slice(settled + 1, this._now + 1);
+        if (!open.length) return null;
+        const boxes = open.flatMap(({box}) => (box ? [box] : []));
+        return {strokes: this._steps[this._now].strokes, base: this._steps[settled].mask, boxes};
     }
 
     get canUndo() {
-        return this._undone < this._history.length;
+        return this._now > 0;
     }
 
     get canRedo() {
-        return this._undone > 0;
+        return this._now < this._steps.length - 1;
     }
 
-    /** Takes back the last edit. @returns {Rect?} what has changed */
+    /** Takes back the last stroke and what was made of it. @returns {Rect?} what has changed */
     undo() {
-        return this.canUndo ? this._swap(this._history[this._history.length - ++this._undone]) : null;
+        return this.canUndo ? this._restore(--this._now) : null;
     }
 
-    /** Repeats the edit that was taken back last. @returns {Rect?} what has changed */
+    /** Repeats the stroke that was taken back last. @returns {Rect?} what has changed */
     redo() {
-        return this.canRedo ? this._swap(this._history[this._history.length - this._undone--]) : null;
+        return this.canRedo ? this._restore(++this._now) : null;
     }
 
-    /** @param {Patch} patch @returns {Rect} */
-    _swap(patch) {
-        const current = this._copy(this.labels, patch.rect);
-        this._paste(this.labels, patch);
-        this._paste(this._before, patch);
-        patch.labels = current;
-        return patch.rect;
+    /** @param {number} index @param {number} label */
+    _set(index, label) {
+        this.labels[index] = label;
+        this.strokes[index] = label || OUTSIDE;
     }
 
-    /** @param {Uint8Array} from @param {Rect} rect @returns {Uint8Array} */
-    _copy(from, {left, top, right, bottom}) {
-        const copy = new Uint8Array((right - left) * (bottom - top));
-        for (let y = top; y < bottom; y++)
-            copy.set(from.subarray(y * this.width + left, y * this.width + right), (y - top) * (right - left));
-        return copy;
-    }
-
-    /** @param {Uint8Array} into @param {Patch} patch */
-    _paste(into, {rect: {left, top, right, bottom}, labels}) {
-        const width = right - left;
-        for (let y = top; y < bottom; y++)
-            into.set(labels.subarray((y - top) * width, (y - top + 1) * width), y * this.width + left);
+    /** @param {number} index of a step @returns {Rect} */
+    _restore(index) {
+        decode(this._steps[index].mask, this.labels);
+        decode(this._steps[index].strokes, this.strokes);
+        this._edited = null;
+        return this.all;
     }
 
     /** @param {Rect} rect @returns {Rect?} */

@@ -1,0 +1,66 @@
+"""Segmenters of the frames in visitors' editors: made in the background, a few at a time, as long as they are used."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+
+from mamp import StrokeSegmenter
+from mamp.model.checkpoint import shared_encoder
+from webapp import ZERO_GPU
+from webapp.session import Session, is_open, reader_of
+from webapp.settings_controls import WEIGHTS
+
+_KEPT = 4  # one of 480x854 pixels takes 15 MB
+_Key = tuple[str, int]  # session folder and frame number
+
+_segmenters: OrderedDict[_Key, Future[StrokeSegmenter]] = OrderedDict()  # least recently used first
+_builder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="segmenter")
+_lock = Lock()
+
+
+def prepare_segmenter(session: Session) -> None:
+    """Starts to make the segmenter of the frame in the editor, in the background."""
+    key = session["folder"], session["frame"]
+    with _lock:
+        if key not in _segmenters:
+            _keep(key, _builder.submit(_build, session["clip"], session["frame"]))
+
+
+def segmenter_of(session: Session, index: int) -> StrokeSegmenter:
+    """The segmenter of a frame; waits until it is made."""
+    key = session["folder"], index
+    with _lock:
+        future = _segmenters.get(key)
+        waits_for_another = future is None or future.cancel()
+        if future is None or waits_for_another:
+            future = Future()
+        _keep(key, future)
+    if waits_for_another:
+        try:
+            future.set_result(_build(session["clip"], index))
+        except Exception as error:
+            future.set_exception(error)
+            with _lock:
+                _segmenters.pop(key, None)
+    return future.result()
+
+
+def _keep(key: _Key, future: Future[StrokeSegmenter]) -> None:
+    """Keeps a segmenter as the last one used; forgets the oldest and those of sessions that have ended."""
+    _segmenters[key] = future
+    _segmenters.move_to_end(key)
+    ended = [each for each in _segmenters if not is_open({"folder": each[0]})]
+    for each in [*ended, *list(_segmenters)[:-_KEPT]]:
+        left = _segmenters.pop(each, None)
+        if left is not None and left is not future:
+            left.cancel()
+
+
+def _build(clip: str, index: int) -> StrokeSegmenter:
+    """The next frame, or the one before, shows what moves."""
+    reader = reader_of(clip)
+    other = index + 1 if index + 1 < reader.count() else max(0, index - 1)
+    encoder = shared_encoder(WEIGHTS, "cpu" if ZERO_GPU else "auto")  # a GPU must be allocated first on ZeroGPU
+    return StrokeSegmenter(reader.frame(index).image, encoder, reader.frame(other).image)
