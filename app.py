@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from threading import Thread
 
@@ -22,7 +23,7 @@ from webapp.layout.paint_section import paint_section
 from webapp.layout.review_section import review_section
 from webapp.layout.run_section import run_section
 from webapp.server_folder import server_folder
-from webapp.session import KEEP_SECONDS, MAX_UPLOAD, end_unused_sessions
+from webapp.session import KEEP_SECONDS, MAX_UPLOAD, end_unused_sessions, remove_unfinished_uploads
 from webapp.theme import CSS, THEME
 
 
@@ -58,7 +59,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio closes its server on a keyboard interrupt
     with server_folder():
         space = build().queue(max_size=20)
-        Thread(target=_end_unused_sessions, daemon=True).start()
+        Thread(target=_clean_up, daemon=True).start()
         space.launch(
             theme=THEME,
             css=CSS,
@@ -74,10 +75,12 @@ def _mcp_is_available() -> bool:
     return find_spec("mcp") is not None and os.environ.get("GRADIO_MCP_SERVER", "True").lower() == "true"
 
 
-def _end_unused_sessions() -> None:
+def _clean_up() -> None:
     while True:
         time.sleep(min(60, KEEP_SECONDS / 10))
-        end_unused_sessions()
+        with suppress(OSError):  # files change meanwhile; the rest is removed the next time
+            end_unused_sessions()
+            remove_unfinished_uploads()
 
 
 if __name__ == "__main__":

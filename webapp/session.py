@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -164,6 +165,14 @@ def end_unused_sessions() -> None:
                 _renew(folder, use)
             elif now - use.used > KEEP_SECONDS:
                 _end(folder)
+
+
+def remove_unfinished_uploads() -> None:
+    """Removes the temporary files of uploads that broke off, and the empty ones that each upload leaves in Gradio."""
+    for path in Path(get_upload_folder()).glob("tmp*"):
+        with suppress(FileNotFoundError):  # the upload has ended meanwhile
+            if path.is_file() and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink()
 
 
 def _end(folder: str, keep: str | None = None) -> None:

@@ -119,6 +119,15 @@ def test_an_upload_of_two_sessions_goes_with_the_last(session: dict[str, Any], u
     assert not upload.exists()
 
 
+def test_an_upload_that_broke_off_is_removed_and_one_in_progress_is_not(upload: Path, short: None) -> None:
+    broken, in_progress = upload.parent.parent / "tmpx3_a", upload.parent.parent / "tmpx3_b"
+    for path in (broken, in_progress):
+        path.write_bytes(b"part of a clip")
+    os.utime(broken, (time.time() - 5, time.time() - 5))
+    sessions.remove_unfinished_uploads()
+    assert not broken.exists() and in_progress.exists() and upload.exists()
+
+
 def test_a_second_click_starts_nothing(session: dict[str, Any]) -> None:
     first = jobs.claim_job(session)
     assert not first["start"]["interactive"] and not first["prepare"]["interactive"] and first["stop"]["interactive"]
