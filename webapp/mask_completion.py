@@ -8,9 +8,11 @@ from typing import Any
 
 from mamp import MaskError
 from mamp.masks.mask_io import MaskFile
+from webapp.html import status_html
+from webapp.mask_check import mask_problem
 from webapp.mask_editing import editor_frame, masks_html, open_strokes, save_strokes, settle_strokes
 from webapp.segmenters import prepare_segmenter, segmenter_of
-from webapp.session import Session
+from webapp.session import Session, has_job, project_of
 from webapp.updates import EditorUpdates
 
 _locks = [Lock() for _ in range(64)]  # by hash of the session folder
@@ -30,7 +32,20 @@ def save_and_complete(session: Session, painted: Any) -> Iterator[EditorUpdates]
     yield {"masks": masks_html(session)}  # before the first mask of a frame, which takes a second
     if session["frame"] in complete_strokes(session):
         yield {"editor": editor_frame(session, answer=True)}
-    yield {"masks": masks_html(session)}
+    updates: EditorUpdates = {"masks": masks_html(session)}
+    if not has_job(session):
+        updates |= _check(session)
+    yield updates
+
+
+def _check(session: Session) -> EditorUpdates:
+    """Tells what is wrong with the mask of the current frame, and when that is solved."""
+    mask = project_of(session).input_mask(session["frame"])
+    problem = "" if mask is None else mask_problem(mask)
+    if problem == session.get("mask_problem", ""):
+        return {}
+    session["mask_problem"] = problem
+    return {"status": status_html(problem or "Ready to run.")}
 
 
 def complete_strokes(session: Session) -> set[int]:

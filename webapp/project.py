@@ -239,12 +239,16 @@ class Project:
         origins: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         return origins
 
+    def input_mask(self, index: int) -> Image | None:
+        """Input mask of a frame (H, W) uint8; ``None`` if it has none."""
+        path = self.input_masks.get(index)
+        return None if path is None else read_mask(path)
+
     def mask(self, index: int, reader: VideoReader | None = None) -> Image | None:
         """Mask of a frame (H, W) uint8: the input mask, else the last run's mask, else ``None``."""
-        if index in self.input_masks:
-            return read_mask(self.input_masks[index])
-        if self.result is None:
-            return None
+        mask = self.input_mask(index)
+        if mask is not None or self.result is None:
+            return mask
         path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"
         return read_mask(path) if path.exists() else None
 

@@ -448,6 +448,23 @@ def test_a_scribble_becomes_a_mask(session: dict[str, Any]) -> None:
     np.testing.assert_array_equal(shown_mask(session), scribble)
 
 
+def test_a_line_is_told_before_a_run_and_when_it_is_filled(session: dict[str, Any]) -> None:
+    line = np.zeros((96, 128), np.uint8)
+    line[40:43, 10:100] = 1
+
+    def told(mask: Image) -> str:
+        updates = list(mask_completion.save_and_complete(session, editor(session, mask)))
+        return "".join(str(update.get("status", "")) for update in updates)
+
+    assert not told(scene(0)[1])
+    assert "Object 1 is only a line" in told(line)
+    assert not told(line[::-1].copy()), "told once"
+    jobs.claim_job(session)
+    assert not told(scene(0)[1]), "the status shows a run"
+    sessions.end_job(session)
+    assert "Ready to run" in told(scene(0)[1])
+
+
 def test_a_box_becomes_a_mask(session: dict[str, Any]) -> None:
     box = {"label": 12, "left": 4, "top": 16, "right": 69, "bottom": 80}
     nothing = np.zeros((96, 128), np.uint8)
