@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import read_mask
 from mamp.masks.palette import color_of
 from mamp.runs.results import Result
-from webapp.review import chart, frames_to_review
+from webapp.chart import chart_html
+from webapp.review import frames_to_review, plots
 
 
 def status_html(message: str, *, error: bool = False, progress: float | None = None) -> str:
@@ -66,8 +67,14 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str
     return f'<ul class="rows" aria-label="Input masks">{"".join(rows)}</ul><div class="names">{fields}</div>'
 
 
-def review_html(result: Result, names: Mapping[int, str]) -> str:
-    """The frames to review and the chart of a run; ``data-frame`` holds the frame number of a button."""
+def review_html(result: Result, names: Mapping[int, str], times: Sequence[float]) -> str:
+    """The frames to review and the chart of a run; ``data-frame`` holds the frame number of a button.
+
+    Args:
+        result: The run.
+        names: Object names by label.
+        times: Display time of each frame of the clip, from its start [s].
+    """
     object_frames = result.object_frames
     width, height = result.receipt["size"]
     rows = "".join(
@@ -76,8 +83,8 @@ def review_html(result: Result, names: Mapping[int, str]) -> str:
         for flag in frames_to_review(object_frames)
     )
     flags = f'<ul class="rows" aria-label="Frames to review">{rows}</ul>' if rows else "<p>No sudden changes found.</p>"
-    drawing = chart(object_frames, (height, width), names)
-    return f'<h3>Frames to review</h3>{flags}<div class="chart">{drawing}</div>'
+    chart = chart_html(plots(object_frames, (height, width)), times, names) if object_frames else ""
+    return f"<h3>Frames to review</h3>{flags}{chart}"
 
 
 def _display_name(label: int, names: Mapping[int, str]) -> str:

@@ -1,4 +1,5 @@
-"""JavaScript that runs in the visitor's browser: the editor, clicks on frame numbers, and the choice of a pixel."""
+"""JavaScript that runs in the visitor's browser: the editor, clicks on frame numbers, the playback of a result,
+and the choice of a pixel."""
 
 from __future__ import annotations
 
@@ -12,19 +13,14 @@ EDITOR_CSS = (_STATIC / "editor.css").read_text()
 EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODULES)
 EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
 
+PLAYBACK = (_STATIC / "playback.js").read_text()
 CHOOSE_PIXEL = (_STATIC / "choose_pixel.js").read_text()
 
-# A click on an element with a frame number, or on the chart, selects that frame; an edited name field submits the name.
+# A click on an element with a frame number selects that frame; an edited name field submits the name.
 FRAME_AND_NAME_EVENTS = """
 element.addEventListener('click', (event) => {
-    const named = event.target.closest('[data-frame]'), chart = event.target.closest('svg');
+    const named = event.target.closest('[data-frame]');
     if (named) trigger('select', {frame: Number(named.dataset.frame)});
-    else if (chart) {
-        const box = chart.getBoundingClientRect(), {first, last, left, right} = chart.dataset;
-        const share = ((event.clientX - box.left) / box.width - left) / (right - left);
-        const frame = Math.round(Number(first) + Math.min(1, Math.max(0, share)) * (last - first));
-        trigger('select', {frame});
-    }
 });
 element.addEventListener('change', (event) => {
     if (event.target.dataset.object)

@@ -54,12 +54,18 @@ def result_updates(
             maximum=max(1, session["frames"] - 1), value=first, interactive=session["frames"] > 1
         ),
         **_frame_updates(session, first, opacity, parts),
-        "flags": review_html(project.result, project.names),
+        "flags": review_html(project.result, project.names, frame_times(session)),
         "python": as_python(*run),
         "command": as_command(*run),
         "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
         "exported": gr.update(value=None, visible=False),
     }
+
+
+def frame_times(session: Session) -> list[float]:
+    """The display time of each frame of the clip, from its start [s]: also that in the overlay video."""
+    reader = reader_of(session["clip"])
+    return [float(reader.time(index)) for index in range(session["frames"])]
 
 
 def overlay_style(opacity: float, parts: list[str]) -> OverlayStyle:

@@ -1,19 +1,17 @@
-"""Frames to review, found by low confidence and by changes of area; and the chart of both over time."""
+"""Frames to review, found by low confidence and by changes of area; and the plots of both over time."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mamp.masks.palette import color_of
 from mamp.runs.results import ObjectFrame
+from webapp.chart import Plot
 
 _LOW_CONFIDENCE = 0.6  # confidence below which a frame is flagged; clear objects are near 1
 _AREA_RATIO = 2.5  # change of area from one frame to the next from which on a frame is flagged
 _MIN_SPACING = 5  # distance of listed frames [frames]: neighbors show the same problem
-_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _GAP = 640, 96, 44, 24, 18, 34  # layout of the chart [pixels]
 
 
 @dataclass(frozen=True)
@@ -60,51 +58,21 @@ def frames_to_review(object_frames: Sequence[ObjectFrame], *, limit: int = 5) ->
     return selected[:limit]
 
 
-def chart(object_frames: Sequence[ObjectFrame], size: tuple[int, int], names: Mapping[int, str]) -> str:
-    """Area and confidence of each object over time, as an SVG.
-
-    The attributes ``data-first``, ``data-last`` (frames) and ``data-left``, ``data-right`` (fractions of the width) map a
-    click to a frame.
+def plots(object_frames: Sequence[ObjectFrame], size: tuple[int, int]) -> list[Plot]:
+    """Area and confidence of each object over time.
 
     Args:
         object_frames: All entries of a run, in the order of frames.
-        size: Frame size (H, W).
-        names: Object names by label.
+        size: Frame size (H, W) [pixels].
     """
     if not object_frames:
-        return ""
-    first, last = object_frames[0].frame, max(object_frames[-1].frame, object_frames[0].frame + 1)
-    right, bottom = _WIDTH - _RIGHT, 2 * _HEIGHT + _GAP + _TOP
-    largest = max(1, *(entry.area for entry in object_frames)) / (size[0] * size[1])
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + 22}" role="img" aria-label="Area and confidence of each object over time" '
-        f'data-first="{first}" data-last="{last}" data-left="{_LEFT / _WIDTH}" data-right="{right / _WIDTH}">'
-    ]
-    for row, (title, top_value) in enumerate((("Area (fraction of the frame)", f"{largest:.1%}"), ("Confidence", "1"))):
-        top = _TOP + row * (_HEIGHT + _GAP)
-        floor = top + _HEIGHT
-        parts.append(
-            f'<text x="{_LEFT}" y="{top - 6}">{title}</text><text x="{_LEFT - 6}" y="{top + 5}" text-anchor="end">'
-            f'{top_value}</text><text x="{_LEFT - 6}" y="{floor + 4}" text-anchor="end">0</text>'
-            f'<path class="axis" d="M{_LEFT} {top}V{floor}H{right}"/>'
-        )
-        for label, track in _by_object(object_frames).items():
-            heights = [e.area / (size[0] * size[1]) / largest if row == 0 else e.confidence for e in track]
-            xs = [_LEFT + (e.frame - first) / (last - first) * (right - _LEFT) for e in track]
-            points = [f"{x:.1f} {floor - height * _HEIGHT:.1f}" for x, height in zip(xs, heights, strict=True)]
-            line = f"M{'L'.join(points)}" + ("h1" if len(points) == 1 else "")
-            red, green, blue = color_of(label)
-            end = floor - heights[-1] * _HEIGHT
-            name = html.escape(names.get(label, f"object {label}"))
-            parts.append(
-                f'<g><title>{name}</title><path class="under" d="{line}"/><path d="{line}" '
-                f'stroke="rgb({red},{green},{blue})"/><text x="{xs[-1] + 4:.1f}" y="{end + 4:.1f}">{label}</text></g>'
-            )
-    parts.append(
-        f'<text x="{_LEFT}" y="{bottom + 16}">frame {first}</text>'
-        f'<text x="{right}" y="{bottom + 16}" text-anchor="end">{last}</text></svg>'
-    )
-    return "".join(parts)
+        return []
+    tracks = _by_object(object_frames)
+    largest = max(1, *(entry.area for entry in object_frames))
+    areas = {label: [(entry.frame, entry.area / largest) for entry in track] for label, track in tracks.items()}
+    confidence = {label: [(entry.frame, entry.confidence) for entry in track] for label, track in tracks.items()}
+    share = largest / (size[0] * size[1])
+    return [Plot("Area (fraction of the frame)", f"{share:.1%}", areas), Plot("Confidence", "1", confidence)]
 
 
 def _by_object(object_frames: Sequence[ObjectFrame]) -> dict[int, list[ObjectFrame]]:

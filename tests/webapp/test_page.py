@@ -210,10 +210,10 @@ def test_review_exports_names_and_project_file(page: Page, tmp_path: Path) -> No
     name = page.get_by_label("Name of object 2")
     name.fill("${1+1}{{value}}<b>x</b>")
     name.press("Tab")
-    chart = page.locator(".chart svg")
+    chart = page.locator(".plot").first
     box = chart.bounding_box()
     assert box is not None
-    chart.click(position={"x": box["width"] * 0.955, "y": 40})
+    chart.click(position={"x": box["width"] * 0.99, "y": 40})
     expect(page.get_by_label("number input for Frame", exact=True)).to_have_value("37", timeout=30_000)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("38 reused")).to_be_visible(timeout=RUN_TIMEOUT)

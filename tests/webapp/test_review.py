@@ -1,9 +1,12 @@
 """Frames to review are flagged, and the chart shows area and confidence."""
 
+import re
 import xml.etree.ElementTree as Xml
+from itertools import pairwise
 
 from mamp import ObjectFrame
-from webapp.review import chart, frames_to_review
+from webapp.chart import chart_html
+from webapp.review import frames_to_review, plots
 
 
 def track(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[ObjectFrame]:
@@ -30,14 +33,24 @@ def test_an_object_that_appears_late_is_not_flagged() -> None:
 
 def test_the_chart_is_well_formed_has_a_line_per_object_and_escapes_names() -> None:
     rows = sorted(track([0, 50, 100]) + track([10, 10, 10], label=9), key=lambda entry: entry.frame)
-    image = Xml.fromstring(chart(rows, (10, 20), {9: "<b>dog & cat</b>"}))
-    assert (image.get("data-first"), image.get("data-last")) == ("0", "2")
-    lines = image.findall("g")
+    chart = Xml.fromstring(chart_html(plots(rows, (10, 20)), [0, 1 / 3, 0.5], {9: "<b>dog & cat</b>"}))
+    assert (chart.get("data-last"), chart.get("data-times")) == ("2", "0 0.333333 0.5")
+    lines = chart.findall(".//g")
     assert len(lines) == 4 and {line.findtext("title") for line in lines} == {"object 1", "<b>dog & cat</b>"}
     start, *_, end = (part.split() for part in lines[0].findall("path")[1].attrib["d"][1:].split("L"))
     assert float(start[1]) > float(end[1]) and float(end[0]) > float(start[0])
 
 
+def test_numbers_at_the_ends_of_lines_do_not_cover_each_other() -> None:
+    rows = [entry for label in range(1, 6) for entry in track([10, 10], label=label)]
+    chart = Xml.fromstring(chart_html(plots(rows, (10, 20)), [0, 1], {}))
+    for plot in chart.findall("div[@class='plot']"):
+        places = sorted(int(re.sub(r"\D", "", end.attrib["style"])) for end in plot.findall("span[@class='plot-end']"))
+        assert (
+            len(places) == 5 and min(b - a for a, b in pairwise(places)) >= 15 and 0 <= places[0] <= places[-1] <= 100
+        )
+
+
 def test_one_frame_or_no_frame_can_be_charted() -> None:
-    assert chart([], (10, 10), {}) == ""
-    Xml.fromstring(chart(track([5]), (10, 10), {}))
+    assert plots([], (10, 10)) == []
+    Xml.fromstring(chart_html(plots(track([5]), (10, 10)), [0], {}))

@@ -124,8 +124,9 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
 def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> None:
     """Events that show a frame of the result."""
     style = run.settings.opacity, run.settings.overlay_parts
-    wiring.connect(review.frame.input, frame_comparison, review.frame, *style, show_progress="hidden")
-    wiring.connect(review.flags.select, show_frame, *style, show_progress="hidden")
+    often = {"show_progress": "hidden", "trigger_mode": "always_last"}
+    wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often)
+    wiring.connect(review.flags.select, show_frame, *style, **often)
     wiring.connect(
         review.explained.select,
         explain_pixel,

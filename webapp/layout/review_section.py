@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.javascript import CHOOSE_PIXEL, FRAME_AND_NAME_EVENTS
+from webapp.javascript import CHOOSE_PIXEL, PLAYBACK
 from webapp.results_view import EXPORT_FORMATS
 
 
@@ -60,7 +60,7 @@ def review_section() -> ReviewSection:
         gr.Markdown("## 4 · Review, correct, download")
         with gr.Row():
             with gr.Column(min_width=300):
-                video = gr.Video(label="Result", interactive=False, height=320, loop=True)
+                video = gr.Video(label="Result", interactive=False, height=320, loop=True, elem_id="result-video")
             with gr.Column(min_width=300):
                 comparison = gr.ImageSlider(
                     label="Frame | with masks",
@@ -78,9 +78,10 @@ def review_section() -> ReviewSection:
                     info="Use the arrow keys to step through the frames.",
                     interactive=False,
                     buttons=[],
+                    elem_id="result-frame",
                 )
                 correct = gr.Button("Correct this frame", size="sm")
-        flags = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
+        flags = gr.HTML("", js_on_load=PLAYBACK)
         with gr.Tab("Files"):
             files = gr.Files(
                 label="Overlay, masks (PNG and RLE), areas (CSV), receipt, project file",

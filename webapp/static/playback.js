@@ -1,0 +1,158 @@
+// The result's video, its frame slider and the chart show the same frame. While the video plays, nothing is sent.
+
+const COMMIT_DELAY = 200; // [ms] after which a frame that stays is asked for
+const pageOf = element.closest('.gradio-container') || document;
+/** @type {{frame: number, sent: number, timer: number, sought: HTMLVideoElement | null}} */
+const state = {frame: -1, sent: -1, timer: 0, sought: null};
+
+const videoOf = () => /** @type {HTMLVideoElement | null} */ (pageOf.querySelector('#result-video video'));
+const inputsOf = () => /** @type {HTMLInputElement[]} */ ([...pageOf.querySelectorAll('#result-frame input')]);
+
+/** @returns {number[]} the display time of each frame [s] */
+function frameTimes() {
+    const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
+    if (!chart) return [];
+    if (chart !== frameTimes.chart) {
+        frameTimes.chart = chart;
+        frameTimes.known = chart.dataset.times.split(' ').map(Number);
+    }
+    return frameTimes.known;
+}
+frameTimes.chart = null;
+frameTimes.known = [];
+
+/** The frame that is shown from a time on: the one whose display time is nearest. @param {number} time [s] */
+function frameAt(time) {
+    const times = frameTimes();
+    let low = 0, high = times.length - 1;
+    while (low < high) {
+        const middle = (low + high) >> 1;
+        if ((times[middle] + times[middle + 1]) / 2 < time) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+/** Moves the cursor of the chart. @param {number} frame */
+function moveCursor(frame) {
+    state.frame = frame;
+    const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
+    if (!chart) return;
+    chart.style.setProperty('--cursor', `${100 * frame / Number(chart.dataset.last)}%`);
+    chart.dataset.frame = String(frame);
+    chart.querySelector('.plot-now').textContent = `frame ${frame}`;
+}
+
+/** Shows a number in the slider, without its event. @param {number} frame */
+function moveSlider(frame) {
+    for (const input of inputsOf()) {
+        input.value = String(frame);
+        if (input.type === 'range') {
+            const {min, max} = input;
+            input.style.setProperty('--range_progress', `${100 * (frame - Number(min)) / (Number(max) - Number(min))}%`);
+        }
+    }
+}
+
+/** Shows a frame in the video. @param {number} frame */
+function seek(frame) {
+    const video = videoOf(), times = frameTimes();
+    if (!video || !times.length || frame >= times.length) return;
+    video.pause();
+    // Within the frame, as browsers round times.
+    const following = frame + 1 < times.length ? times[frame + 1] : times[frame] + 0.02;
+    state.sought = video;
+    video.currentTime = times[frame] + Math.min(0.005, (following - times[frame]) / 2);
+}
+
+/** Asks for the comparison of the frame that is shown, once it stays. */
+function commit() {
+    clearTimeout(state.timer);
+    state.timer = window.setTimeout(() => {
+        const video = videoOf();
+        if (state.frame === state.sent || (video && !video.paused)) return;
+        state.sent = state.frame;
+        trigger('select', {frame: state.frame});
+    }, COMMIT_DELAY);
+}
+
+/** Selects a frame by the chart or the list. @param {number} frame */
+function choose(frame) {
+    moveCursor(frame);
+    moveSlider(frame);
+    seek(frame);
+    state.sent = frame;
+    trigger('select', {frame});
+}
+
+/** The video shows another picture. @param {HTMLVideoElement} video @param {number} time of the picture [s] */
+function pictureShown(video, time) {
+    if (video !== videoOf() || !frameTimes().length) return;
+    const bySeek = state.sought === video;
+    state.sought = null;
+    if (bySeek && video.paused) return; // what was asked for is shown
+    const frame = frameAt(time);
+    if (frame !== state.frame) {
+        moveCursor(frame);
+        moveSlider(frame);
+    }
+    if (video.paused) commit();
+}
+
+/** Follows the pictures of a video. @param {HTMLVideoElement} video */
+function follow(video) {
+    if (follow.videos.has(video)) return;
+    follow.videos.add(video);
+    if (!video.requestVideoFrameCallback) {
+        for (const name of ['timeupdate', 'seeked'])
+            video.addEventListener(name, () => pictureShown(video, video.currentTime));
+        return;
+    }
+    /** @param {number} _ @param {{mediaTime: number}} picture */
+    const next = (_, {mediaTime}) => {
+        if (!video.isConnected || !element.isConnected) return;
+        if (follow.begun.has(video) || !video.paused) pictureShown(video, mediaTime);
+        video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+}
+follow.videos = new WeakSet();
+follow.begun = new WeakSet(); // played or sought by the visitor: the first picture of a new video is no choice
+
+const listening = new AbortController(), {signal} = listening;
+window.mampPlayback?.abort(); // an earlier mount of this component
+window.mampPlayback = listening;
+
+/** @param {string} name @param {(video: HTMLVideoElement) => void} handler */
+const onVideo = (name, handler) => pageOf.addEventListener(name, (event) => {
+    if (event.target === videoOf()) handler(/** @type {HTMLVideoElement} */ (event.target));
+}, {capture: true, signal});
+
+onVideo('loadeddata', (video) => {
+    follow(video);
+    const slider = inputsOf()[0];
+    if (!slider || !frameTimes().length) return;
+    state.sent = Number(slider.value);
+    moveCursor(state.sent);
+});
+for (const name of ['play', 'seeking']) onVideo(name, (video) => { follow(video); follow.begun.add(video); });
+onVideo('pause', commit);
+
+pageOf.addEventListener('input', (event) => {
+    const input = /** @type {HTMLInputElement} */ (event.target);
+    if (!input.closest?.('#result-frame') || input.value === '') return;
+    const frame = Math.min(frameTimes().length - 1, Math.max(0, Math.round(Number(input.value))));
+    if (frame < 0 || frame === state.frame) return;
+    state.sent = frame; // the slider asks for it
+    moveCursor(frame);
+    seek(frame);
+}, {capture: true, signal});
+
+element.addEventListener('click', (event) => {
+    const named = event.target.closest('[data-frame]:not(.chart)'), plot = event.target.closest('.plot');
+    if (named) choose(Number(named.dataset.frame));
+    else if (plot) {
+        const box = plot.querySelector('svg').getBoundingClientRect(), {last} = plot.closest('.chart').dataset;
+        choose(Math.round(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * Number(last)));
+    }
+});
