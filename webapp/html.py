@@ -15,6 +15,11 @@ from mamp.runs.results import Result
 from webapp.chart import chart_html
 from webapp.review import frames_to_review, plots
 
+_OVERLAP_NOTE = (
+    '<p class="why-note">The expected overlap is an estimate from the time since the input mask and the change of area. '
+    "Look at the frames: it does not see them.</p>"
+)
+
 
 def status_html(message: str, *, error: bool = False, progress: float | None = None) -> str:
     """The status line, with a progress bar if ``progress`` is given.
@@ -80,11 +85,11 @@ def review_html(result: Result, names: Mapping[int, str], times: Sequence[float]
     rows = "".join(
         f'<li><button type="button" data-frame="{flag.frame}">Frame {flag.frame}</button> '
         f"{object_chip(flag.object, html.escape(_display_name(flag.object, names)))} {flag.reason}</li>"
-        for flag in frames_to_review(object_frames)
+        for flag in frames_to_review(object_frames, result.input_masks)
     )
     flags = f'<ul class="rows" aria-label="Frames to review">{rows}</ul>' if rows else "<p>No sudden changes found.</p>"
-    chart = chart_html(plots(object_frames, (height, width)), times, names) if object_frames else ""
-    return f"<h3>Frames to review</h3>{flags}{chart}"
+    chart = chart_html(plots(object_frames, (height, width), result.input_masks), times, names) if object_frames else ""
+    return f"<h3>Frames to review</h3>{flags}{chart}{_OVERLAP_NOTE if chart else ''}"
 
 
 def _display_name(label: int, names: Mapping[int, str]) -> str:

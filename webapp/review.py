@@ -1,15 +1,17 @@
-"""Frames to review, found by low confidence and by changes of area; and the plots of both over time."""
+"""Frames to review, found by the expected overlap, by low confidence and by changes of area; and plots over time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mamp.runs.expected_overlap import expected_overlaps
 from mamp.runs.results import ObjectFrame
 from webapp.chart import Plot
 
 _LOW_CONFIDENCE = 0.6  # confidence below which a frame is flagged; clear objects are near 1
+_LOW_OVERLAP = 0.77  # expected J below which a frame is listed
 _AREA_RATIO = 2.5  # change of area from one frame to the next from which on a frame is flagged
 _MIN_SPACING = 5  # distance of listed frames [frames]: neighbors show the same problem
 
@@ -31,14 +33,18 @@ class Flag:
     severity: float
 
 
-def frames_to_review(object_frames: Sequence[ObjectFrame], *, limit: int = 5) -> list[Flag]:
+def frames_to_review(
+    object_frames: Sequence[ObjectFrame], input_frames: Collection[int], *, limit: int = 10
+) -> list[Flag]:
     """The frames to review, most severe first, spaced apart.
 
     Args:
         object_frames: All entries of a run, in the order of frames.
+        input_frames: Numbers of the frames with an input mask.
         limit: Maximum number of flags.
     """
     flags = []
+    expected = expected_overlaps(object_frames, input_frames)
     for track in _by_object(object_frames).values():
         for previous, current in pairwise(track):
             if current.frame != previous.frame + 1:
@@ -51,6 +57,11 @@ def frames_to_review(object_frames: Sequence[ObjectFrame], *, limit: int = 5) ->
                 flags.append(Flag(current.frame, current.object, reason, 0.9))
         uncertain = [entry for entry in track if entry.area and entry.confidence < _LOW_CONFIDENCE]
         flags += [Flag(e.frame, e.object, f"low confidence ({e.confidence:.2f})", 1 - e.confidence) for e in uncertain]
+        for entry in track:
+            overlap = expected.get((entry.frame, entry.object), 1.0)
+            if overlap < _LOW_OVERLAP:
+                reason = f"expected overlap with the true object {overlap:.2f}"
+                flags.append(Flag(entry.frame, entry.object, reason, 1 - overlap))
     selected: list[Flag] = []
     for flag in sorted(flags, key=lambda flag: (-flag.severity, flag.frame)):
         if all(abs(flag.frame - other.frame) >= _MIN_SPACING for other in selected):
@@ -58,21 +69,25 @@ def frames_to_review(object_frames: Sequence[ObjectFrame], *, limit: int = 5) ->
     return selected[:limit]
 
 
-def plots(object_frames: Sequence[ObjectFrame], size: tuple[int, int]) -> list[Plot]:
-    """Area and confidence of each object over time.
+def plots(object_frames: Sequence[ObjectFrame], size: tuple[int, int], input_frames: Collection[int]) -> list[Plot]:
+    """Area and expected overlap of each object over time.
 
     Args:
         object_frames: All entries of a run, in the order of frames.
         size: Frame size (H, W) [pixels].
+        input_frames: Numbers of the frames with an input mask.
     """
     if not object_frames:
         return []
     tracks = _by_object(object_frames)
     largest = max(1, *(entry.area for entry in object_frames))
     areas = {label: [(entry.frame, entry.area / largest) for entry in track] for label, track in tracks.items()}
-    confidence = {label: [(entry.frame, entry.confidence) for entry in track] for label, track in tracks.items()}
+    overlaps: dict[int, list[tuple[int, float]]] = {}
+    for (frame, label), overlap in expected_overlaps(object_frames, input_frames).items():
+        overlaps.setdefault(label, []).append((frame, overlap))
     share = largest / (size[0] * size[1])
-    return [Plot("Area (fraction of the frame)", f"{share:.1%}", areas), Plot("Confidence", "1", confidence)]
+    area_plot = Plot("Area (fraction of the frame)", f"{share:.1%}", areas)
+    return [area_plot, Plot("Expected overlap with the true object (J)", "1", overlaps)] if overlaps else [area_plot]
 
 
 def _by_object(object_frames: Sequence[ObjectFrame]) -> dict[int, list[ObjectFrame]]:

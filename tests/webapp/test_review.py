@@ -15,25 +15,25 @@ def track(areas: list[int], confidence: dict[int, float] | None = None, label: i
 
 
 def test_a_clear_run_has_no_flags() -> None:
-    assert frames_to_review(track([100] * 50)) == []
+    assert frames_to_review(track([100] * 50), {0}) == []
 
 
 def test_low_confidence_area_changes_and_losses_are_flagged_most_severe_first_and_apart() -> None:
     areas = [100] * 20 + [300] * 20 + [300] * 10 + [0] * 5
-    flags = frames_to_review(track(areas, {5: 0.3, 6: 0.2, 7: 0.3, 12: 0.5}))
+    flags = frames_to_review(track(areas, {5: 0.3, 6: 0.2, 7: 0.3, 12: 0.5}), ())
     assert [flag.frame for flag in flags] == [50, 20, 6, 12]
     assert "lost" in flags[0].reason and "100 to 300" in flags[1].reason and "0.20" in flags[2].reason
-    assert len(frames_to_review(track([100, 10] * 50))) == 5
+    assert len(frames_to_review(track([100, 10] * 50), ())) == 10
 
 
 def test_an_object_that_appears_late_is_not_flagged() -> None:
     late = [ObjectFrame(t, t / 25, 2, 500, 0.9) for t in range(30, 40)]
-    assert frames_to_review(sorted(track([100] * 40) + late, key=lambda entry: entry.frame)) == []
+    assert frames_to_review(sorted(track([100] * 40) + late, key=lambda entry: entry.frame), {0}) == []
 
 
 def test_the_chart_is_well_formed_has_a_line_per_object_and_escapes_names() -> None:
-    rows = sorted(track([0, 50, 100]) + track([10, 10, 10], label=9), key=lambda entry: entry.frame)
-    chart = Xml.fromstring(chart_html(plots(rows, (10, 20)), [0, 1 / 3, 0.5], {9: "<b>dog & cat</b>"}))
+    rows = sorted(track([10, 50, 100], {0: 1}) + track([10, 10, 10], {0: 1}, label=9), key=lambda entry: entry.frame)
+    chart = Xml.fromstring(chart_html(plots(rows, (10, 20), {0}), [0, 1 / 3, 0.5], {9: "<b>dog & cat</b>"}))
     assert (chart.get("data-last"), chart.get("data-times")) == ("2", "0 0.333333 0.5")
     lines = chart.findall(".//g")
     assert len(lines) == 4 and {line.findtext("title") for line in lines} == {"object 1", "<b>dog & cat</b>"}
@@ -41,9 +41,18 @@ def test_the_chart_is_well_formed_has_a_line_per_object_and_escapes_names() -> N
     assert float(start[1]) > float(end[1]) and float(end[0]) > float(start[0])
 
 
+def test_a_mask_that_spreads_over_a_long_time_is_listed_and_a_note_tells_what_is_expected() -> None:
+    spreading = track([100 + 8 * t for t in range(90)], {0: 1})
+    flags = frames_to_review(spreading, {0})
+    assert flags and all("expected overlap" in flag.reason for flag in flags) and flags[0].frame == 89
+    (_, overlaps) = plots(spreading, (100, 100), {0})
+    heights = [height for _, height in overlaps.lines[1]]
+    assert heights[0] == 1 and heights[1] > heights[-1] > 0.5
+
+
 def test_numbers_at_the_ends_of_lines_do_not_cover_each_other() -> None:
-    rows = [entry for label in range(1, 6) for entry in track([10, 10], label=label)]
-    chart = Xml.fromstring(chart_html(plots(rows, (10, 20)), [0, 1], {}))
+    rows = [entry for label in range(1, 6) for entry in track([10, 10], {0: 1}, label=label)]
+    chart = Xml.fromstring(chart_html(plots(rows, (10, 20), {0}), [0, 1], {}))
     for plot in chart.findall("div[@class='plot']"):
         places = sorted(int(re.sub(r"\D", "", end.attrib["style"])) for end in plot.findall("span[@class='plot-end']"))
         assert (
@@ -52,5 +61,5 @@ def test_numbers_at_the_ends_of_lines_do_not_cover_each_other() -> None:
 
 
 def test_one_frame_or_no_frame_can_be_charted() -> None:
-    assert plots([], (10, 10)) == []
-    Xml.fromstring(chart_html(plots(track([5]), (10, 10)), [0], {}))
+    assert plots([], (10, 10), ()) == []
+    Xml.fromstring(chart_html(plots(track([5]), (10, 10), ()), [0], {}))
