@@ -12,7 +12,7 @@ from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import read_mask
 from mamp.masks.palette import color_of
 from mamp.runs.results import Result
-from webapp.chart import chart_html
+from webapp.chart import Plot, chart_html
 from webapp.review import frames_to_review, plots
 
 _OVERLAP_NOTE = (
@@ -72,13 +72,16 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str
     return f'<ul class="rows" aria-label="Input masks">{"".join(rows)}</ul><div class="names">{fields}</div>'
 
 
-def review_html(result: Result, names: Mapping[int, str], times: Sequence[float]) -> str:
+def review_html(
+    result: Result, names: Mapping[int, str], times: Sequence[float], more_plots: Sequence[Plot] = ()
+) -> str:
     """The frames to review and the chart of a run; ``data-frame`` holds the frame number of a button.
 
     Args:
         result: The run.
         names: Object names by label.
         times: Display time of each frame of the clip, from its start [s].
+        more_plots: Plots below those of the run.
     """
     object_frames = result.object_frames
     width, height = result.receipt["size"]
@@ -88,7 +91,8 @@ def review_html(result: Result, names: Mapping[int, str], times: Sequence[float]
         for flag in frames_to_review(object_frames, result.input_masks)
     )
     flags = f'<ul class="rows" aria-label="Frames to review">{rows}</ul>' if rows else "<p>No sudden changes found.</p>"
-    chart = chart_html(plots(object_frames, (height, width), result.input_masks), times, names) if object_frames else ""
+    all_plots = [*plots(object_frames, (height, width), result.input_masks), *more_plots]
+    chart = chart_html(all_plots, times, names) if object_frames else ""
     return f"<h3>Frames to review</h3>{flags}{chart}{_OVERLAP_NOTE if chart else ''}"
 
 

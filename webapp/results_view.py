@@ -59,6 +59,7 @@ def result_updates(
         "command": as_command(*run),
         "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
         "exported": gr.update(value=None, visible=False),
+        "scored": "",
     }
 
 

@@ -54,13 +54,19 @@ class FrameUpdates(ExplanationUpdates, total=False):
     comparison: Any
 
 
-class ResultUpdates(FrameUpdates, total=False):
+class ScoreUpdates(TypedDict, total=False):
+    """Scores against true masks, as a table and in the chart."""
+
+    scored: Any
+    flags: Any
+
+
+class ResultUpdates(FrameUpdates, ScoreUpdates, total=False):
     """The review section."""
 
     results: Any
     result_video: Any
     files: Any
-    flags: Any
     python: Any
     command: Any
     client: Any

@@ -27,6 +27,7 @@ from webapp.mask_editing import (
 )
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate, run
+from webapp.scoring_view import score_result
 from webapp.settings_controls import PRESETS, change_event, choose_preset
 
 
@@ -127,11 +128,7 @@ def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> No
     often = {"show_progress": "hidden", "trigger_mode": "always_last"}
     wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often)
     wiring.connect(review.flags.select, show_frame, *style, **often)
-    wiring.connect(
-        review.explained.select,
-        explain_pixel,
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_limit=1,
-        concurrency_id="explanation",  # not that of runs: they go on
-    )
+    beside_runs = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "review"}
+    wiring.connect(review.explained.select, explain_pixel, trigger_mode="always_last", **beside_runs)
+    for event in (review.true_masks.upload, review.true_masks.clear):
+        wiring.connect(event, score_result, review.true_masks, **beside_runs)

@@ -21,6 +21,8 @@ class ReviewSection:
         comparison: A frame without and with its masks.
         flags: Frames to review, and the chart.
         explained: A frame to choose a pixel in, and why it got its label.
+        true_masks: Masks to score the result with.
+        scored: The scores.
         snippets: The run as Python, as a command line and as a client of the page.
     """
 
@@ -31,6 +33,8 @@ class ReviewSection:
     correct: gr.Button
     flags: gr.HTML
     explained: gr.HTML
+    true_masks: gr.File
+    scored: gr.HTML
     files: gr.Files
     export_format: gr.Dropdown
     prepare: gr.Button
@@ -48,6 +52,7 @@ class ReviewSection:
             "comparison": self.comparison,
             "flags": self.flags,
             "explained": self.explained,
+            "scored": self.scored,
             "prepare": self.prepare,
             "exported": self.exported,
             **dict(zip(("python", "command", "client"), self.snippets, strict=True)),
@@ -101,6 +106,15 @@ def review_section() -> ReviewSection:
             exported = gr.File(label="Exported file", interactive=False, height=90, visible=False, elem_id="product")
         with gr.Tab("Why this label?"):
             explained = gr.HTML("", js_on_load=CHOOSE_PIXEL, elem_id="explained")
+        with gr.Tab("Score it here"):
+            true_masks = gr.File(
+                label="True masks: a zip file or PNG files, named as the frames, 00000.png for the first",
+                file_types=[".zip", ".png"],
+                file_count="multiple",
+                height=110,
+                elem_id="true-masks",
+            )
+            scored = gr.HTML("", elem_id="scored")
         with gr.Tab("This run as code"):
             gr.Markdown("Run this in a folder with the clip and `project.zip` (see *Files*):")
             snippets = [  # not gr.Code: its colors have too little contrast
@@ -108,5 +122,18 @@ def review_section() -> ReviewSection:
                 for label in ("Python", "Command line", "API client")
             ]
     return ReviewSection(
-        group, video, comparison, frame, correct, flags, explained, files, export_format, prepare, exported, snippets
+        group,
+        video,
+        comparison,
+        frame,
+        correct,
+        flags,
+        explained,
+        true_masks,
+        scored,
+        files,
+        export_format,
+        prepare,
+        exported,
+        snippets,
     )

@@ -1,0 +1,107 @@
+"""Scores of the result against true masks: the handler, the table and the plots."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamp.masks.label_map import MaskError
+from webapp.chart import Plot
+from webapp.html import object_chip, review_html, status_html
+from webapp.results_view import frame_times
+from webapp.session import Session, has_job, is_open, project_of, reader_of
+from webapp.true_masks import TrueScores, read_true_masks, score, unpacking_folder
+from webapp.updates import ScoreUpdates
+
+_MAX_SECONDS = 60  # of work on one request; the frames scored by then are shown
+
+
+def score_result(session: Session, paths: list[str] | str | None) -> Iterator[ScoreUpdates]:
+    """Scores the last run against true masks; yields the progress, and then the table and the chart."""
+    if not paths:
+        yield {"scored": ""}
+        return
+    result = project_of(session).result if session else None
+    if result is None:
+        yield {"scored": status_html("Run first: there is no result to score.", error=True)}
+        return
+    if has_job(session):
+        yield {"scored": status_html("A run is in progress. Score its result when it has finished.", error=True)}
+        return
+    scores, shown, end = TrueScores(), time.monotonic(), time.monotonic() + _MAX_SECONDS
+    count = total = 0
+    try:
+        with unpacking_folder(session["folder"]) as folder:
+            reader = reader_of(session["clip"])
+            masks = read_true_masks([paths] if isinstance(paths, str) else paths, reader, Path(folder))
+            total = len(masks)
+            for count, so_far in enumerate(score(result, masks, reader), 1):
+                scores = so_far
+                if not is_open(session) or time.monotonic() > end:
+                    break
+                if time.monotonic() - shown > 1:
+                    shown = time.monotonic()
+                    yield {"scored": status_html(f"Scored {count} of {total} frames", progress=count / total)}
+    except MaskError as error:
+        yield {"scored": status_html(str(error), error=True)}
+        return
+    if not is_open(session):
+        return
+    if not scores.overlap:
+        yield {
+            "scored": status_html("No true mask is for a frame of the result, or none contains an object.", error=True)
+        }
+        return
+    names = project_of(session).names
+    yield {
+        "scored": scores_html(scores, names, count, total),
+        "flags": review_html(result, names, frame_times(session), score_plots(scores)),
+    }
+
+
+def score_plots(scores: TrueScores) -> list[Plot]:
+    """J and F over time."""
+    return [
+        Plot(title, "1", {label: sorted(by_frame.items()) for label, by_frame in values.items()})
+        for title, values in (("J: overlap with the true masks", scores.overlap), ("F: contours", scores.contour))
+    ]
+
+
+def scores_html(scores: TrueScores, names: Mapping[int, str], count: int, total: int) -> str:
+    """The means by object, and J and F of each frame."""
+    chips = {
+        label: object_chip(label, html.escape(names.get(label, f"object {label}"))) for label in sorted(scores.overlap)
+    }
+    rows = ""
+    for label, chip in chips.items():
+        J, F = scores.means(label)
+        rows += f'<tr><th scope="row">{chip}</th>{_cells((J + F) / 2, J, F)}</tr>'
+    means = (
+        '<table class="why-scores"><thead><tr><th scope="col">Object</th><th scope="col">J&amp;F</th>'
+        f'<th scope="col">J</th><th scope="col">F</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+    note = f"{count} frames scored, of {total} with a true mask."
+    note += " The means leave out the first and the last of them, as DAVIS does. J: overlap. F: contours."
+    return f'<p class="why-note">{note}</p>{means}{_frames_table(scores, chips)}'
+
+
+def _frames_table(scores: TrueScores, chips: Mapping[int, str]) -> str:
+    heads = "".join(f'<th scope="col">{chip} J</th><th scope="col">F</th>' for chip in chips.values())
+    rows = []
+    for index in sorted({index for by_frame in scores.overlap.values() for index in by_frame}):
+        values: list[Any] = []
+        for label in chips:
+            values += [scores.overlap[label].get(index), scores.contour[label].get(index)]
+        rows.append(f'<tr><th scope="row">{index}</th>{_cells(*values)}</tr>')
+    return (
+        '<details class="why-part"><summary>Each frame</summary><div class="score-frames" tabindex="0" role="group" '
+        'aria-label="Scores of each frame"><table class="why-scores"><thead><tr><th scope="col">Frame</th>'
+        f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
+    )
+
+
+def _cells(*values: float | None) -> str:
+    return "".join(f"<td>{'' if value is None else f'{value:.3f}'}</td>" for value in values)

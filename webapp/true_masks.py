@@ -1,0 +1,134 @@
+"""True masks from a visitor: reading them by frame, and the scores of a result against them."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity
+from mamp.masks.label_map import VOID, MaskError, objects_in
+from mamp.masks.mask_io import read_mask
+from mamp.runs.results import Result
+from mamp.video.reader import VideoReader
+from webapp.archive import ArchiveError, read_archive
+
+_ENTRIES = re.compile(r"(?:[^/\0]+/)*[^/\0]+\.(?:png|PNG)")
+_MAX_FILE_BYTES = 1 << 24
+
+
+@dataclass
+class TrueScores:
+    """Scores of a result against true masks.
+
+    Attributes:
+        overlap: J by object and frame [0, 1].
+        contour: F by object and frame [0, 1].
+    """
+
+    overlap: dict[int, dict[int, float]] = field(default_factory=dict)
+    contour: dict[int, dict[int, float]] = field(default_factory=dict)
+
+    def means(self, label: int) -> tuple[float, float]:
+        """Mean J and F of an object as DAVIS counts them: without the first and the last frame, if there are others."""
+        frames = sorted(self.overlap[label])
+        frames = frames[1:-1] or frames
+        J, F = (float(np.mean([values[label][t] for t in frames])) for values in (self.overlap, self.contour))
+        return J, F
+
+
+def read_true_masks(paths: Sequence[str | Path], reader: VideoReader, folder: Path) -> dict[int, Path]:
+    """Finds the mask files of a clip's frames, by their names: those of its mask files, or the frame's number.
+
+    Args:
+        paths: PNG files, or zip files of them. Folders in a zip do not matter.
+        reader: The clip.
+        folder: An existing folder for the files of zips.
+
+    Returns:
+        Mask files by frame number.
+
+    Raises:
+        MaskError: A file is of another kind, damaged or too large, or no name is that of a frame, or two are.
+    """
+    names = {reader.name(index): index for index in range(reader.count())}
+    found: dict[int, Path] = {}
+    for path in _images(paths, folder):
+        index = names.get(path.stem)
+        if index is None and path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 10:
+            index = int(path.stem)
+        if index is None or index >= len(names):
+            continue
+        if index in found:
+            raise MaskError(f"Two true masks are for frame {index}.")
+        found[index] = path
+    if not found:
+        raise MaskError("No mask has the name of a frame, as 00000.png for the first one.")
+    return dict(sorted(found.items()))
+
+
+def _images(paths: Sequence[str | Path], folder: Path) -> Iterator[Path]:
+    """The image files, unpacked where they are in a zip."""
+    for path in map(Path, paths):
+        if path.suffix.lower() == ".png":
+            yield path
+            continue
+        if path.suffix.lower() != ".zip":
+            raise MaskError(f"{path.name} is no PNG or zip file.")
+        try:
+            entries = read_archive(path, _ENTRIES)
+        except ArchiveError as error:
+            raise MaskError(f"{path.name} cannot be read: {error}.") from error
+        for number, (name, data) in enumerate(entries.items()):
+            target = folder / f"{number}" / Path(name).name
+            target.parent.mkdir()
+            target.write_bytes(data)
+            yield target
+
+
+def score(result: Result, true_masks: Mapping[int, Path], reader: VideoReader) -> Iterator[TrueScores]:
+    """Scores a result frame by frame: region similarity J and contour accuracy F, as DAVIS defines them.
+
+    An object is scored from the first frame on in which it has a true mask.
+
+    Yields:
+        The scores so far, after each frame.
+
+    Raises:
+        MaskError: A mask cannot be read or has another size than the clip.
+    """
+    scores = TrueScores()
+    labels: set[int] = set()
+    for index, path in true_masks.items():
+        mask_file = result.masks_dir / f"{reader.name(index)}.png"
+        if not mask_file.exists():
+            continue
+        mask, truth = read_mask(mask_file), _read_truth(path)
+        if mask.shape != truth.shape:
+            raise MaskError(
+                f"The true mask of frame {index} is {truth.shape[1]}x{truth.shape[0]}, but the clip is "
+                f"{mask.shape[1]}x{mask.shape[0]}."
+            )
+        labels |= set(objects_in(truth))
+        for label in sorted(labels):
+            expected, actual = truth == label, mask == label
+            scores.overlap.setdefault(label, {})[index] = region_similarity(expected, actual)
+            scores.contour.setdefault(label, {})[index] = contour_accuracy(expected, actual)
+        yield scores
+
+
+def _read_truth(path: Path) -> NDArray[np.uint8]:
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise MaskError(f"The mask {path.name} is larger than {_MAX_FILE_BYTES >> 20} MB.")
+    truth = read_mask(path)
+    return np.where(truth == VOID, 0, truth).astype(np.uint8)
+
+
+def unpacking_folder(session_folder: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder for unpacked masks, removed after use."""
+    return tempfile.TemporaryDirectory(prefix="true-", dir=session_folder)
