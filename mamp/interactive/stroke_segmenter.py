@@ -40,6 +40,7 @@ _MARGIN = 0.5  # of the longer side of the strokes' extent: how far beyond them 
 _MIN_MARGIN = 0.05  # of the short side of the frame: the same for tiny objects
 _CLICK = 0.06  # of the short side: strokes up to this extent say nothing about the size of the object
 _CLICKED = 0.5  # of the short side: the box that a click stands for
+_REACH = 0.5  # of the longer side of a correction's extent: how far from it the mask may change
 _FAR = 0.3  # of the longer side of the strokes' extent: what is further away from them is background at first
 _NEAR = 0.05  # of the longer side of the strokes' extent: what is as near to them is object at first
 _CORE = 0.5  # of the sides of a box: an ellipse of this size is object at first
@@ -136,7 +137,12 @@ class StrokeSegmenter:
         scaled_boxes = {label: self._scaled(box) for label, box in (boxes or {}).items()}
         mask = np.zeros(self._size, np.uint8)
         best = np.full(self._size, -np.inf, np.float32)
-        for label in sorted({*stroked_objects(small), *scaled_boxes}):
+        labels = {*stroked_objects(small), *scaled_boxes}
+        if previous is not None:
+            previous = self._checked(previous, "The previous mask")
+            asked = _contradicted(previous, strokes)
+            labels &= {*objects_in(strokes[asked]), *objects_in(previous[asked]), *scaled_boxes}
+        for label in sorted(labels):
             if outlined[label] and marked[label]:
                 continue
             box, object_mask, score = self._object(small, label, scaled_boxes.get(label))
@@ -147,7 +153,6 @@ class StrokeSegmenter:
         mask = np.where(strokes == UNKNOWN, mask, np.where(strokes == OUTSIDE, 0, strokes))
         if previous is None:
             return mask
-        previous = self._checked(previous, "The previous mask")
         boxed = np.isin(mask, list(scaled_boxes)) & (previous == 0) & (strokes != OUTSIDE)
         return _changed_near_strokes(np.where(boxed, mask, previous), mask, strokes)
 
@@ -330,14 +335,25 @@ def _cut(score: Scores, colors: Scores, segmentation: Mask) -> Bool:
     return _resized(objects, score.shape) > 0.5
 
 
+def _contradicted(previous: Mask, strokes: Strokes) -> Bool:
+    """The pixels where strokes ask for another label than that of the previous mask."""
+    wanted: Mask = np.where(strokes == OUTSIDE, 0, strokes)
+    return np.asarray((strokes != UNKNOWN) & (wanted != previous), bool)
+
+
 def _changed_near_strokes(previous: Mask, mask: Mask, strokes: Strokes) -> Mask:
     """The previous mask with those connected changes that a stroke asks for.
 
     A stroke changes only the labels that it was painted on: one that adds to an object removes nothing from it, and
-    takes pixels from another object only if it touches that object.
+    takes pixels from another object only if it touches that object. Nothing changes far away.
     """
+    asked = _contradicted(previous, strokes)
+    if not asked.any():
+        return previous
     wanted = np.where(strokes == OUTSIDE, 0, strokes)
-    asked = (strokes != UNKNOWN) & (wanted != previous)
+    reach = max(_REACH * max(stop - start for start, stop in _spans(asked)), _MIN_MARGIN * min(mask.shape))
+    far = cv2.distanceTransform((~asked).astype(np.uint8), cv2.DIST_L2, 5) > reach
+    mask = np.where(far, previous, mask)
     result = previous.copy()
     for label in np.unique(wanted[asked]):
         seeds = asked & (wanted == label)

@@ -87,6 +87,14 @@ def test_a_stroke_that_adds_to_a_mask_removes_nothing_from_it(segmenter: StrokeS
     np.testing.assert_array_equal(mask[previous > 0], previous[previous > 0])
 
 
+def test_a_stroke_changes_nothing_far_away(segmenter: StrokeSegmenter) -> None:
+    strokes = np.zeros((96, 128), np.uint8)
+    cv2.line(strokes, (14, 44), (14, 52), OUTSIDE, 2)  # a bit of the object, which then looks like background
+    mask = segmenter.segment(strokes, previous=DISK)
+    assert (mask[strokes == OUTSIDE] == 0).all()
+    np.testing.assert_array_equal(mask[:, 22:], DISK[:, 22:])
+
+
 def test_a_box_adds_to_a_mask(segmenter: StrokeSegmenter) -> None:
     previous = np.zeros((96, 128), np.uint8)
     previous[40:60, 20:30] = 2
