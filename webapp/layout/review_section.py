@@ -106,7 +106,13 @@ def review_section() -> ReviewSection:
             exported = gr.File(label="Exported file", interactive=False, height=90, visible=False, elem_id="product")
         with gr.Tab("Why this label?"):
             explained = gr.HTML("", js_on_load=CHOOSE_PIXEL, elem_id="explained")
-        with gr.Tab("Score it here"):
+        with gr.Tab("This run as code"):
+            gr.Markdown("Run this in a folder with the clip and `project.zip` (see *Files*):")
+            snippets = [  # not gr.Code: its colors have too little contrast
+                gr.Textbox(label=label, lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
+                for label in ("Python", "Command line", "API client")
+            ]
+        with gr.Accordion("Score it here, with true masks", open=False):
             true_masks = gr.File(
                 label="True masks: a zip file or PNG files, named as the frames, 00000.png for the first",
                 file_types=[".zip", ".png"],
@@ -115,12 +121,6 @@ def review_section() -> ReviewSection:
                 elem_id="true-masks",
             )
             scored = gr.HTML("", elem_id="scored")
-        with gr.Tab("This run as code"):
-            gr.Markdown("Run this in a folder with the clip and `project.zip` (see *Files*):")
-            snippets = [  # not gr.Code: its colors have too little contrast
-                gr.Textbox(label=label, lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
-                for label in ("Python", "Command line", "API client")
-            ]
     return ReviewSection(
         group,
         video,

@@ -119,6 +119,11 @@ function follow(video) {
 follow.videos = new WeakSet();
 follow.begun = new WeakSet(); // played or sought by the visitor: the first picture of a new video is no choice
 
+new MutationObserver(() => { // a new chart has no cursor yet
+    const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
+    if (chart && chart.dataset.frame === undefined && state.frame >= 0) moveCursor(state.frame);
+}).observe(element, {childList: true, subtree: true});
+
 const listening = new AbortController(), {signal} = listening;
 window.mampPlayback?.abort(); // an earlier mount of this component
 window.mampPlayback = listening;
