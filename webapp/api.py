@@ -7,13 +7,15 @@ from typing import Any
 
 from mamp import MaskError, OverlayStyle, Settings
 from webapp.errors import error_for_visitor
+from webapp.job_queue import RUNS
 from webapp.project import read_project_file
-from webapp.run_handler import track
+from webapp.run_handler import expected_seconds, track
 from webapp.session import (
     Session,
     begin_job,
     close_session,
     end_job,
+    job_of,
     new_session,
     project_of,
     request_job,
@@ -56,10 +58,14 @@ def segment(
         if not project_of(session).input_masks:
             raise MaskError("The mask contains no object: every pixel is background.")
         request_job(session)
-        begin_job(session)
         try:
-            for _ in track(session, settings, OverlayStyle()):
-                pass
+            job = job_of(session)
+            assert job is not None
+            job.expect(expected_seconds(session, settings))
+            with RUNS.turn(job):
+                begin_job(session)
+                for _ in track(session, settings, OverlayStyle()):
+                    pass
         finally:
             end_job(session)
         result = project_of(session).result

@@ -20,6 +20,7 @@ from webapp.session import (
     Session,
     close_session,
     find_session,
+    has_job,
     name_of,
     new_folder,
     new_session,
@@ -118,6 +119,8 @@ def resume_session(session: Session, name: Any) -> ResumeUpdates:
         controls = control_values(settings)
     status = status_html("Your clip and your masks are here again.")
     updates = clip_updates(found, status, clip_frames=found["frames"])
+    if has_job(found):
+        found.pop("opened")  # the run's messages follow
     return {"clip": found["clip"], "settings": controls, **updates}
 
 

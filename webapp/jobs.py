@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import cast
+
 import gradio as gr
 
+from webapp.background import watch_job
 from webapp.html import status_html
+from webapp.job_queue import RUNS
 from webapp.results_view import result_updates
-from webapp.session import Session, has_job, jobs, request_job, stop_job
+from webapp.session import Session, has_job, request_job, stop_job
 from webapp.updates import JobUpdates, RunUpdates
 
+MAX_WAITING = 20
 NO_CLIP = status_html("Choose a clip to begin.")
 
 
@@ -23,12 +29,20 @@ def claim_job(session: Session) -> JobUpdates:
     """Reserves the session's next run or export. A second click changes nothing."""
     if not session:
         return {"status": status_html("Choose a clip first.", error=True)}
-    ahead = jobs()
+    if len(RUNS) > MAX_WAITING and not has_job(session):
+        message = f"{MAX_WAITING} people are waiting already. Try again in a few minutes."
+        return {**job_updates(session), "status": status_html(message, error=True)}
     if not request_job(session):
         return job_updates(session)
-    waiting = f"{ahead} job{'s are' if ahead > 1 else ' is'} ahead of yours ..." if ahead else "Starting ..."
     session.pop("opened", None)
-    return {**job_updates(session), "status": status_html(waiting)}
+    return {**job_updates(session), "status": status_html("Starting ...")}
+
+
+def watch(session: Session) -> Iterator[RunUpdates]:
+    """Shows the run or export of a session, after its page was reloaded or on another page, until it is over."""
+    if session and has_job(session):
+        yield from cast(Iterator[RunUpdates], watch_job(session))
+        yield settle_job(session)
 
 
 def cancel_job(session: Session) -> JobUpdates:

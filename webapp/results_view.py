@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
 from mamp import OverlayStyle, overlay
 from mamp.runs.export import export
+from webapp.background import start_job, watch_job
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.errors import error_for_visitor
 from webapp.explanation_html import frame_html
 from webapp.html import review_html, status_html
+from webapp.job_queue import EXPORTS
 from webapp.project import read_project_file
-from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
+from webapp.session import Session, is_open, project_of, reader_of
 from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
 from webapp.work_limit import deadline, limit_text
 
@@ -104,18 +106,18 @@ def _frame_number(session: Session, index: Any) -> int:
 
 def prepare_export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
     """Exports the last run; yields the progress and then the file."""
-    if not session or not begin_job(session):
+    if not session:
         return
+    start_job(session, EXPORTS, 0, lambda: _export_or_error(session, export_format))
+    yield from cast(Iterator[ExportUpdates], watch_job(session))
+
+
+def _export_or_error(session: Session, export_format: str) -> Iterator[ExportUpdates]:
     try:
-        for update in _export(session, export_format):
-            if not is_open(session):  # another clip was opened
-                return
-            yield update
+        yield from _export(session, export_format)
     except Exception as error:
         if is_open(session):
             yield {"status": status_html(error_for_visitor(error).message, error=True)}
-    finally:
-        end_job(session)
 
 
 def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:

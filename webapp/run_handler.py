@@ -6,8 +6,9 @@ import itertools
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, cast
 
 import gradio as gr
 
@@ -18,13 +19,15 @@ from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
 from mamp.settings import SettingsError
 from webapp import ZERO_GPU, spaces
+from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor
 from webapp.html import duration_text, status_html
+from webapp.job_queue import RUNS
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds
-from webapp.session import Session, begin_job, end_job, is_open, project_of, reader_of
+from webapp.session import Session, is_open, job_of, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
@@ -175,7 +178,8 @@ def segment_frames(
                 project.set_latest_results(out)
             yield update
     except Exception as error:
-        if not project.folder.exists():  # the session ended, and nobody waits for the run
+        # Nobody waits for the run of a session that has ended. A process with a ZeroGPU allocation does not know of it.
+        if not project.folder.exists() or not (ZERO_GPU or is_open(session)):
             raise
         # Only this error keeps its message when it crosses ZeroGPU's process boundary.
         raise error_for_visitor(error) from error
@@ -193,28 +197,31 @@ segment_on_gpu = with_gpu_allocation(segment_frames)
 def run(
     session: Session, request: gr.Request | None, painted: Any, opacity: float, parts: list[str], *chosen: Any
 ) -> Iterator[RunUpdates]:
-    """Tracks the painted objects; yields updates of preview, status, input masks and results."""
-    if not session or not begin_job(session):
+    """Tracks the painted objects; yields updates of preview, status, input masks and results.
+
+    The run goes on when its page is closed, for as long as its session is kept.
+    """
+    if not session:
         return
-    try:
-        server = str(request.base_url) if request else ""
-        for update in _run(session, painted, opacity, parts, settings_of(*chosen), server):
-            if not is_open(session):  # another clip was opened
-                return
-            yield update
-    except (SettingsError, WorkLimitError) as error:
-        yield {"status": status_html(str(error), error=True), "preview": gr.update(visible=False)}
-    except Exception:
-        if is_open(session):  # else the files of the run are gone
-            raise
-    finally:
-        end_job(session)
+    save_strokes(session, painted)
+    server = str(request.base_url) if request else ""
+    seconds = 0.0
+    with suppress(WeightsError, ValueError):  # reported by the run itself
+        seconds = expected_seconds(session, settings_of(*chosen))
+    start_job(session, RUNS, seconds, lambda: _run(session, opacity, parts, chosen, server))
+    yield from cast(Iterator[RunUpdates], watch_job(session))
 
 
 def _run(
-    session: Session, painted: Any, opacity: float, parts: list[str], settings: Settings, server: str
+    session: Session, opacity: float, parts: list[str], chosen: Sequence[Any], server: str
 ) -> Iterator[RunUpdates]:
-    save_strokes(session, painted)
+    try:
+        yield from _track(session, opacity, parts, settings_of(*chosen), server)
+    except (SettingsError, WorkLimitError) as error:
+        yield {"status": status_html(str(error), error=True), "preview": gr.update(visible=False)}
+
+
+def _track(session: Session, opacity: float, parts: list[str], settings: Settings, server: str) -> Iterator[RunUpdates]:
     complete_strokes(session)
     project = project_of(session)
     if not project.input_masks:
@@ -245,7 +252,10 @@ def _run(
                 message = f"Frame {update.done} of {update.frames_total}"
                 if update.seconds_left is not None:
                     message += f" · {update.fps:.1f} frames/s · {duration_text(update.seconds_left)} left"
-                yield {"preview": update.preview, "status": status_html(message, progress=progress)}
+                    if (job := job_of(session)) is not None:
+                        job.expect(update.seconds_left)
+                preview = gr.update(visible=True, value=update.preview)
+                yield {"preview": preview, "status": status_html(message, progress=progress)}
     except gr.Error as error:  # including ZeroGPU's quota errors
         done = project.result
         if done is None or not done.overlay.exists():

@@ -18,6 +18,7 @@ from typing import Any
 from gradio.utils import get_upload_folder
 
 from mamp import VideoReader
+from webapp.job_queue import Job
 from webapp.project import Project
 
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
@@ -42,7 +43,7 @@ class _Use:
         used: Time of its last use [s].
         renewed: Time at which its files were last marked as changed [s].
         left: Time at which its page was closed [s]; ``None`` while it is open.
-        job: The session's run or export, if any: "waiting" or "running".
+        job: The session's run or export, if any.
         name: Unguessable name, which finds the session again after its page was reloaded. It is not the folder's: that is
             in the addresses of results, which visitors may pass on.
     """
@@ -52,7 +53,7 @@ class _Use:
     used: float
     renewed: float
     left: float | None = None
-    job: str | None = None
+    job: Job | None = None
     name: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
@@ -210,7 +211,7 @@ def request_job(session: Session) -> bool:
         use = _uses[session["folder"]]
         if use.job is not None:
             return False
-        use.job = "waiting"
+        use.job = Job()
         return True
 
 
@@ -218,9 +219,9 @@ def begin_job(session: Session) -> bool:
     """Whether the requested job may begin: false if it was stopped while it waited, or has begun."""
     with _lock:
         use = _uses.get(session["folder"])
-        if use is None or use.job != "waiting":
+        if use is None or use.job is None or use.job.state != "waiting":
             return False
-        use.job = "running"
+        use.job.state = "running"
         project_of(session).stop_file.unlink(missing_ok=True)
         return True
 
@@ -229,7 +230,7 @@ def stop_job(session: Session) -> None:
     """Stops a session's job: one that runs does so after its frame, even in another process."""
     with _lock:
         use = _uses.get(session["folder"])
-        if use is not None and use.job == "running":
+        if use is not None and use.job is not None and use.job.state == "running":
             project_of(session).stop_file.touch()
         elif use is not None:
             use.job = None
@@ -245,17 +246,16 @@ def end_job(session: Session) -> None:
     shutil.rmtree(session["folder"], ignore_errors=True)
 
 
-def has_job(session: Session) -> bool:
-    """Whether a session has a run or an export, waiting or running."""
+def job_of(session: Session) -> Job | None:
+    """The run or export of a session, waiting or running, if it has one."""
     with _lock:
         use = _uses.get(session.get("folder", ""))
-        return use is not None and use.job is not None
+        return use.job if use else None
 
 
-def jobs() -> int:
-    """The number of runs and exports of all sessions."""
-    with _lock:
-        return sum(use.job is not None for use in _uses.values())
+def has_job(session: Session) -> bool:
+    """Whether a session has a run or an export, waiting or running."""
+    return job_of(session) is not None
 
 
 def project_of(session: Session) -> Project:

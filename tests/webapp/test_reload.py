@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.conftest import browser
 from tests.webapp.painting import choose_frame, paint, take_example, wait_for_objects
 
+RUN_TIMEOUT = 180_000  # [ms]
 ADDRESS = re.compile(r"#project=\w{32}$")
 
 
@@ -48,6 +49,31 @@ def test_a_reload_finds_the_clip_the_masks_and_the_result(page: Page, page_url: 
         expect(page.locator("video[src*='overlay']")).to_be_visible()
     page.get_by_role("button", name="Clear frame").click()
     expect_masks(page, 0)
+
+
+def test_a_run_goes_on_while_its_page_is_reloaded(page: Page) -> None:
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    paint(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
+    page.reload()
+    expect(page.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
+    expect(page.locator("#preview img")).to_be_visible()
+    expect(stop).to_be_enabled()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
+    page.reload()
+    expect(page.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
+    stop.click()
+    for tab in (page, other):
+        expect(tab.get_by_text("Stopped; finished frames are kept")).to_be_visible(timeout=RUN_TIMEOUT)
+        expect(tab.locator("video[src*='overlay']")).to_be_visible()
+        expect(tab.get_by_role("button", name="Run", exact=True)).to_be_enabled()
+    page.reload()
+    expect(page.locator("video[src*='overlay']")).to_be_visible(timeout=30_000)
 
 
 def test_two_pages_of_one_project_both_paint(page: Page) -> None:

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,8 @@ from mamp import VideoReader
 from tests.conftest import ROOT, scene, serve_process, write_clip
 from webapp import clips, jobs, mask_editing, results_view, run_handler, settings_controls
 from webapp import session as sessions
+from webapp.background import start_job, watch_job
+from webapp.job_queue import Job, Line
 
 SETTINGS = settings_controls.control_values(settings_controls.START) | {"short_side": 64, "flow": "none"}
 
@@ -138,17 +142,64 @@ def test_a_second_click_starts_nothing(session: dict[str, Any]) -> None:
 
 
 def run(session: dict[str, Any]) -> list[Any]:
-    return list(run_handler.run(session, None, None, 0.5, [], *SETTINGS.values()))
+    updates = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
+    return [update for update in updates if update]
 
 
 def test_stop_cancels_a_run_that_waits(session: dict[str, Any]) -> None:
     other = clips.open_example({}, "street")["session"]
     jobs.claim_job(other)
-    assert "1 job is ahead of yours" in jobs.claim_job(session)["status"]
+    jobs.claim_job(session)
     stopped = jobs.cancel_job(session)
     assert stopped["start"]["interactive"] and "Stopped" in stopped["status"]
     assert not run(session) and sessions.project_of(session).result is None
     sessions.end_job(other)
+
+
+def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(upload: Path) -> None:
+    line, goes_on = Line(), Event()
+    people = [clips.open_clip({}, str(upload))["session"] for _ in range(3)]
+
+    def work() -> Iterator[dict[str, Any]]:
+        yield {"status": "at work"}
+        assert goes_on.wait(60)
+
+    for person in people:
+        assert sessions.request_job(person)
+        start_job(person, line, 19.0, work)
+    first, *others = [watch_job(person) for person in people]
+    while "at work" not in next(first).get("status", ""):
+        pass
+    assert "1 person ahead of you, about 20 seconds" in next(others[0])["status"]
+    assert "2 people ahead of you, about 40 seconds" in next(others[1])["status"]
+    sessions.stop_job(people[1])
+    while "1 person ahead of you" not in (update := next(others[1])).get("status", ""):
+        assert "at work" not in update.get("status", "")
+    goes_on.set()
+    assert "Stopped" in list(others[0])[-1]["status"]
+    assert "at work" in str(list(others[1]))
+    assert not any(sessions.has_job(person) for person in people) and not len(line)
+
+
+def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(session: dict[str, Any]) -> None:
+    jobs.claim_job(session)
+    page = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
+    next(page)
+    page.close()
+    found = clips.resume_session({}, sessions.name_of(session))["session"]
+    assert found is not session
+    shown: dict[str, Any] = {}
+    for update in jobs.watch(found):
+        shown |= update
+    assert "Done: 12 of 12" in str(shown["status"]) and shown["result_video"] and shown["start"]["interactive"]
+
+
+def test_the_line_has_an_end(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MAX_WAITING", 0)
+    with jobs.RUNS.turn(Job()):
+        refused = jobs.claim_job(session)
+        assert "Try again in a few minutes" in refused["status"] and not sessions.has_job(session)
+    assert "Starting" in jobs.claim_job(session)["status"]
 
 
 def test_an_export_and_a_run_exclude_each_other(session: dict[str, Any]) -> None:
@@ -166,7 +217,7 @@ def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     jobs.claim_job(session)
     updates = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
     for update in updates:
-        if "preview" in update and "Frame 1" in update["status"]:
+        if "Frame " in update.get("status", ""):
             break
     new = clips.open_clip(session, str(upload) if replaced else None)
     assert new["start"]["interactive"] is replaced and not new["stop"]["interactive"]

@@ -9,7 +9,7 @@ import gradio as gr
 from webapp.clips import open_clip, open_example, resume_session, trim_clip
 from webapp.explanation_view import explain_pixel
 from webapp.javascript import READ_ADDRESS, SHOW_JOB
-from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job
+from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job, watch
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
 from webapp.layout.review_section import ReviewSection
@@ -60,6 +60,7 @@ def connect_events(
     }
     wiring = Wiring(page, session, components)
     resumed = wiring.connect(page.load, resume_session, address, js=READ_ADDRESS)
+    wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     _estimate_events(wiring, run, [resumed, *_clip_events(wiring, clip)])
     _painting_events(wiring, clip, paint, review)
     _job_events(wiring, paint, run, review)
@@ -105,17 +106,16 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
     settings = section.settings
     for button, preset in zip(settings.presets, PRESETS, strict=True):
         wiring.connect(button.click, choose_preset, gr.State(preset))
-    queue = {"concurrency_limit": 1, "concurrency_id": "gpu"}
     style = settings.opacity, settings.overlay_parts
     run_inputs = (paint.editor, *style, *settings.controls.values())
     buttons = [section.start, review.prepare, section.stop]
-    for button, handler, inputs, options in (
-        (section.start, run, run_inputs, queue),
-        (review.prepare, prepare_export, (review.export_format,), {}),
+    for button, handler, inputs in (
+        (section.start, run, run_inputs),
+        (review.prepare, prepare_export, (review.export_format,)),
     ):
         button.click(None, None, buttons, js=SHOW_JOB, api_visibility="private")  # before the server answers
         claimed = wiring.connect(button.click, claim_job, queue=False, show_progress="hidden")
-        job = wiring.connect(claimed.then, handler, *inputs, **options)
+        job = wiring.connect(claimed.then, handler, *inputs, concurrency_limit=None, show_progress="hidden")
         wiring.connect(job.failure, refuse_job, queue=False, show_progress="hidden")
         wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
         wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")

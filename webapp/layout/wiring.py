@@ -76,8 +76,11 @@ class Wiring:
 
             @functools.wraps(handler)
             def generator(*arguments: Any) -> Iterator[Any]:
+                values = None
                 for values in results(*arguments):
                     yield _for_gradio(values)
+                if values is None:  # Gradio would empty the outputs
+                    yield _for_gradio(self.values(names, {}))
 
             return generator
 

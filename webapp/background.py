@@ -1,0 +1,89 @@
+"""Runs and exports in threads of their own: they go on when their page is reloaded, and every page can watch them."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from threading import Thread
+from typing import Any
+
+from webapp.html import duration_text, status_html
+from webapp.job_queue import Job, Line
+from webapp.session import Session, begin_job, end_job, is_open, job_of
+
+_WATCH_SECONDS = 1.0  # after which Gradio is given the chance to end the watch of a closed page
+
+
+def start_job(session: Session, line: Line, seconds: float, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
+    """Starts the job that was requested for a session; nothing happens if it was stopped or has been started.
+
+    Args:
+        session: The session.
+        line: The line in which the job waits.
+        seconds: Its expected duration [s].
+        updates: Generator function that does the work and yields updates of the page.
+    """
+    job = job_of(session)
+    if job is None or job.line is not None or job.state != "waiting":
+        return
+    job.line = line
+    job.expect(seconds)
+    context = contextvars.copy_context()  # with the visitor's request, whose quota ZeroGPU uses
+    Thread(target=context.run, args=(_work, session, job, line, updates), daemon=True).start()
+
+
+def _work(session: Session, job: Job, line: Line, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
+    last: Mapping[str, Any] = {}
+    with line.turn(job, lambda: job_of(session) is job):
+        if job_of(session) is job and begin_job(session):
+            job.expect(job.seconds_left)
+            try:
+                with closing(updates()) as work:  # type: ignore[type-var]
+                    for update in work:
+                        if not is_open(session):  # another clip was opened
+                            break
+                        job.publish(update)
+            except Exception as error:
+                if is_open(session):  # else the files of the job are gone
+                    job.error = error
+            finally:
+                end_job(session)
+        else:
+            last = {"status": status_html("Stopped.")}
+    job.publish(last, over=True)
+
+
+def watch_job(session: Session) -> Iterator[dict[str, Any]]:
+    """Yields the updates of a session's job until it is over; while it waits, how many are before it.
+
+    Raises:
+        Exception: What the job raised.
+    """
+    job = job_of(session)
+    if job is None or job.line is None:
+        return
+    seen, shown = 0, ""
+    while True:
+        seen, updates, over = job.news(seen, _WATCH_SECONDS)
+        if not is_open(session):
+            return
+        ahead, seconds = job.line.ahead_of(job)
+        if ahead and not over:
+            waiting = _waiting_text(ahead, seconds)
+            if waiting != shown:
+                updates["status"] = status_html(waiting)
+            shown = waiting
+        if updates or not over:
+            yield updates
+        if over:
+            break
+    if job.error is not None:
+        raise job.error
+
+
+def _waiting_text(ahead: int, seconds: float) -> str:
+    people = "1 person" if ahead == 1 else f"{ahead} people"
+    about = duration_text(5 * math.ceil(max(1, seconds) / 5))  # the estimate is not exact to a second
+    return f"{people} ahead of you, about {about}. It starts by itself."

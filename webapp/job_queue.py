@@ -1,0 +1,95 @@
+"""A run or an export: its latest updates of the page, and its place in the line of those that wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+
+class Job:
+    """A run or an export, which any number of pages can watch.
+
+    Attributes:
+        state: "waiting" until it begins, then "running".
+        line: The line in which it works or waits for its turn; ``None`` until it is started.
+        error: Why it failed.
+    """
+
+    def __init__(self) -> None:
+        self.state, self._over = "waiting", False
+        self.line: Line | None = None
+        self.error: Exception | None = None
+        self._updates: dict[str, tuple[int, Any]] = {}  # by component: when it was last updated, and to what
+        self._version = 0
+        self._published = threading.Condition()
+        self._seconds_left = 0.0
+        self._expected_at = time.monotonic()
+
+    @property
+    def seconds_left(self) -> float:
+        """Expected duration of the rest [s]."""
+        elapsed = time.monotonic() - self._expected_at if self.state == "running" else 0
+        return max(0, self._seconds_left - elapsed)
+
+    def expect(self, seconds: float) -> None:
+        """Sets the expected duration of the rest [s]."""
+        self._seconds_left, self._expected_at = seconds, time.monotonic()
+
+    def publish(self, updates: Mapping[str, Any], *, over: bool = False) -> None:
+        """Passes updates of components to the pages that watch; later ones replace those of the same component."""
+        with self._published:
+            self._version += 1
+            self._updates |= {name: (self._version, update) for name, update in updates.items()}
+            self._over = over
+            self._published.notify_all()
+
+    def news(self, since: int, timeout: float) -> tuple[int, dict[str, Any], bool]:
+        """Waits for updates that are later than a version; returns their version, the updates, and whether all is over.
+
+        Args:
+            since: The version of the last updates that were seen; 0 for all.
+            timeout: For how long to wait [s].
+        """
+        with self._published:
+            self._published.wait_for(lambda: self._version > since or self._over, timeout)
+            new = {name: update for name, (version, update) in self._updates.items() if version > since}
+            return self._version, new, self._over
+
+
+class Line:
+    """Jobs that work one after another, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []  # the first one works
+        self._moved = threading.Condition()
+
+    def __len__(self) -> int:
+        with self._moved:
+            return len(self._jobs)
+
+    @contextmanager
+    def turn(self, job: Job, is_wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+        """Waits until it is a job's turn, or until it is no longer wanted; the next one follows after the block."""
+        with self._moved:
+            self._jobs.append(job)
+        try:
+            with self._moved:
+                while self._jobs[0] is not job and is_wanted():
+                    self._moved.wait(0.5)
+            yield
+        finally:
+            with self._moved:
+                self._jobs.remove(job)
+                self._moved.notify_all()
+
+    def ahead_of(self, job: Job) -> tuple[int, float]:
+        """The number of jobs before a job, and how long they are expected to take [s]."""
+        with self._moved:
+            ahead = self._jobs[: self._jobs.index(job)] if job in self._jobs else []
+            return len(ahead), sum(other.seconds_left for other in ahead)
+
+
+RUNS, EXPORTS = Line(), Line()
