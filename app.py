@@ -15,8 +15,8 @@ from starlette.middleware import Middleware
 import webapp  # noqa: F401 (first: it imports spaces)
 from webapp.downloads import ClipNames
 from webapp.image_formats import restrict_image_formats
-from webapp.layout.address_section import address_section
 from webapp.layout.api_section import api_section
+from webapp.layout.browser_section import browser_section
 from webapp.layout.clip_section import clip_section
 from webapp.layout.events import connect_events
 from webapp.layout.paint_section import paint_section
@@ -46,10 +46,9 @@ def build() -> gr.Blocks:
                 clip = clip_section()
             with gr.Column(scale=3, min_width=300):
                 paint = paint_section()
-        run = run_section()
+                run = run_section(paint.below_editor)
         review = review_section()
-        address = address_section()
-        connect_events(page, session, address, clip, paint, run, review)
+        connect_events(page, session, browser_section(), clip, paint, run, review)
         api_section()
     return page
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
-from webapp.html import status_html
+from webapp.html import scroll_to, status_html
 from webapp.jobs import NO_CLIP, job_updates
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
@@ -144,6 +144,8 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         "frame": gr.update(value=session.get("frame", 0), maximum=max(1, frames - 1), interactive=frames > 1),
         "masks": masks_html(session),
     }
+    if session:
+        updates["scroll"] = scroll_to("editor")
     if clip_frames is not None:
         last_frame = max(min(clip_frames, MAX_FRAMES) - 1, 0)
         updates["trim_panel"] = gr.update(visible=clip_frames > 1, open=clip_frames > MAX_FRAMES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def status_html(message: str, *, error: bool = False, progress: float | None = N
     """
     bar = f'<div class="bar"><div style="width:{progress:.1%}"></div></div>' if progress is not None else ""
     return f'<div class="status{" error" if error else ""}" role="status">{html.escape(message)}{bar}</div>'
+
+
+def scroll_to(part: str) -> dict[str, str]:
+    """Tells the page to bring its "editor", "preview" or "result" into view; each time anew."""
+    return {"to": part, "request": secrets.token_hex(4)}
 
 
 def duration_text(seconds: float) -> str:

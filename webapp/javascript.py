@@ -10,6 +10,7 @@ _MODULES = ("label_map", "mask_canvas", "view", "gestures", "editor")  # each us
 
 EDITOR_HTML = (_STATIC / "editor.html").read_text()
 EDITOR_CSS = (_STATIC / "editor.css").read_text()
+SCROLL = (_STATIC / "scroll.js").read_text()
 EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODULES)
 EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
 

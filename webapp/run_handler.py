@@ -21,7 +21,7 @@ from mamp.settings import SettingsError
 from webapp import ZERO_GPU, spaces
 from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor
-from webapp.html import duration_text, status_html
+from webapp.html import duration_text, scroll_to, status_html
 from webapp.job_queue import RUNS
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
@@ -231,6 +231,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         "status": status_html("Starting ..."),
         "masks": masks_html(session),
         "preview": gr.update(visible=True),
+        "scroll": scroll_to("preview"),
         "results": gr.update(visible=False),
     }
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
@@ -246,7 +247,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
                 message += f", {update.fps:.1f} frames/s." + warning_text(update.result.receipt)
                 project.save(settings)
                 results = result_updates(session, opacity, parts, server)
-                yield {**hide_preview, **results, "status": status_html(message)}
+                yield {**hide_preview, **results, "status": status_html(message), "scroll": scroll_to("result")}
             elif update.preview is not None:
                 progress = update.done / update.frames_total
                 message = f"Frame {update.done} of {update.frames_total}"

@@ -76,6 +76,7 @@ class ResultUpdates(FrameUpdates, ScoreUpdates, total=False):
 class RunUpdates(JobUpdates, ResultUpdates, total=False):
     """A run."""
 
+    scroll: Any
     preview: Any
     masks: Any
 

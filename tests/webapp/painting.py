@@ -30,6 +30,7 @@ def view_of(page: Page) -> Locator:
 def place_in(page: Page, at: Point) -> Point:
     """A place of the frame in the window [pixels]."""
     view = view_of(page)
+    page.wait_for_function("!document.body.dataset.scrolling")  # the page brings the editor into view
     view.scroll_into_view_if_needed()
     box = view.bounding_box()
     assert box is not None

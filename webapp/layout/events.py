@@ -10,6 +10,7 @@ from webapp.clips import open_clip, open_example, resume_session, trim_clip
 from webapp.explanation_view import explain_pixel
 from webapp.javascript import READ_ADDRESS, SHOW_JOB
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job, watch
+from webapp.layout.browser_section import BrowserSection
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
 from webapp.layout.review_section import ReviewSection
@@ -34,7 +35,7 @@ from webapp.settings_controls import PRESETS, change_event, choose_preset
 def connect_events(
     page: gr.Blocks,
     session: gr.State,
-    address: gr.HTML,
+    browser: BrowserSection,
     clip: ClipSection,
     paint: PaintSection,
     run: RunSection,
@@ -42,7 +43,8 @@ def connect_events(
 ) -> Wiring:
     """Connects the sections of a page."""
     components = {
-        "address": address,
+        "address": browser.address,
+        "scroll": browser.scroll,
         "clip": clip.clip,
         "trim_panel": clip.trim_panel,
         "first_frame": clip.first_frame,
@@ -59,7 +61,7 @@ def connect_events(
         **review.results,
     }
     wiring = Wiring(page, session, components)
-    resumed = wiring.connect(page.load, resume_session, address, js=READ_ADDRESS)
+    resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     _estimate_events(wiring, run, [resumed, *_clip_events(wiring, clip)])
     _painting_events(wiring, clip, paint, review)

@@ -16,11 +16,13 @@ class PaintSection:
 
     Attributes:
         frame: Number of the frame in the editor.
+        below_editor: Where the run section puts what is needed next.
         masks: The frames that have a mask, and the objects' names.
     """
 
     frame: gr.Slider
     editor: gr.HTML
+    below_editor: gr.Column
     masks: gr.HTML
     mask_file: gr.File
 
@@ -28,8 +30,8 @@ class PaintSection:
 def paint_section() -> PaintSection:
     """Builds the section."""
     gr.Markdown(
-        "## 2 · Paint the objects\nScribble on each object, click it or drag a box around it, one color per object: the "
-        "mask appears after each stroke. Correct it with the brush and the eraser."
+        "## 2 · Paint the objects and run\nScribble on each object, click it or drag a box around it, one color per "
+        "object: the mask appears after each stroke. Correct it with the brush and the eraser."
     )
     frame = gr.Slider(
         0,
@@ -50,6 +52,7 @@ def paint_section() -> PaintSection:
         elem_id="editor",
         colors=["#{:02x}{:02x}{:02x}".format(*color_of(label)) for label in range(256)],
     )
+    below_editor = gr.Column()
     masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
     with gr.Accordion("Use a mask file instead", open=False):
         mask_file = gr.File(
@@ -59,4 +62,4 @@ def paint_section() -> PaintSection:
             height=110,
             elem_id="mask-file",
         )
-    return PaintSection(frame, editor, masks, mask_file)
+    return PaintSection(frame, editor, below_editor, masks, mask_file)

@@ -1,4 +1,4 @@
-"""Section 4 of the page: the results of a run."""
+"""Section 3 of the page: the results of a run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class ReviewSection:
 def review_section() -> ReviewSection:
     """Builds the section."""
     with gr.Column(visible=False) as group:
-        gr.Markdown("## 4 · Review, correct, download")
+        gr.Markdown("## 3 · Review, correct, download")
         with gr.Row():
             with gr.Column(min_width=300):
                 video = gr.Video(label="Result", interactive=False, height=320, loop=True, elem_id="result-video")

@@ -1,4 +1,4 @@
-"""Section 3 of the page: the run and its settings."""
+"""The run and its settings, in section 2 of the page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ class RunSection:
     preview: gr.Image
 
 
-def run_section() -> RunSection:
-    """Builds the section."""
-    gr.Markdown("## 3 · Run")
-    estimate = gr.HTML("")
-    status = gr.HTML(NO_CLIP)
-    with gr.Row():
-        start = gr.Button("Run", variant="primary", interactive=False)
-        stop = gr.Button("Stop", variant="stop", interactive=False)
+def run_section(below_editor: gr.Column) -> RunSection:
+    """Builds the section: status, buttons and preview directly below the editor, and the settings at the end."""
+    with below_editor:
+        with gr.Column(elem_id="run-bar"):
+            status = gr.HTML(NO_CLIP)
+            with gr.Row():
+                start = gr.Button("Run", variant="primary", interactive=False, min_width=120)
+                stop = gr.Button("Stop", variant="stop", interactive=False, min_width=120)
+        preview = gr.Image(
+            label="Live preview", interactive=False, height=300, buttons=[], visible=False, elem_id="preview"
+        )
+        estimate = gr.HTML("")
     settings = settings_panel()
-    preview = gr.Image(label="Live preview", interactive=False, height=300, buttons=[], visible=False)
     return RunSection(estimate, status, start, stop, settings, preview)

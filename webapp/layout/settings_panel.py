@@ -1,4 +1,4 @@
-"""The settings panel of section 3."""
+"""The settings panel of section 2."""
 
 from __future__ import annotations
 

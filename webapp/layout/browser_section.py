@@ -1,0 +1,28 @@
+"""Hidden components with what the browser itself has to do: name the session in the page's address, and scroll."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gradio as gr
+
+from webapp.javascript import SCROLL, SHOW_ADDRESS
+
+
+@dataclass(frozen=True)
+class BrowserSection:
+    """Components of the section.
+
+    Attributes:
+        address: The name of the session; a reload of the page finds the work again.
+        scroll: The part of the page to bring into view, see ``webapp.html.scroll_to``.
+    """
+
+    address: gr.HTML
+    scroll: gr.HTML
+
+
+def browser_section() -> BrowserSection:
+    """Builds the section."""
+    address = gr.HTML(None, visible="hidden", js_on_load=SHOW_ADDRESS)
+    return BrowserSection(address, gr.HTML(None, visible="hidden", js_on_load=SCROLL))
