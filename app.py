@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 
 import webapp  # noqa: F401 (first: it imports spaces)
 from webapp.downloads import ClipNames
+from webapp.examples import intro_html
 from webapp.image_formats import restrict_image_formats
 from webapp.layout.api_section import api_section
 from webapp.layout.browser_section import browser_section
@@ -37,10 +38,7 @@ def build() -> gr.Blocks:
         fill_width=False,
     ) as page:
         session = gr.State({})
-        gr.Markdown(
-            "# Follow objects through a video\nPaint objects on one frame; get the video with an overlay, and one mask per "
-            "frame. The model was trained without masks, class labels or boxes."
-        )
+        gr.HTML(intro_html())
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 clip = clip_section()

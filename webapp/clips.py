@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
+from webapp.examples import EXAMPLES, EXAMPLES_SHOW
 from webapp.html import scroll_to, status_html
 from webapp.jobs import NO_CLIP, job_updates
 from webapp.mask_editing import editor_frame, masks_html
@@ -29,8 +29,6 @@ from webapp.session import (
 )
 from webapp.settings_controls import control_values, with_own_weights
 from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def open_clip(session: Session, path: str | None) -> ClipUpdates:
@@ -77,6 +75,12 @@ def clip_description(session: Session) -> str:
     audio = "with audio" if info.has_audio else "no audio"
     description = f"{info.width}x{info.height}, {float(info.fps):.4g} frames/s, {audio}"
     return status_html(f"{session['frames']} frames, {description}. Now paint each object.")
+
+
+def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:
+    """Opens the example that was clicked."""
+    name = str(event.name)
+    return open_example(session, name) if name in EXAMPLES_SHOW else {}
 
 
 def open_example(session: Session, name: str) -> ExampleUpdates:

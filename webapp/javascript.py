@@ -44,6 +44,13 @@ watch('value', () => {
 });
 """
 
+EXAMPLE_EVENTS = """
+element.addEventListener('click', (event) => {
+    const example = event.target.closest('[data-example]');
+    if (example) trigger('select', {name: example.dataset.example});
+});
+"""
+
 # Start and Prepare are off, and Stop is on, from the click on.
 SHOW_JOB = """
 () => [false, false, true].map((interactive) => ({__type__: 'update', interactive}))

@@ -94,7 +94,7 @@ def find_session(name: str) -> Session | None:
     with _lock:
         for use in _uses.values():
             if secrets.compare_digest(use.name.encode(), name.encode()):
-                use.session = {**use.session, "revisions": {}}
+                use.session = {**use.session, "revisions": {}, "open_strokes": {}}
                 return use.session
     return None
 

@@ -22,7 +22,7 @@ from webapp import session as sessions
 from webapp.layout.wiring import Wiring
 from webapp.updates import StatusUpdates
 
-EVENT = gr.EventData(None, {"frame": 3, "object": 1, "name": "disk", "x": 40, "y": 48})
+EVENT = gr.EventData(None, {"frame": 3, "object": 1, "name": "street", "x": 40, "y": 48})
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.clips import open_clip, open_example, resume_session, trim_clip
+from webapp.clips import choose_example, open_clip, resume_session, trim_clip
 from webapp.explanation_view import explain_pixel
 from webapp.javascript import READ_ADDRESS, SHOW_JOB
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job, watch
@@ -78,7 +78,7 @@ def _clip_events(wiring: Wiring, clip: ClipSection) -> list[Any]:
             for event in (clip.clip.input, clip.clip.stop_recording, clip.clip.clear)
         ),
         wiring.connect(clip.trim.click, trim_clip, clip.clip, clip.first_frame, clip.last_frame),
-        *(wiring.connect(button.click, open_example, gr.State(name)) for name, button in clip.examples.items()),
+        wiring.connect(clip.examples.select, choose_example),
     ]
 
 

@@ -1,0 +1,52 @@
+"""The first screen: what the page does, and the examples."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.conftest import browser
+from webapp import clips
+from webapp.examples import EXAMPLES, EXAMPLES_SHOW, gallery_html, intro_html
+
+
+def test_every_example_has_its_files_and_a_small_thumbnail() -> None:
+    assert set(EXAMPLES_SHOW) == {clip.stem for clip in EXAMPLES.glob("*.mp4")}
+    thumbnails = re.findall(r'src="data:image/webp;base64,([^"]+)"', gallery_html())
+    assert len(thumbnails) == len(EXAMPLES_SHOW) and max(map(len, thumbnails)) < 20_000
+
+
+def test_the_first_screen_is_small_and_names_paper_code_and_license(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(intro_html()) < 100_000
+    assert "arxiv.org/abs/2107.12569" in intro_html() and "BSD-3-Clause" in intro_html()
+    monkeypatch.setenv("SPACE_ID", 'someone/mamp"><b>')
+    assert "huggingface.co/spaces/someone/mamp&quot;&gt;&lt;b&gt;/tree/main" in intro_html()
+
+
+def test_only_examples_are_opened() -> None:
+    class Event:
+        name = "../examples/cup"
+
+    assert clips.choose_example({}, Event()) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_a_thumbnail_opens_its_example_by_keyboard(page_url: str, motion: str) -> None:
+    with browser() as chromium:
+        context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion=motion)  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto(page_url)
+        shown = page.get_by_role("img", name=re.compile("A clip of a cup"))
+        expect(shown).to_be_in_viewport()
+        kind = shown.evaluate("(image) => image.decode().then(() => image.currentSrc.slice(0, 15))")
+        assert kind == ("data:image/jpeg" if motion == "reduce" else "data:image/webp")
+        example = page.get_by_role("button", name="Shapes", exact=True)
+        expect(example).to_be_in_viewport(ratio=1)
+        expect(example).to_have_accessible_description("Shapes that hide each other")
+        example.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("objects are already painted")).to_be_visible(timeout=30_000)
+        expect(page.locator("#editor [data-state=ready] .editor-view")).to_be_in_viewport(ratio=0.99, timeout=30_000)
+        expect(shown).to_be_hidden()  # an animation would slow a run down
