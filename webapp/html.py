@@ -68,14 +68,26 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str
         areas = np.bincount(mask.ravel(), minlength=256) / mask.size
         objects = objects_in(mask)
         labels.update(objects)
-        chips = "".join(object_chip(label, f"Object {label}: {areas[label]:.1%}") for label in objects)
-        rows.append(f'<li><button type="button" data-frame="{index}">Frame {index}</button> {chips}</li>')
+        chips = "".join(
+            object_chip(label, f"Object {label}: {areas[label]:.1%}{_remove_button(index, label)}") for label in objects
+        )
+        button = f'<button type="button" data-frame="{index}">Frame {index}</button>'
+        rows.append(f"<li>{button} {_remove_button(index)} {chips}</li>")
     fields = "".join(
         f"<label>{object_chip(label, str(label))}<input data-object={label} maxlength=60 placeholder='Name (optional)' "
         f'aria-label="Name of object {label}" value="{html.escape(names.get(label, ""))}"></label>'
         for label in sorted(labels)
     )
     return f'<ul class="rows" aria-label="Input masks">{"".join(rows)}</ul><div class="names">{fields}</div>'
+
+
+def _remove_button(frame: int, label: int = 0) -> str:
+    """A button that removes an object from an input mask, or the whole mask for label 0."""
+    name = f"Remove object {label} from frame {frame}" if label else f"Remove the mask of frame {frame}"
+    return (
+        f'<button type="button" class="remove" data-removed-frame="{frame}" data-removed-object="{label}" '
+        f'aria-label="{name}" title="{name}">×</button>'
+    )
 
 
 def review_html(

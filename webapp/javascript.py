@@ -20,7 +20,8 @@ CHOOSE_PIXEL = (_STATIC / "choose_pixel.js").read_text()
 # A click on an element with a frame number selects that frame; an edited name field submits the name.
 FRAME_AND_NAME_EVENTS = """
 element.addEventListener('click', (event) => {
-    const named = event.target.closest('[data-frame]');
+    const named = event.target.closest('[data-frame]'), removed = event.target.closest('[data-removed-frame]')?.dataset;
+    if (removed) trigger('delete', {frame: Number(removed.removedFrame), object: Number(removed.removedObject)});
     if (named) trigger('select', {frame: Number(named.dataset.frame)});
 });
 element.addEventListener('change', (event) => {

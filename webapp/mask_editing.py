@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from mamp import MaskError
+from mamp import MaskError, read_mask
 from mamp.masks.mask_io import MaskFile
 from webapp.html import input_masks_html, status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
@@ -207,6 +207,22 @@ def jump_to_frame(session: Session, painted: Any, index: float | None) -> Editor
 def jump_to_masked_frame(session: Session, painted: Any, event: gr.EventData) -> EditorUpdates:
     """Shows the frame of the clicked input mask in the editor."""
     return jump_to_frame(session, painted, event.frame)
+
+
+def remove_from_mask(session: Session, painted: Any, event: gr.EventData) -> EditorUpdates:
+    """Removes the clicked object from an input mask, or the whole mask."""
+    if not session:
+        return {}
+    save_strokes(session, painted)
+    index, label = int(event.frame), int(event.object)
+    path = project_of(session).input_masks.get(index)
+    if path is None:
+        return {"masks": masks_html(session)}
+    mask = read_mask(path)
+    left = np.where((mask == label) | (label == 0), 0, mask).astype(np.uint8)
+    replace_masks(session, {index: MaskFile(left, "painted")})
+    removed = f"Object {label}" if label else "The mask"
+    return mask_updates(session, f"{removed} was removed from frame {index}.")
 
 
 def mask_updates(session: Session, message: str) -> EditorUpdates:

@@ -57,7 +57,7 @@ def slow_down(page: Page) -> None:
 
 def expect_masks(page: Page, *frames: int) -> None:
     """Waits for the list of input masks."""
-    rows = page.get_by_label("Input masks").get_by_role("button")
+    rows = page.get_by_label("Input masks").get_by_role("button", name=re.compile("^Frame"))
     expect(rows).to_have_text([f"Frame {frame}" for frame in frames], timeout=30_000)
 
 
@@ -269,6 +269,27 @@ def test_the_switch_keeps_strokes_exactly(painted: Page) -> None:
     choose_frame(painted, 0)
     wait_for_objects(painted, 1)
     assert shown_areas(painted) == areas
+
+
+def test_a_mask_and_an_object_are_removed_and_nothing_else(page: Page) -> None:
+    take_example(page, "Shapes")
+    wait_for_objects(page, 3)
+    choose_frame(page, 12)
+    expect(page.get_by_label("Frame 12 to paint on")).to_be_visible(timeout=30_000)
+    wait_for_objects(page, 3)
+    page.get_by_role("button", name="Object 4", exact=True).click()
+    paint(page, (0.05, 0.05), (0.15, 0.05))
+    expect_masks(page, 0, 12)
+    page.get_by_role("button", name="Remove object 2 from frame 12").click()
+    expect(page.get_by_text("Object 2 was removed from frame 12")).to_be_visible(timeout=30_000)
+    wait_for_objects(page, 3)
+    assert list(shown_areas(page)) == [1, 3, 4]
+    expect(page.get_by_role("button", name="Remove object 2 from frame 0")).to_be_visible()
+    page.get_by_role("button", name="Remove the mask of frame 0").focus()
+    page.keyboard.press("Enter")
+    expect_masks(page, 12)
+    assert list(shown_areas(page)) == [1, 3, 4]
+    expect(page.locator("video[src*='overlay']")).to_be_visible()
 
 
 def test_keys_choose_tools_objects_and_the_brush(painted: Page) -> None:

@@ -24,7 +24,7 @@ def page(page_url: str) -> Iterator[Page]:
 
 
 def expect_masks(page: Page, *frames: int) -> None:
-    rows = page.get_by_label("Input masks").get_by_role("button", name="Frame")
+    rows = page.get_by_label("Input masks").get_by_role("button", name=re.compile("^Frame"))
     expect(rows).to_have_text([f"Frame {frame}" for frame in frames], timeout=30_000)
 
 

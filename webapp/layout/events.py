@@ -23,6 +23,7 @@ from webapp.mask_editing import (
     load_mask_files,
     load_project_file,
     refresh_editor,
+    remove_from_mask,
     rename_object,
     select_frame,
 )
@@ -99,6 +100,7 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
+    wiring.connect(paint.masks.delete, remove_from_mask, editor)
     wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file)
     wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file)
 
