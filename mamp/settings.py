@@ -175,10 +175,10 @@ class Settings:
     weights: str | None = _setting(
         None,
         "Features",
-        "Trained encoder, or color patches without weights: the untrained baseline.",
-        menu={"": "Trained encoder", "patch": "Color patches, untrained"},
+        "Trained encoder, small for speed or of Table 1 of the paper, or color patches: the untrained baseline.",
+        menu={"": "Trained encoder", "small": "Small encoder: fast", "patch": "Color patches, untrained"},
         special=None,
-        special_meaning="the shipped weights",
+        special_meaning="the shipped weights of Table 1",
     )
     raft_weights: str = _setting(
         "LibreYOLO/LibreRAFTl-flow-sintel",
@@ -202,6 +202,7 @@ class Settings:
             logit_adjustment=0.0,
             top_k=36,
             long_term=(0, 5),
+            weights="table1",
         )
 
     @classmethod

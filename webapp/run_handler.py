@@ -14,7 +14,7 @@ import gradio as gr
 
 from mamp import OverlayStyle, Settings, Update, WeightsError, read_mask, segment_video
 from mamp.masks.label_map import objects_in
-from mamp.model.checkpoint import shared_encoder
+from mamp.model.checkpoint import SMALL_WEIGHTS, shared_encoder
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.request import OUTPUTS
 from mamp.settings import SettingsError
@@ -34,7 +34,7 @@ from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
-encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, PATCH)}
+encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, SMALL_WEIGHTS, PATCH)}
 
 
 def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:

@@ -19,8 +19,9 @@ from mamp.files import atomic_path, file_stamp
 from mamp.model.encoder import Encoder, EncoderFunction, optimize_for_inference
 from mamp.model.patch_encoder import PATCH, PatchEncoder
 
-TABLE_1_WEIGHTS = "table1"  # given in place of a weights file
-SHIPPED_WEIGHTS = {TABLE_1_WEIGHTS: Path(__file__).parent.parent / "weights" / "mamp.safetensors"}
+TABLE_1_WEIGHTS, SMALL_WEIGHTS = "table1", "small"  # given in place of a weights file
+_FOLDER = Path(__file__).parent.parent / "weights"
+SHIPPED_WEIGHTS = {TABLE_1_WEIGHTS: _FOLDER / "mamp.safetensors", SMALL_WEIGHTS: _FOLDER / "mamp-small.safetensors"}
 
 
 class WeightsError(ValueError):
@@ -38,9 +39,10 @@ def load_encoder(
     """Loads an encoder, ready for inference.
 
     Args:
-        source: ``None`` or ``"table1"`` for the shipped weights, ``"patch"`` for ``PatchEncoder``, else a file or a
-            Hugging Face Hub id (``user/name``, ``user/name@revision`` or ``user/name@revision:file``). A file is this
-            project's safetensors or the checkpoint of the paper's authors (``{"state_dict": ...}``).
+        source: ``None`` or ``"table1"`` for the shipped weights of Table 1, ``"small"`` for those of the small encoder,
+            ``"patch"`` for ``PatchEncoder``, else a file or a Hugging Face Hub id (``user/name``, ``user/name@revision``
+            or ``user/name@revision:file``). A file is this project's safetensors or the checkpoint of the paper's authors
+            (``{"state_dict": ...}``).
         filename: File in the Hub repository.
         sha256: Expected SHA-256 of the file, in hexadecimal.
         device: "cpu", "cuda", "cuda:1", or "auto": CUDA if available, else the CPU.

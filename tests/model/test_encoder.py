@@ -4,13 +4,17 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder, shared_encoder
+from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import Encoder
+from tests.conftest import scene
 
 
 def test_encoder_has_the_parameters_of_the_paper() -> None:
@@ -57,10 +61,21 @@ def test_a_weights_file_of_another_architecture_than_it_says_is_refused(
         load_encoder(path)
 
 
-def test_table_1_has_a_name_and_says_so() -> None:
-    encoder = load_encoder("table1")
+@pytest.mark.parametrize(
+    ("name", "file", "architecture"),
+    [("table1", "mamp.safetensors", "Table 1"), ("small", "mamp-small.safetensors", "width 64, depth 3")],
+)
+def test_shipped_weights_have_names_and_say_their_architecture(name: str, file: str, architecture: str) -> None:
+    encoder = load_encoder(name, device="cpu")
     assert isinstance(encoder, Encoder)
-    assert (encoder.origin["weights"], encoder.architecture) == ("mamp.safetensors", "Table 1")
+    assert (encoder.origin["weights"], encoder.architecture) == (file, architecture)
+
+
+def test_the_small_encoder_gives_the_features_of_table_1() -> None:
+    lab = rgb_to_lab(torch.from_numpy(np.stack([scene(t, 96, 128)[0] for t in (0, 5)])))
+    with torch.inference_mode():
+        small, table_1 = (load_encoder(name, device="cpu")(lab) for name in ("small", "table1"))
+    assert F.cosine_similarity(small, table_1).mean() > 0.6
 
 
 def test_shipped_weights_load_and_features_have_equal_length() -> None:

@@ -84,6 +84,13 @@ def status(update: dict[str, Any]) -> str:
     return str(update["status"])
 
 
+def test_a_run_takes_the_small_encoder_if_chosen(session: dict[str, Any]) -> None:
+    list(start(session, editor(session, scene(0)[1]), chosen={**CHOSEN, "weights": "small"}))
+    result = sessions.project_of(session).result
+    assert result is not None
+    assert (result.receipt["weights"], result.receipt["encoder"]) == ("mamp-small.safetensors", "width 64, depth 3")
+
+
 def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     last = finished(session, editor(session, scene(0)[1]))
     assert "Done: 12 of 12 frames" in status(last)
@@ -363,7 +370,7 @@ def test_a_project_file_restores_masks_names_and_settings(session: dict[str, Any
 def test_presets_set_every_control() -> None:
     for settings in settings_controls.PRESETS.values():
         assert settings_controls.settings_of(*settings_controls.control_values(settings).values()) == replace(
-            settings, raft_weights=settings_controls.RAFT
+            settings, weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT
         )
 
 
@@ -371,7 +378,8 @@ def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
     external = replace(Settings.paper(), weights="/etc/passwd", raft_weights="/etc/passwd", device="cuda:7")
     expected = replace(Settings.paper(), weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT)
     assert settings_controls.with_own_weights(external) == expected
-    assert settings_controls.with_own_weights(replace(external, weights="patch")).weights == "patch"
+    for shipped in ("small", "patch"):
+        assert settings_controls.with_own_weights(replace(external, weights=shipped)).weights == shipped
 
 
 @pytest.mark.parametrize(
