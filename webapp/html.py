@@ -17,8 +17,8 @@ from webapp.chart import Plot, chart_html
 from webapp.review import frames_to_review, plots
 
 _OVERLAP_NOTE = (
-    '<p class="why-note">The expected overlap is an estimate from the time since the input mask and the change of area. '
-    "Look at the frames: it does not see them.</p>"
+    '<p class="why-note">The expected overlap is a rough estimate from the time since the input mask and the change '
+    "of area. It misses masks that are wrong without changing in size: look at the frames.</p>"
 )
 
 
