@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mamp.batch.clip_list import ClipItem, read_clip_list
+    from mamp.batch.segment_many import segment_many
     from mamp.explanation.explain import explain
     from mamp.explanation.explanation import Explanation
     from mamp.flow.optical_flow import dis_flow, raft_flow
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OBJECT_COLORS",
+    "ClipItem",
     "Explanation",
     "MaskError",
     "MaskTracker",
@@ -45,12 +48,15 @@ __all__ = [
     "mask_from_strokes",
     "overlay",
     "raft_flow",
+    "read_clip_list",
     "read_mask",
+    "segment_many",
     "segment_video",
     "write_mask",
 ]
 
 _MODULES = {
+    "ClipItem": "mamp.batch.clip_list",
     "Explanation": "mamp.explanation.explanation",
     "MaskError": "mamp.masks.label_map",
     "MaskTracker": "mamp.tracker",
@@ -71,7 +77,9 @@ _MODULES = {
     "mask_from_strokes": "mamp.interactive.stroke_segmenter",
     "overlay": "mamp.masks.overlay",
     "raft_flow": "mamp.flow.optical_flow",
+    "read_clip_list": "mamp.batch.clip_list",
     "read_mask": "mamp.masks.mask_io",
+    "segment_many": "mamp.batch.segment_many",
     "segment_video": "mamp.runs.segment_video",
     "write_mask": "mamp.masks.mask_io",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+import cv2
 import torch
 import torch.distributed as dist
 
@@ -43,6 +44,28 @@ def join(name: str) -> torch.device:
         if device.type == "cuda":
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
             return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device
+
+
+def use_share_of_machine(name: str) -> torch.device:
+    """Shares a machine among the processes that torchrun started on it, without a process group.
+
+    Each process gets its share of the cores, and one of the GPUs.
+
+    Args:
+        name: As for ``resolve_device``.
+
+    Returns:
+        The device of this process.
+    """
+    device = resolve_device(name)
+    rank, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if processes > 1:
+        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    if str(device) == "cuda":
+        return torch.device("cuda", rank % torch.cuda.device_count())
     return device
 
 

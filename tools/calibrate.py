@@ -22,7 +22,7 @@ from mamp.evaluation.vos_datasets import VosSequence, find_sequences
 from mamp.masks.mask_io import read_mask
 from mamp.runs.expected_overlap import evidence, expected_overlaps
 from mamp.runs.results import ObjectFrame
-from webapp.review import frames_to_review
+from mamp.runs.review import frames_to_review
 
 _BAD = 0.5  # J below which a frame is bad
 _LISTED = 10  # frames to review of each sequence

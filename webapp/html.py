@@ -13,8 +13,9 @@ from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import read_mask
 from mamp.masks.palette import color_of
 from mamp.runs.results import Result
+from mamp.runs.review import frames_to_review
 from webapp.chart import Plot, chart_html
-from webapp.review import frames_to_review, plots
+from webapp.plots import plots
 
 _OVERLAP_NOTE = (
     '<p class="why-note">The expected overlap is a rough estimate from the time since the input mask and the change '

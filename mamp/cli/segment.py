@@ -1,14 +1,21 @@
-"""The subcommand ``segment``: tracks objects through a clip."""
+"""The subcommand ``segment``: tracks objects through a clip, or through many."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
 from tqdm import tqdm
 
+from mamp.batch.clip_list import read_clip_list
+from mamp.batch.index import write_index
+from mamp.batch.segment_many import segment_many
 from mamp.cli import options
+from mamp.distributed import use_share_of_machine
 from mamp.masks.mask_io import describe_mask
 from mamp.masks.rle import is_rle_file
 from mamp.runs.results import Result
@@ -17,17 +24,31 @@ from mamp.settings import Settings
 from mamp.video.image_sequence import RATE
 from mamp.video.reader import VideoReader
 
+_INDEX_SECONDS = 60.0  # between indexes while clips are segmented: one of thousands takes a while
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of ``python -m mamp segment``."""
-    parser.add_argument("clip", type=Path, help="a video file, or a folder of frames")
     parser.add_argument(
+        "clip",
+        type=Path,
+        help="a video file, or a folder of frames; with --masks: a folder of clips, a pattern in quotes, or a CSV or JSONL "
+        "list with the columns clip, masks (optional), name (optional) and those of settings",
+    )
+    masks = parser.add_mutually_exclusive_group(required=True)
+    masks.add_argument(
         "--mask",
         action="append",
-        required=True,
         metavar="[FRAME=]FILE",
         help="mask file, of frame 0 if there is no number; repeat it for more frames, or for one file per object. "
         "A JSON file without a number, as masks.json of a run, has each object on its first frame",
+    )
+    masks.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR",
+        help="segment many clips: a folder with the masks of clip.mp4 as clip.png (frame 0), clip.json, or clip/00040.png. "
+        "Start it again, or on more machines at once, or under torchrun: clips are shared, and done ones are kept",
     )
     parser.add_argument(
         "--fps",
@@ -49,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Tracks objects through a clip and writes the results."""
+    """Tracks objects through a clip and writes the results; see ``segment_clips`` for many."""
+    if args.masks is not None:
+        return segment_clips(args)
     masks = _input_masks(args.clip, args.mask)
     names = {}
     for text in args.name:
@@ -73,6 +96,31 @@ def run(args: argparse.Namespace) -> int:
     for note in result.receipt["notes"]:
         print(f"note: {note}")
     return 0
+
+
+def segment_clips(args: argparse.Namespace) -> int:
+    """Segments the clips of a list and writes an index; returns 3 if a clip failed."""
+    if args.previous or args.name:
+        raise ValueError("--previous and --name are for one clip.")
+    device = use_share_of_machine(args.device)
+    items = read_clip_list(str(args.clip), args.masks, options.from_arguments(args))
+    attempt = "-".join(os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT")).strip("-")
+    failed, last_index = 0, time.monotonic()
+    with tqdm(total=len(items), unit="clip", disable=None) as bar:
+        for update in segment_many(items, args.out, attempt=attempt, device=str(device)):
+            bar.update(update.clips_done - bar.n)
+            bar.set_postfix_str(
+                f"{update.name}, {update.frames / max(update.seconds, 1e-6):.1f} frames/s", refresh=False
+            )
+            if update.finished and update.error is not None:
+                failed += 1
+                tqdm.write(f"{update.name}: {update.error}", file=sys.stderr)
+            if update.finished and time.monotonic() - last_index > _INDEX_SECONDS:
+                write_index(items, args.out)
+                last_index = time.monotonic()
+    index = write_index(items, args.out)
+    print(f"{len(items) - failed} of {len(items)} clips segmented; {index} lists them")
+    return 3 if failed else 0
 
 
 def _rate(text: str) -> Fraction:

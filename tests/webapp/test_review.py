@@ -5,8 +5,9 @@ import xml.etree.ElementTree as Xml
 from itertools import pairwise
 
 from mamp import ObjectFrame
+from mamp.runs.review import frames_to_review
 from webapp.chart import chart_html
-from webapp.review import frames_to_review, plots
+from webapp.plots import plots
 
 
 def track(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[ObjectFrame]:

@@ -1,4 +1,4 @@
-"""Frames to review, found by the expected overlap, by low confidence and by changes of area; and plots over time."""
+"""Frames to review, found by the expected overlap, by low confidence and by changes of area."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from mamp.runs.expected_overlap import expected_overlaps
 from mamp.runs.results import ObjectFrame
-from webapp.chart import Plot
 
 _LOW_CONFIDENCE = 0.6  # confidence below which a frame is flagged; clear objects are near 1
 _LOW_OVERLAP = 0.77  # expected J below which a frame is listed
@@ -45,7 +44,7 @@ def frames_to_review(
     """
     flags = []
     expected = expected_overlaps(object_frames, input_frames)
-    for track in _by_object(object_frames).values():
+    for track in tracks_by_object(object_frames).values():
         for previous, current in pairwise(track):
             if current.frame != previous.frame + 1:
                 continue
@@ -69,28 +68,8 @@ def frames_to_review(
     return selected[:limit]
 
 
-def plots(object_frames: Sequence[ObjectFrame], size: tuple[int, int], input_frames: Collection[int]) -> list[Plot]:
-    """Area and expected overlap of each object over time.
-
-    Args:
-        object_frames: All entries of a run, in the order of frames.
-        size: Frame size (H, W) [pixels].
-        input_frames: Numbers of the frames with an input mask.
-    """
-    if not object_frames:
-        return []
-    tracks = _by_object(object_frames)
-    largest = max(1, *(entry.area for entry in object_frames))
-    areas = {label: [(entry.frame, entry.area / largest) for entry in track] for label, track in tracks.items()}
-    overlaps: dict[int, list[tuple[int, float]]] = {}
-    for (frame, label), overlap in expected_overlaps(object_frames, input_frames).items():
-        overlaps.setdefault(label, []).append((frame, overlap))
-    share = largest / (size[0] * size[1])
-    area_plot = Plot("Area (fraction of the frame)", f"{share:.1%}", areas)
-    return [area_plot, Plot("Expected overlap with the true object (J)", "1", overlaps)] if overlaps else [area_plot]
-
-
-def _by_object(object_frames: Sequence[ObjectFrame]) -> dict[int, list[ObjectFrame]]:
+def tracks_by_object(object_frames: Sequence[ObjectFrame]) -> dict[int, list[ObjectFrame]]:
+    """The entries of a run by object label."""
     tracks: dict[int, list[ObjectFrame]] = {}
     for entry in object_frames:
         tracks.setdefault(entry.object, []).append(entry)

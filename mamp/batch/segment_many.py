@@ -1,0 +1,207 @@
+"""Segments many clips. Any number of processes, on any number of machines, may work on the same list at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mamp.batch.clip_list import ClipItem
+from mamp.files import write_atomically
+from mamp.model.checkpoint import shared_encoder
+from mamp.runs.results import Result
+from mamp.runs.segment_video import segment_video
+from mamp.video.reader import VideoReader
+
+_LOCKS = ".locks"
+_RECORD = "clip.json"  # what the results were made from, and the error if there are none
+_WAIT_SECONDS = 1.0  # between looks at the clips of other processes
+
+
+@dataclass(frozen=True)
+class BatchUpdate:
+    """Progress of a list of clips, after a frame or a clip.
+
+    Attributes:
+        name: Name of the clip.
+        clips_done: Clips that need no more work, also those of other processes and failed ones.
+        clips_total: Clips in the list.
+        frames: Frames that this process has tracked or rendered.
+        seconds: Time since the start of this process [s].
+        error: Message if the clip has just failed.
+        finished: Whether the clip has just ended.
+    """
+
+    name: str
+    clips_done: int
+    clips_total: int
+    frames: int
+    seconds: float
+    error: str | None = None
+    finished: bool = False
+
+
+def segment_many(
+    items: Sequence[ClipItem],
+    out: str | Path,
+    *,
+    attempt: str = "",
+    device: str | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[BatchUpdate]:
+    """Segments the clips of a list, each into the folder of its name in ``out``.
+
+    Clips that are done already are left as they are; a clip of a killed process is resumed, one with other masks is
+    corrected. Processes that work on the same list share it: each locks the clip it works on. At the end a process waits
+    for the clips of the others, and takes over those of a process that was killed. The locks are those of the operating
+    system, on a network file system those of NFS; they end with the process.
+
+    Args:
+        items: The clips; see ``read_clip_list``.
+        out: Folder of the results, on a file system that all processes share.
+        attempt: Name that the processes of one start share: a clip that fails is tried once in each.
+        device: Device of this process, as "cuda:1"; that of each clip's settings by default.
+        should_stop: Called after every frame; true ends the work.
+
+    Yields:
+        The progress after each frame and each clip.
+    """
+    out = Path(out)
+    (out / _LOCKS).mkdir(parents=True, exist_ok=True)
+    began, frames = time.monotonic(), 0
+    attempt = attempt or f"{os.getpid()}-{time.time()}"
+    left = list(items)
+    while left and not should_stop():
+        worked = False
+        for item in list(left):
+            with _locked(out, item) as is_ours:
+                if not is_ours:
+                    continue
+                worked, error = True, None
+                if not _is_done(out / item.name, item, attempt):
+                    try:
+                        for _ in _segment(item, out / item.name, device, should_stop):
+                            frames += 1
+                            yield BatchUpdate(
+                                item.name, len(items) - len(left), len(items), frames, time.monotonic() - began
+                            )
+                    except (ValueError, OSError) as failure:
+                        error = str(failure)
+                    if should_stop():
+                        return
+                    _record(out / item.name, item, attempt, error)
+                left.remove(item)
+            yield BatchUpdate(
+                item.name,
+                len(items) - len(left),
+                len(items),
+                frames,
+                time.monotonic() - began,
+                error or error_of(out / item.name),
+                finished=True,
+            )
+        if not worked:
+            time.sleep(_WAIT_SECONDS)
+
+
+@contextmanager
+def _locked(out: Path, item: ClipItem) -> Iterator[bool]:
+    """Whether this process has the clip; false if another one works on it."""
+    lock = FileLock(out / _LOCKS / f"{item.name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Segments one clip; earlier results of the folder are reused as far as they are valid."""
+    if item.masks is None:
+        raise ValueError(f"There is no mask for {item.clip.name}.")
+    previous = folder.with_name(f".{folder.name}.previous")
+    if (folder / "receipt.json").exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    usable = previous if (previous / "receipt.json").exists() else None
+    masks = _by_index(item)
+    encoder = shared_encoder(item.settings.weights, device) if device else None
+    updates = segment_video(
+        item.clip, masks, folder, item.settings, previous=usable, should_stop=should_stop, encoder=encoder
+    )
+    for update in updates:
+        if update.result is None:  # else it repeats the last frame
+            yield
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _by_index(item: ClipItem) -> Mapping[int, list[Path]] | Path:
+    """The masks by frame index: a folder of frames may count from another number than 0."""
+    assert item.masks is not None
+    if isinstance(item.masks, Path):
+        return item.masks
+    if not item.clip.is_dir():
+        return {number: list(files) for number, files in item.masks.items()}
+    reader = VideoReader(item.clip)
+    by_index: dict[int, list[Path]] = {}
+    for number, files in item.masks.items():
+        by_index.setdefault(reader.numbered(number), []).extend(files)
+    return by_index
+
+
+def _request(item: ClipItem) -> dict[str, Any]:
+    """What the results depend on: the settings, and the sizes and times of the files."""
+    masks = item.masks if item.masks is not None else {}
+    files = [masks] if isinstance(masks, Path) else [file for number in sorted(masks) for file in masks[number]]
+    clip = sorted(item.clip.iterdir()) if item.clip.is_dir() else [item.clip]
+    return {
+        "files": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in [*clip, *files]],
+        "settings": item.settings.to_dict(),
+    }
+
+
+def _record(folder: Path, item: ClipItem, attempt: str, error: str | None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        request = _request(item)
+    except OSError:
+        request = {}
+    document = {"clip": item.clip.name, "error": error, "attempt": attempt, "request": request}
+    write_atomically(folder / _RECORD, json.dumps(document, indent=2) + "\n")
+
+
+def _is_done(folder: Path, item: ClipItem, attempt: str) -> bool:
+    """Whether a clip needs no work: it is complete with these masks and settings, or has failed in this attempt."""
+    record = _read_record(folder)
+    if record.get("error") is not None:
+        return bool(record.get("attempt") == attempt)
+    try:
+        return bool(record and not Result(folder).stopped and record.get("request") == _request(item))
+    except (ValueError, OSError):
+        return False
+
+
+def error_of(folder: Path) -> str | None:
+    """Why the last attempt at the clip of a folder failed; ``None`` if it did not."""
+    error = _read_record(folder).get("error")
+    return None if error is None else str(error)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / _RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return record

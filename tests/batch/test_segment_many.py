@@ -1,0 +1,168 @@
+"""Segmenting many clips: done once, shared among processes, resumed after a kill, and listed."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mamp import read_mask, segment_video, write_mask
+from mamp.batch.clip_list import ClipItem, read_clip_list
+from mamp.batch.segment_many import segment_many
+from mamp.cli.main import main
+from mamp.runs.results import Result
+from mamp.settings import Settings
+from tests.conftest import ROOT, TORCHRUN, scene, write_clip
+
+FAST = Settings(short_side=64, flow="none", radius=3, weights="patch")
+OPTIONS = ["--short-side", "64", "--flow", "none", "--radius", "3", "--weights", "patch"]
+LENGTHS = {"one": 6, "two": 9, "three": 4}
+
+
+@pytest.fixture
+def shoot(tmp_path: Path) -> Path:
+    """Three clips with masks."""
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "clips").mkdir()
+    for name, length in LENGTHS.items():
+        write_clip(tmp_path / "clips" / f"{name}.mp4", [scene(t)[0] for t in range(length)])
+        write_mask(tmp_path / "masks" / f"{name}.png", scene(0)[1])
+    return tmp_path
+
+
+@pytest.fixture
+def items(shoot: Path) -> list[ClipItem]:
+    return read_clip_list(str(shoot / "clips"), shoot / "masks", FAST)
+
+
+def command(shoot: Path, *more: str) -> list[str]:
+    folders = [str(shoot / "clips"), "--masks", str(shoot / "masks"), "--out", str(shoot / "out")]
+    return ["segment", *folders, *OPTIONS, *more]
+
+
+def frames_by_clip(shoot: Path) -> dict[str, int]:
+    return {name: Result(shoot / "out" / name).frames for name in LENGTHS}
+
+
+def times(shoot: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (shoot / "out").rglob("masks/*.png")}
+
+
+def masks(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((folder / "masks").iterdir())]
+
+
+def test_every_clip_is_segmented_once_as_it_would_be_alone(shoot: Path, items: list[ClipItem]) -> None:
+    updates = list(segment_many(items, shoot / "out"))
+    assert [update.name for update in updates if update.finished] == ["one", "three", "two"]
+    assert updates[-1].clips_done == 3 and updates[-1].frames == sum(LENGTHS.values())
+    assert frames_by_clip(shoot) == LENGTHS
+    for _ in segment_video(items[0].clip, {0: shoot / "masks/one.png"}, shoot / "alone", FAST):
+        pass
+    assert masks(shoot / "out/one") == masks(shoot / "alone")
+    before = times(shoot)
+    assert all(update.frames == 0 for update in segment_many(items, shoot / "out"))
+    assert times(shoot) == before
+
+
+def test_a_second_start_does_what_has_changed(shoot: Path, items: list[ClipItem]) -> None:
+    list(segment_many(items, shoot / "out"))
+    before = times(shoot)
+    corrected = read_mask(shoot / "masks/two.png")
+    corrected[:12, :12] = 2
+    write_mask(shoot / "masks/two.png", corrected)
+    assert list(segment_many(items, shoot / "out"))[-1].frames > 0
+    changed = {path.parts[-3] for path, written in times(shoot).items() if before[path] != written}
+    assert changed == {"two"} and Result(shoot / "out/two").receipt["objects"] == [1, 2]
+    assert not list((shoot / "out").glob(".two*"))
+
+
+def test_a_stopped_list_is_resumed(shoot: Path, items: list[ClipItem]) -> None:
+    frames = iter(range(100))
+    list(segment_many(items, shoot / "out", should_stop=lambda: next(frames) > 8))
+    done = len(times(shoot))
+    assert 0 < done < sum(LENGTHS.values())
+    list(segment_many(items, shoot / "out"))
+    assert frames_by_clip(shoot) == LENGTHS
+    reused = sum(Result(shoot / "out" / name).receipt["masks_reused"] for name in LENGTHS)
+    assert reused > 0
+
+
+def test_broken_clips_are_lines_in_the_index_and_the_others_finish(
+    shoot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shoot / "clips/broken.mp4").write_bytes(b"nothing")
+    write_mask(shoot / "masks/broken.png", scene(0)[1])
+    write_clip(shoot / "clips/no mask & <b>.mp4", [scene(0)[0]] * 2)
+    assert main(command(shoot)) == 3
+    assert "3 of 5 clips segmented" in capsys.readouterr().out
+    with (shoot / "out/index.csv").open(newline="") as file:
+        rows = {row["clip"]: row for row in csv.DictReader(file)}
+    assert {name: int(rows[name]["frames"]) for name in LENGTHS} == LENGTHS
+    assert all(rows[name]["end"] == "complete" and float(rows[name]["mean_confidence"]) > 0.5 for name in LENGTHS)
+    assert rows["broken"]["end"] == "failed" and "broken.mp4" in rows["broken"]["message"]
+    assert rows["no mask & <b>"]["message"] == "There is no mask for no mask & <b>.mp4."
+    page = (shoot / "out/index.html").read_text()
+    assert "no mask &amp; &lt;b&gt;" in page and "<b>" not in page and 'src="one/overlay.mp4"' in page
+    write_clip(shoot / "clips/broken.mp4", [scene(t)[0] for t in range(3)])
+    write_mask(shoot / "masks/no mask & <b>.png", scene(0)[1])
+    assert main(command(shoot)) == 0, "a second start tries failed clips again"
+
+
+def test_two_processes_share_the_clips(shoot: Path) -> None:
+    """Neither does the work of the other, and both end when all is done."""
+    processes = [start(shoot) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    assert frames_by_clip(shoot) == LENGTHS
+    assert all(Result(shoot / "out" / name).receipt["masks_reused"] == 0 for name in LENGTHS)
+
+
+def start(shoot: Path, *launcher: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = list(launcher) or [sys.executable]
+    return subprocess.Popen([*program, "-m", "mamp", *command(shoot)], cwd=ROOT, env=environment)
+
+
+@pytest.fixture
+def long_clip(shoot: Path) -> Iterator[Path]:
+    """A clip that takes a while, first in the list."""
+    write_clip(shoot / "clips/a long one.mp4", [scene(t % 20)[0] for t in range(150)])
+    write_mask(shoot / "masks/a long one.png", scene(0)[1])
+    yield shoot / "out/a long one"
+
+
+def test_the_clip_of_a_killed_process_is_taken_over(shoot: Path, long_clip: Path) -> None:
+    killed = start(shoot)
+    wait_for_masks(long_clip, 10)
+    other = start(shoot)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert other.wait(timeout=300) == 0
+    result = Result(long_clip)
+    assert result.frames == 150 and result.receipt["masks_reused"] >= 10
+    assert frames_by_clip(shoot) == LENGTHS
+
+
+def test_torchrun_restarts_a_killed_worker(shoot: Path, long_clip: Path) -> None:
+    launcher = start(shoot, *TORCHRUN, "--max-restarts", "2")
+    wait_for_masks(long_clip, 10)
+    workers = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(workers.stdout.split()[0]), signal.SIGKILL)
+    assert launcher.wait(timeout=300) == 0
+    assert Result(long_clip).frames == 150 and frames_by_clip(shoot) == LENGTHS
+
+
+def wait_for_masks(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (folder / "masks").exists() and len(list((folder / "masks").iterdir())) >= count:
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"{folder.name} has no {count} masks")
