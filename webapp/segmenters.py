@@ -9,7 +9,7 @@ from threading import Lock
 from mamp import StrokeSegmenter
 from mamp.model.checkpoint import shared_encoder
 from webapp import ZERO_GPU
-from webapp.session import Session, is_open, reader_of
+from webapp.session import Session, reader_of, when_ended
 from webapp.settings_controls import WEIGHTS
 
 _KEPT = 4  # one of 480x854 pixels takes 15 MB
@@ -33,29 +33,35 @@ def segmenter_of(session: Session, index: int) -> StrokeSegmenter:
     key = session["folder"], index
     with _lock:
         future = _segmenters.get(key)
-        waits_for_another = future is None or future.cancel()
-        if future is None or waits_for_another:
+        # Not one that waits behind others, or has failed.
+        builds = future is None or future.cancel() or (future.done() and future.exception() is not None)
+        if future is None or builds:
             future = Future()
+            future.set_running_or_notify_cancel()  # from here on, nobody can cancel it
         _keep(key, future)
-    if waits_for_another:
+    if builds:
         try:
             future.set_result(_build(session["clip"], index))
         except Exception as error:
             future.set_exception(error)
-            with _lock:
-                _segmenters.pop(key, None)
     return future.result()
 
 
 def _keep(key: _Key, future: Future[StrokeSegmenter]) -> None:
-    """Keeps a segmenter as the last one used; forgets the oldest and those of sessions that have ended."""
+    """Keeps a segmenter as the last one used, and forgets the oldest."""
     _segmenters[key] = future
     _segmenters.move_to_end(key)
-    ended = [each for each in _segmenters if not is_open({"folder": each[0]})]
-    for each in [*ended, *list(_segmenters)[:-_KEPT]]:
-        left = _segmenters.pop(each, None)
-        if left is not None and left is not future:
-            left.cancel()
+    for oldest in list(_segmenters)[:-_KEPT]:
+        _segmenters.pop(oldest).cancel()
+
+
+def _forget_session(folder: str) -> None:
+    with _lock:
+        for key in [key for key in _segmenters if key[0] == folder]:
+            _segmenters.pop(key).cancel()
+
+
+when_ended.append(_forget_session)
 
 
 def _build(clip: str, index: int) -> StrokeSegmenter:

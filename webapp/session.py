@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -59,6 +59,7 @@ class _Use:
 
 _uses: dict[str, _Use] = {}  # by session folder
 _lock = RLock()
+when_ended: list[Callable[[str], None]] = []  # called with the folder of each session that ends
 
 
 class SessionEndedError(ValueError):
@@ -182,6 +183,8 @@ def _end(folder: str, keep: str | None = None) -> None:
         if use is not None and str(use.clip) != keep and all(use.clip != other.clip for other in _uses.values()):
             _remove_upload(use.clip)
     shutil.rmtree(folder, ignore_errors=True)
+    for forget in when_ended:
+        forget(folder)
 
 
 def _remove_upload(clip: Path) -> None:
