@@ -18,6 +18,8 @@ from webapp.updates import ExplanationUpdates
 
 Image = NDArray[np.uint8]
 
+MAX_PIXELS = 250_000_000  # of the frames from the first input mask on: about a minute of optical flow on a CPU
+TOO_FAR = "This frame is too far from the first input mask to be explained here. Choose one nearer to it."
 RUNNING = "A run is in progress. Choose a place when it has finished."
 
 
@@ -33,6 +35,9 @@ def explain_pixel(session: Session, event: gr.EventData) -> ExplanationUpdates:
     size = (image.shape[0], image.shape[1])
     if has_job(session):
         return {"explained": frame_html(picture, size, frame, RUNNING)}
+    width, height = result.receipt["processed_size"]
+    if abs(frame - min(result.input_masks, default=0)) * width * height > MAX_PIXELS:
+        return {"explained": frame_html(picture, size, frame, TOO_FAR)}
     pixel = _within(event.x, size[1]), _within(event.y, size[0])
     try:
         explanation = _explainer(str(result.folder), session["clip"], frame).explain(*pixel)

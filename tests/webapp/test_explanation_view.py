@@ -71,6 +71,12 @@ def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
     assert explanation_view.RUNNING in explained(finished, 8, 52, 50)
 
 
+def test_a_frame_that_would_take_too_long_is_refused(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanation_view, "MAX_PIXELS", 5 * 128 * 96)
+    assert "figcaption" in explained(finished, 5, 46, 48)
+    assert explanation_view.TOO_FAR in explained(finished, 6, 48, 48)
+
+
 @pytest.mark.parametrize("place", [(None, None, None), (-5, 1e9, -1e9)])
 def test_places_outside_of_the_frame_are_moved_into_it(finished: dict[str, Any], place: tuple[Any, Any, Any]) -> None:
     assert 'data-frame-shown="0"' in explained(finished, *place)
