@@ -19,12 +19,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_view(page: Page, *parts: Locator) -> None:
-    """Waits until all parts are wholly in the window, and no longer move."""
+    """Waits until the page has scrolled, and all parts are wholly in the window."""
+    page.wait_for_function("!document.body.dataset.scrolling", timeout=30_000)
     for part in parts:
         expect(part).to_be_in_viewport(ratio=0.99, timeout=30_000)
-    before = page.evaluate("scrollY")
-    page.wait_for_timeout(400)
-    assert page.evaluate("scrollY") == before
 
 
 def press(page: Page, target: Locator) -> None:
