@@ -1,6 +1,6 @@
 """Creates the example clips and their input masks; see README.md in this folder.
 
-Two clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
+Three clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
 package installed: ``python -m examples.make_examples``.
 """
 
@@ -29,15 +29,19 @@ Box = tuple[int, int, int, int]  # x, y, width, height [pixels]
 
 STREET_FRAMES, STREET_CROP = range(238, 276), (256, 130, 512, 384)
 STREET_PEOPLE: list[Box] = [(180, 118, 62, 112), (340, 60, 62, 92), (396, 136, 62, 118)]
+LAWN_FRAMES, LAWN_CROP = range(545, 603), (96, 276, 400, 300)
+LAWN_PEOPLE: list[Box] = [(166, 85, 52, 160), (84, 90, 82, 160)]
 CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
 
 
 def main() -> None:
-    """Creates all three clips, and their results for the page."""
+    """Creates all clips, and their results for the page."""
     recording = OPENCV / "examples/data/vtest.avi"
-    write_clip("street", [_crop(frame, STREET_CROP) for frame in _frames(recording, STREET_FRAMES)], fps=10)
-    empty_street = np.median([_crop(frame, STREET_CROP) for frame in _frames(recording, range(0, 700, 20))], axis=0)
-    write_mask(HERE / "street.png", people_in_boxes(_decoded("street"), empty_street.astype(np.uint8), STREET_PEOPLE))
+    scenes = (("street", STREET_FRAMES, STREET_CROP, STREET_PEOPLE), ("lawn", LAWN_FRAMES, LAWN_CROP, LAWN_PEOPLE))
+    for name, frames, crop, people in scenes:
+        write_clip(name, [_crop(frame, crop) for frame in _frames(recording, frames)], fps=10)
+        empty = np.median([_crop(frame, crop) for frame in _frames(recording, range(0, 700, 20))], axis=0)
+        write_mask(HERE / f"{name}.png", people_in_boxes(_decoded(name), empty.astype(np.uint8), people))
 
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / "cup.mp4"
@@ -50,7 +54,7 @@ def main() -> None:
     write_clip("shapes", [frame for frame, _ in shapes], fps=25, sound=plucks(len(shapes) / 25))
     write_mask(HERE / "shapes.png", shapes[0][1])
 
-    for name in ("street", "cup", "shapes"):
+    for name in ("street", "lawn", "cup", "shapes"):
         for _ in segment_video(
             HERE / f"{name}.mp4", {0: HERE / f"{name}.png"}, HERE / "results" / name, Settings(short_side=240)
         ):
@@ -88,9 +92,9 @@ def write_clip(
             container.mux(audio.encode(None))
 
 
-def people_in_boxes(frame: Image, empty_street: Image, boxes: list[Box]) -> Image:
-    """Foreground against the empty street, by box."""
-    foreground = np.abs(frame.astype(int) - empty_street).max(axis=2) > 42
+def people_in_boxes(frame: Image, empty: Image, boxes: list[Box]) -> Image:
+    """Foreground against the scene without people, by box."""
+    foreground = np.abs(frame.astype(int) - empty).max(axis=2) > 42
     mask = np.zeros(frame.shape[:2], np.uint8)
     for label, (x, y, width, height) in enumerate(boxes, start=1):
         inside = np.zeros_like(foreground)

@@ -12,11 +12,11 @@ from PIL import Image
 
 from mamp import VideoReader, overlay, read_mask
 
-EXAMPLES = (
-    Path(__file__).parent.parent / "examples"
-)  # NAME.mp4, NAME.png: the mask of its first frame, and results/NAME
+# NAME.mp4, NAME.png (the mask of its first frame) and results/NAME.
+EXAMPLES = Path(__file__).parent.parent / "examples"
 EXAMPLES_SHOW = {
     "cup": "A cup turned in a hand",
+    "lawn": "Two people, one passes before the other",
     "street": "People who cross a street, small and alike",
     "shapes": "Shapes that hide each other",
 }
