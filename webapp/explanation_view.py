@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mamp import overlay
 from mamp.explanation.explain import FrameExplainer
 from mamp.masks.label_map import MaskError
+from webapp import ZERO_GPU
 from webapp.explanation_html import explanation_html, frame_html
 from webapp.session import Session, has_job, is_open, project_of, reader_of
 from webapp.updates import ExplanationUpdates
@@ -51,7 +52,7 @@ def explain_pixel(session: Session, event: gr.EventData) -> ExplanationUpdates:
 @lru_cache(maxsize=2)  # each holds the memory of its frame: 60 MB at 480p
 def _explainer(result: str, clip: str, frame: int) -> FrameExplainer:
     """The explainer of a frame; kept, because its first pixel takes seconds and further ones milliseconds."""
-    return FrameExplainer(result, clip, frame)
+    return FrameExplainer(result, clip, frame, device="cpu" if ZERO_GPU else "auto")
 
 
 def _within(value: Any, count: int) -> int:

@@ -58,6 +58,7 @@ class FrameExplainer:
         clip: See ``explain``.
         frame: See ``explain``.
         encoder: See ``explain``.
+        device: Device of the encoder and the flow, as "cpu"; CUDA if available by default.
 
     Raises:
         MaskError: See ``explain``.
@@ -66,9 +67,15 @@ class FrameExplainer:
     """
 
     def __init__(
-        self, result: str | Path, clip: str | Path, frame: int, *, encoder: EncoderFunction | None = None
+        self,
+        result: str | Path,
+        clip: str | Path,
+        frame: int,
+        *,
+        encoder: EncoderFunction | None = None,
+        device: str = "auto",
     ) -> None:
-        self._trackers = open_trackers(Result(Path(result)), clip, encoder)
+        self._trackers = open_trackers(Result(Path(result)), clip, encoder, device)
         self._request, self._frame = self._trackers.request, frame
         if not 0 <= frame < self._request.frames_total:
             raise ValueError(f"There is no frame {frame}; the clip has frames 0 to {self._request.frames_total - 1}.")

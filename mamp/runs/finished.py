@@ -36,13 +36,17 @@ def open_clip(result: Result, clip: str | Path) -> VideoReader:
     return reader
 
 
-def open_trackers(result: Result, clip: str | Path, encoder: EncoderFunction | None = None) -> TrackerFactory:
+def open_trackers(
+    result: Result, clip: str | Path, encoder: EncoderFunction | None = None, device: str = "auto"
+) -> TrackerFactory:
     """The trackers of a run: with its clip, masks, settings and weights.
 
     Args:
         result: The folder of the run.
         clip: Its clip.
         encoder: Encoder of the run, for weights that are not the shipped ones; by default it is loaded again.
+        device: Device of the encoder and the flow, for a run that was not restricted to the CPU: it may be of another
+            machine.
 
     Raises:
         MaskError: The folder holds no run, the clip is another one, or the weights are not those of the run, or the run
@@ -52,8 +56,7 @@ def open_trackers(result: Result, clip: str | Path, encoder: EncoderFunction | N
     """
     reader = open_clip(result, clip)
     settings = Settings.from_dict(result.receipt["settings"])
-    # The run may be of a machine with a GPU.
-    local = settings if settings.device == "cpu" else replace(settings, device="auto")
+    local = settings if settings.device == "cpu" else replace(settings, device=device)
     encoder = encoder or shared_encoder(local.weights, local.device)
     input_masks = PackedMasks()
     for frame, path in result.input_masks.items():

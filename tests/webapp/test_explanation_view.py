@@ -11,7 +11,7 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
-from mamp import Settings, segment_video
+from mamp import Settings, load_encoder, segment_video
 from tests.conftest import browser, scene
 from tests.webapp.painting import take_example
 from webapp import explanation_view
@@ -69,6 +69,16 @@ def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
     sessions.request_job(finished)
     monkeypatch.setattr(explanation_view, "_explainer", lambda *_: pytest.fail("computed during a run"))
     assert explanation_view.RUNNING in explained(finished, 8, 52, 50)
+
+
+def test_no_gpu_is_used_where_one_must_be_allocated(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+    monkeypatch.setattr(explanation_view, "ZERO_GPU", True)
+    monkeypatch.setattr(
+        "mamp.runs.finished.shared_encoder", lambda weights, device: devices.append(device) or load_encoder(weights)
+    )
+    explanation_view._explainer.cache_clear()
+    assert explained(finished, 8, 52, 50) and devices == ["cpu"]
 
 
 def test_a_frame_that_would_take_too_long_is_refused(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
