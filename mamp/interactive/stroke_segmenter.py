@@ -345,19 +345,21 @@ def _changed_near_strokes(previous: Mask, mask: Mask, strokes: Strokes) -> Mask:
     """The previous mask with those connected changes that a stroke asks for.
 
     A stroke changes only the labels that it was painted on: one that adds to an object removes nothing from it, and
-    takes pixels from another object only if it touches that object. Nothing changes far away.
+    takes pixels from another object only if it touches that object. Nothing changes far away, except for a new object.
     """
     asked = _contradicted(previous, strokes)
     if not asked.any():
         return previous
     wanted = np.where(strokes == OUTSIDE, 0, strokes)
     reach = max(_REACH * max(stop - start for start, stop in _spans(asked)), _MIN_MARGIN * min(mask.shape))
-    far = cv2.distanceTransform((~asked).astype(np.uint8), cv2.DIST_L2, 5) > reach
-    mask = np.where(far, previous, mask)
+    near = cv2.distanceTransform((~asked).astype(np.uint8), cv2.DIST_L2, 5) <= reach
+    known = {0, *objects_in(previous)}
     result = previous.copy()
     for label in np.unique(wanted[asked]):
         seeds = asked & (wanted == label)
         changed = (mask == label) & np.isin(previous, np.unique(previous[seeds])) & (previous != label)
+        if int(label) in known:
+            changed &= near
         _, regions = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
         kept = np.unique(regions[changed & seeds])
         result[np.isin(regions, kept) & changed] = label

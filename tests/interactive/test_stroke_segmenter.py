@@ -95,6 +95,14 @@ def test_a_stroke_changes_nothing_far_away(segmenter: StrokeSegmenter) -> None:
     np.testing.assert_array_equal(mask[:, 22:], DISK[:, 22:])
 
 
+def test_a_new_object_is_found_whole_beside_others(segmenter: StrokeSegmenter) -> None:
+    """As an editor asks: with the mask before the first stroke of the object."""
+    before = np.zeros((96, 128), np.uint8)
+    before[:, 100:] = 7
+    mask = segmenter.segment(click_strokes((96, 128), (36, 48), 1), previous=before)
+    assert overlap((mask == 1).astype(np.uint8), DISK) > 0.8 and ((mask == 7) == (before == 7)).all()
+
+
 def test_a_box_adds_to_a_mask(segmenter: StrokeSegmenter) -> None:
     previous = np.zeros((96, 128), np.uint8)
     previous[40:60, 20:30] = 2
