@@ -58,7 +58,7 @@ def read_clip_list(source: str, masks: Path | None, settings: Settings) -> list[
         items = [_item(row, path, number, masks, settings) for number, row in enumerate(rows, 1)]
     else:
         clips = sorted(_clips_in(path) if path.is_dir() else map(Path, glob.glob(source, recursive=True)))
-        items = [ClipItem(clip.stem, clip, _masks_of(clip, masks), settings) for clip in clips if _is_clip(clip)]
+        items = [ClipItem(_name_of(clip), clip, _masks_of(clip, masks), settings) for clip in clips if _is_clip(clip)]
     if not items:
         raise ValueError(f"There are no clips in {source}.")
     return _with_unique_names(items)
@@ -109,7 +109,7 @@ def _item(row: Mapping[str, Any], path: Path, number: int, masks: Path | None, s
             for name, value in values.items()
             if name in SETTINGS_INFO
         }
-        return ClipItem(str(values.get("name", clip.stem)), clip, named, replace(settings, **changed))
+        return ClipItem(str(values.get("name", _name_of(clip))), clip, named, replace(settings, **changed))
     except ValueError as error:
         raise ValueError(f"{path.name}, clip {number}: {error}") from error
 
@@ -128,14 +128,20 @@ def _masks_of(clip: Path, folder: Path | None) -> Mapping[int, Sequence[Path]] |
     """The masks of a clip in a folder of masks, by name."""
     if folder is None:
         return None
-    if (folder / clip.stem).is_dir():
-        return _images_by_number(folder / clip.stem) or None
-    for file in sorted(folder.glob(f"{glob.escape(clip.stem)}.*")):
-        if is_rle_file(file):
+    name = _name_of(clip)
+    if (folder / name).is_dir():
+        return _images_by_number(folder / name) or None
+    for file in sorted(folder.glob(f"{glob.escape(name)}.*")):
+        if file.stem == name and is_rle_file(file):
             return file
-        if file.suffix.lower() in IMAGE_SUFFIXES:
+        if file.stem == name and file.suffix.lower() in IMAGE_SUFFIXES:
             return {0: [file]}
     return None
+
+
+def _name_of(clip: Path) -> str:
+    """The name of a clip without suffix; a folder has none."""
+    return clip.name if clip.is_dir() else clip.stem
 
 
 def _images_by_number(folder: Path) -> dict[int, list[Path]]:
@@ -167,7 +173,7 @@ def _with_unique_names(items: list[ClipItem]) -> list[ClipItem]:
     """
     counts = Counter(item.name for item in items)
     unique = [
-        replace(item, name=item.clip.name) if counts[item.name] > 1 and item.name == item.clip.stem else item
+        replace(item, name=item.clip.name) if counts[item.name] > 1 and item.name == _name_of(item.clip) else item
         for item in items
     ]
     for name, count in Counter(item.name for item in unique).items():

@@ -59,16 +59,15 @@ def write_index(items: Sequence[ClipItem], out: str | Path) -> Path:
 def _row(item: ClipItem, folder: Path) -> IndexRow:
     result, error = Result(folder), error_of(folder)
     try:
-        receipt = result.receipt
-    except MaskError:
+        receipt, object_frames = result.receipt, result.object_frames
+    except (MaskError, OSError):  # another process may just have begun
         return IndexRow(item.name, message=error or "not started")
-    object_frames = result.object_frames
     confidences = [entry.confidence for entry in object_frames if entry.area]
     flags = frames_to_review(object_frames, result.input_masks)
     return IndexRow(
         item.name,
         result.frames,
-        round(sum(receipt["seconds"].values()), 2),
+        round(receipt["seconds"]["in_all"], 2),
         len(receipt["objects"]),
         round(sum(confidences) / len(confidences), 4) if confidences else "",
         " ".join(str(flag.frame) for flag in flags),

@@ -87,7 +87,9 @@ def segment_many(
                     continue
                 worked, error = True, None
                 if not _is_done(out / item.name, item, attempt):
+                    request: dict[str, Any] = {}
                     try:
+                        request = _request(item)  # before the run: files may change meanwhile
                         for _ in _segment(item, out / item.name, device, should_stop):
                             frames += 1
                             yield BatchUpdate(
@@ -97,7 +99,7 @@ def segment_many(
                         error = str(failure)
                     if should_stop():
                         return
-                    _record(out / item.name, item, attempt, error)
+                    _record(out / item.name, {"request": request, "attempt": attempt, "error": error})
                 left.remove(item)
             yield BatchUpdate(
                 item.name,
@@ -135,6 +137,9 @@ def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Call
     if (folder / "receipt.json").exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
+    elif (folder / _RECORD).exists():  # killed before its first frame
+        shutil.rmtree(folder)
+    _record(folder, {})
     usable = previous if (previous / "receipt.json").exists() else None
     masks = _by_index(item)
     encoder = shared_encoder(item.settings.weights, device) if device else None
@@ -172,25 +177,22 @@ def _request(item: ClipItem) -> dict[str, Any]:
     }
 
 
-def _record(folder: Path, item: ClipItem, attempt: str, error: str | None) -> None:
+def _record(folder: Path, document: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        request = _request(item)
-    except OSError:
-        request = {}
-    document = {"clip": item.clip.name, "error": error, "attempt": attempt, "request": request}
     write_atomically(folder / _RECORD, json.dumps(document, indent=2) + "\n")
 
 
 def _is_done(folder: Path, item: ClipItem, attempt: str) -> bool:
     """Whether a clip needs no work: it is complete with these masks and settings, or has failed in this attempt."""
     record = _read_record(folder)
-    if record.get("error") is not None:
-        return bool(record.get("attempt") == attempt)
     try:
-        return bool(record and not Result(folder).stopped and record.get("request") == _request(item))
+        if record.get("request") != _request(item):
+            return False
+        if record.get("error") is not None:
+            return bool(record.get("attempt") == attempt)
+        return not Result(folder).stopped
     except (ValueError, OSError):
-        return False
+        return bool(record.get("error") is not None and record.get("attempt") == attempt)
 
 
 def error_of(folder: Path) -> str | None:

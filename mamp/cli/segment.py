@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 import time
 from fractions import Fraction
@@ -104,7 +105,8 @@ def segment_clips(args: argparse.Namespace) -> int:
         raise ValueError("--previous and --name are for one clip.")
     device = use_share_of_machine(args.device)
     items = read_clip_list(str(args.clip), args.masks, options.from_arguments(args))
-    attempt = "-".join(os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT")).strip("-")
+    # The processes that one agent of torchrun starts, and starts again, share an attempt; run ids may repeat.
+    attempt = f"{socket.gethostname()}-{os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else ""
     failed, last_index = 0, time.monotonic()
     with tqdm(total=len(items), unit="clip", disable=None) as bar:
         for update in segment_many(items, args.out, attempt=attempt, device=str(device)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ class Run:
         self._request, self._identity, self._result, self._timer = request, identity, result, timer
         self._device = device_of(encoder)
         self._store = MaskStore(result, request.reader)
-        self._trackers = TrackerFactory(request, self._store, encoder, load_flow(request.settings), timer)
+        flow = load_flow(replace(request.settings, device=str(self._device)))
+        self._trackers = TrackerFactory(request, self._store, encoder, flow, timer)
         self._progress = Progress(self._store, request.frames_total, request.overlay_style)
         self._status = RunStatus(encoder=getattr(encoder, "architecture", None))
         self._tracker: MaskTracker | None = None

@@ -76,6 +76,16 @@ def test_a_wrong_list_is_refused_with_one_sentence(tmp_path: Path, text: str, me
     assert str(refusal.value).startswith(message)
 
 
+def test_a_dot_in_a_name_is_no_suffix_of_a_folder_or_a_mask(tmp_path: Path) -> None:
+    for name in ("clips/shot.01/1.jpg", "clips/shot.02/1.jpg", "masks/shot.01.png", "masks/shot.02.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "clips/shot.mp4").touch()
+    items = read_clip_list(str(tmp_path / "clips"), tmp_path / "masks", Settings())
+    masks = {item.name: item.masks for item in items}
+    assert masks["shot"] is None and masks["shot.02"] == {0: [tmp_path / "masks/shot.02.png"]}
+
+
 def test_clips_that_differ_in_their_suffix_only_keep_it_in_their_names(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.mov"):
         (tmp_path / name).touch()

@@ -84,6 +84,32 @@ def test_a_second_start_does_what_has_changed(shoot: Path, items: list[ClipItem]
     assert not list((shoot / "out").glob(".two*"))
 
 
+def test_a_run_killed_before_its_first_frame_begins_again(shoot: Path, items: list[ClipItem]) -> None:
+    list(segment_many(items, shoot / "out"))
+    for file in ("receipt.json", "clip.json"):
+        (shoot / "out/one" / file).unlink()
+    (shoot / "out/one/clip.json").write_text("{}")
+    updates = list(segment_many(items, shoot / "out"))
+    assert updates[-1].frames == LENGTHS["one"] and frames_by_clip(shoot) == LENGTHS
+
+
+def test_a_mask_that_is_edited_while_its_clip_runs_counts_the_next_time(shoot: Path, items: list[ClipItem]) -> None:
+    for update in segment_many(items, shoot / "out"):
+        if update.name == "one" and update.frames == 2:
+            write_mask(shoot / "masks/one.png", scene(3)[1])
+    assert list(segment_many(items, shoot / "out"))[-1].frames == LENGTHS["one"]
+    assert not any(update.frames for update in segment_many(items, shoot / "out"))
+
+
+def test_a_failed_clip_is_tried_once_in_an_attempt_unless_its_files_change(shoot: Path) -> None:
+    (shoot / "masks/one.png").write_bytes(b"nothing")
+    items = read_clip_list(str(shoot / "clips"), shoot / "masks", FAST)
+    assert [update.name for update in segment_many(items, shoot / "out", attempt="a") if update.error] == ["one"]
+    assert not any(update.frames for update in segment_many(items, shoot / "out", attempt="a"))
+    write_mask(shoot / "masks/one.png", scene(0)[1])
+    assert not [update for update in segment_many(items, shoot / "out", attempt="a") if update.error]
+
+
 def test_a_stopped_list_is_resumed(shoot: Path, items: list[ClipItem]) -> None:
     frames = iter(range(100))
     list(segment_many(items, shoot / "out", should_stop=lambda: next(frames) > 8))
@@ -162,7 +188,7 @@ def test_torchrun_restarts_a_killed_worker(shoot: Path, long_clip: Path) -> None
 def wait_for_masks(folder: Path, count: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        if (folder / "masks").exists() and len(list((folder / "masks").iterdir())) >= count:
+        if (folder / "masks").exists() and len(list((folder / "masks").glob("[0-9]*.png"))) >= count:
             return
         time.sleep(0.02)
     raise TimeoutError(f"{folder.name} has no {count} masks")

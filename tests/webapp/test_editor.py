@@ -67,7 +67,7 @@ def correct(page: Page, frame: int) -> None:
     page.keyboard.press("Tab")
     page.get_by_role("button", name="Correct this frame").click()
     expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=30_000)
-    expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_in_viewport()
+    expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_in_viewport(timeout=30_000)
 
 
 def test_ten_corrections_of_an_example_arrive_on_a_slow_machine(page: Page) -> None:
