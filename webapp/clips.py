@@ -117,9 +117,10 @@ def resume_session(session: Session, name: Any) -> ResumeUpdates:
         message = "The clip of this address is no longer here. Choose a clip to begin."
         return {"clip": None, "settings": {}, **clip_updates({}, status_html(message, error=True))}
     project, controls = project_of(found), {}
-    if project.result is not None:  # its project file is missing if the page was closed during the run
+    if project.result is not None:
         settings = with_own_weights(Settings.from_dict(project.result.receipt["settings"]))
-        project.save(settings)
+        if not project.file.exists():  # else it holds the masks of the run, and not those painted since
+            project.save(settings)
         controls = control_values(settings)
     status = status_html("Your clip and your masks are here again.")
     updates = clip_updates(found, status, clip_frames=found["frames"])

@@ -132,6 +132,11 @@ class Project:
         return Result(self.folder / pointer.read_text()) if pointer.exists() else None
 
     @property
+    def file(self) -> Path:
+        """The project file, which ``save`` writes."""
+        return self.folder / "project.zip"
+
+    @property
     def stop_file(self) -> Path:
         """File that makes the run stop, even in another process, once it exists."""
         return self.folder / "stop"
@@ -153,7 +158,6 @@ class Project:
 
     def save(self, settings: Settings) -> Path:
         """Writes the project file: input masks, settings, object names, and the name and hash of the clip."""
-        path = self.folder / "project.zip"
         document = {
             "clip": self.clip.name,
             "clip_sha256": clip_sha256(self.clip),
@@ -161,11 +165,11 @@ class Project:
             "settings": settings.to_dict(),
             "names": self.names,
         }
-        with atomic_zip(path) as archive:
+        with atomic_zip(self.file) as archive:
             archive.writestr("project.json", json.dumps(document, indent=2) + "\n")
             for mask in self.input_masks.values():
                 archive.write(mask, f"input_masks/{mask.name}")
-        return path
+        return self.file
 
     def load(self, file: ProjectFile) -> None:
         """Replaces masks and names by those of a project file.

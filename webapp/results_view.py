@@ -43,11 +43,11 @@ def result_updates(
     project = project_of(session) if session else None
     if project is None or project.result is None:
         return {"results": gr.update(visible=False)}
-    file = read_project_file(project.folder / "project.zip")
+    file = read_project_file(project.file)
     run = project.clip.name, file.masks, file.settings, file.names
-    first = min(file.masks)
+    first = min(file.masks, default=0)
     trimmed_clip = [project.clip] if project.clip.parent == project.folder else []
-    files = (*project.result.files, project.folder / "project.zip", *trimmed_clip)
+    files = (*project.result.files, project.file, *trimmed_clip)
     return {
         "results": gr.update(visible=True),
         "result_video": str(project.result.overlay),

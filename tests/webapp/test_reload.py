@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.conftest import browser
 from tests.webapp.painting import choose_frame, paint, take_example, wait_for_objects
+from webapp import clips, mask_editing
+from webapp import session as sessions
 
+FIRST_MASK = gr.EventData(None, {"frame": 0, "object": 0})
 RUN_TIMEOUT = 180_000  # [ms]
 ADDRESS = re.compile(r"#project=\w{32}$")
 
@@ -21,6 +26,24 @@ def page(page_url: str) -> Iterator[Page]:
         tab = chromium.new_context(viewport={"width": 1280, "height": 1500}).new_page()
         tab.goto(page_url)
         yield tab
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_reload_finds_a_result_whose_masks_were_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    before = clips.open_example({}, "shapes")
+    project, name = sessions.project_of(before["session"]), sessions.name_of(before["session"])
+    content = project.file.read_bytes()
+    mask_editing.remove_from_mask(before["session"], None, FIRST_MASK)
+    if not saved:  # as if the server had stopped between the end of the run and its project file
+        project.file.unlink()
+    found = clips.resume_session({}, name)
+    assert found["results"]["visible"] and found["result_frame"]["value"] == 0 and found["masks"] == ""
+    if saved:
+        assert project.file.read_bytes() == content and found["python"] == before["python"], "files of the run changed"
+    sessions.close_session(found["session"])
 
 
 def expect_masks(page: Page, *frames: int) -> None:
