@@ -71,10 +71,12 @@ def trim_clip(session: Session, path: str | None, first: float | None, last: flo
 
 def clip_description(session: Session) -> str:
     """The clip's length, size, frame rate and audio, as the status line."""
-    info = reader_of(session["clip"]).info
+    reader = reader_of(session["clip"])
+    info = reader.info
     audio = "with audio" if info.has_audio else "no audio"
     description = f"{info.width}x{info.height}, {float(info.fps):.4g} frames/s, {audio}"
-    return status_html(f"{session['frames']} frames, {description}. Now paint each object.")
+    damage = f" {reader.damage}" if reader.damage else ""
+    return status_html(f"{session['frames']} frames, {description}.{damage} Now paint each object.")
 
 
 def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:

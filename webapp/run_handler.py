@@ -32,6 +32,7 @@ from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
+NOTHING_PAINTED = "Paint at least one object on the frame first."
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, SMALL_WEIGHTS, PATCH)}
@@ -225,7 +226,8 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
     complete_strokes(session)
     project = project_of(session)
     if not project.input_masks:
-        yield {"status": status_html("Paint at least one object on the frame first.", error=True)}
+        session["mask_problem"] = NOTHING_PAINTED
+        yield {"status": status_html(NOTHING_PAINTED, error=True)}
         return
     yield {
         "status": status_html("Starting ..."),

@@ -99,6 +99,8 @@ def test_a_visitor_asks_why(page_url: str, device: str) -> None:
         page = chromium.new_context(viewport=size, has_touch=device == "touch").new_page()
         page.goto(page_url)
         take_example(page, "Street")
+        expect(page.locator("#result-video video")).to_be_visible(timeout=WAIT)
+        expect(page.get_by_label("number input for Frame", exact=True)).to_be_editable()
         page.get_by_label("number input for Frame", exact=True).fill("12")
         page.keyboard.press("Tab")
         page.get_by_role("tab", name="Why this label?").click()

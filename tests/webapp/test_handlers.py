@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
 from mamp.interactive.strokes import OUTSIDE
+from mamp.video.writer import VideoWriter
 from tests.conftest import Image, overlap, scene, write_clip
 from webapp import (
     api,
@@ -104,6 +106,12 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
 def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
     assert "Paint at least one object" in status(finished(session, editor(session)))
     assert "Paint at least one object" in status(finished(session, editor(session, np.zeros((96, 128), np.uint8))))
+
+
+def test_the_request_to_paint_goes_once_something_is_painted(session: dict[str, Any]) -> None:
+    finished(session, editor(session))
+    updates = mask_completion.save_and_complete(session, editor(session, scene(0)[1]))
+    assert any("Ready to run" in str(update.get("status")) for update in updates)
 
 
 def test_stop_ends_the_run_and_keeps_finished_frames(session: dict[str, Any]) -> None:
@@ -294,6 +302,17 @@ def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
     monkeypatch.setattr(clips, "MAX_CLIP_FRAMES", 4)
     sessions.reader_of.cache_clear()
     assert "more than 4 frames" in status(clips.open_clip({}, str(long)))
+
+
+def test_a_damaged_clip_opens_with_a_note(tmp_path: Path) -> None:
+    clip = tmp_path / "whole.mp4"
+    with VideoWriter(clip, None, (96, 128)) as video:
+        for t in range(40):
+            video.write(scene(t)[0], Fraction(t, 25))
+    data = clip.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * 2 // 3])
+    assert "damaged" not in status(clips.open_clip({}, str(clip)))
+    assert "cut.mp4 is damaged: it breaks off" in status(clips.open_clip({}, str(tmp_path / "cut.mp4")))
 
 
 def test_a_clip_that_is_too_long_can_be_trimmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

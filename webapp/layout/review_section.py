@@ -91,7 +91,7 @@ def review_section() -> ReviewSection:
             files = gr.Files(
                 label="Overlay, masks (PNG and RLE), areas (CSV), receipt, project file",
                 interactive=False,
-                height=330,
+                height=440,
                 elem_id="files",
             )
             with gr.Row():
