@@ -7,7 +7,7 @@ from typing import Any
 
 from mamp import MaskError, OverlayStyle, Settings
 from webapp.errors import error_for_visitor
-from webapp.job_queue import RUNS
+from webapp.job_queue import LINES
 from webapp.project import read_project_file
 from webapp.run_handler import expected_seconds, track
 from webapp.session import (
@@ -57,12 +57,12 @@ def segment(
             settings = with_own_weights(Settings.from_dict(values))
         if not project_of(session).input_masks:
             raise MaskError("The mask contains no object: every pixel is background.")
-        request_job(session)
+        request_job(session, "run")
         try:
             job = job_of(session)
             assert job is not None
             job.expect(expected_seconds(session, settings))
-            with RUNS.turn(job):
+            with LINES["run"].turn(job):
                 begin_job(session)
                 for _ in track(session, settings, OverlayStyle()):
                     pass

@@ -10,33 +10,32 @@ from threading import Thread
 from typing import Any
 
 from webapp.html import duration_text, status_html
-from webapp.job_queue import Job, Line
-from webapp.session import Session, begin_job, end_job, is_open, job_of
+from webapp.job_queue import LINES, Job, Kind
+from webapp.session import Session, begin_job, end_job, is_open, job_of, start_requested_job
 
 _WATCH_SECONDS = 1.0  # after which Gradio is given the chance to end the watch of a closed page
 
 
-def start_job(session: Session, line: Line, seconds: float, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
-    """Starts the job that was requested for a session; nothing happens if it was stopped or has been started.
+def start_job(session: Session, kind: Kind, seconds: float, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
+    """Starts the job that was requested for a session; nothing happens if there is none of this kind.
 
     Args:
         session: The session.
-        line: The line in which the job waits.
+        kind: What was requested.
         seconds: Its expected duration [s].
         updates: Generator function that does the work and yields updates of the page.
     """
-    job = job_of(session)
-    if job is None or job.line is not None or job.state != "waiting":
+    job = start_requested_job(session, kind)
+    if job is None:
         return
-    job.line = line
     job.expect(seconds)
     context = contextvars.copy_context()  # with the visitor's request, whose quota ZeroGPU uses
-    Thread(target=context.run, args=(_work, session, job, line, updates), daemon=True).start()
+    Thread(target=context.run, args=(_work, session, job, updates), daemon=True).start()
 
 
-def _work(session: Session, job: Job, line: Line, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
+def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
     last: Mapping[str, Any] = {}
-    with line.turn(job, lambda: job_of(session) is job):
+    with LINES[job.kind].turn(job, lambda: job_of(session) is job):
         if job_of(session) is job and begin_job(session):
             job.expect(job.seconds_left)
             try:
@@ -62,14 +61,14 @@ def watch_job(session: Session) -> Iterator[dict[str, Any]]:
         Exception: What the job raised.
     """
     job = job_of(session)
-    if job is None or job.line is None:
+    if job is None or not job.is_started:
         return
     seen, shown = 0, ""
     while True:
         seen, updates, over = job.news(seen, _WATCH_SECONDS)
         if not is_open(session):
             return
-        ahead, seconds = job.line.ahead_of(job)
+        ahead, seconds = LINES[job.kind].ahead_of(job)
         if ahead and not over:
             waiting = _waiting_text(ahead, seconds)
             if waiting != shown:

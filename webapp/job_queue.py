@@ -6,21 +6,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
+
+Kind = Literal["run", "export"]
 
 
 class Job:
     """A run or an export, which any number of pages can watch.
 
     Attributes:
+        kind: What it is.
+        is_started: Whether it is in the line of its kind, or was.
         state: "waiting" until it begins, then "running".
-        line: The line in which it works or waits for its turn; ``None`` until it is started.
         error: Why it failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.is_started = kind, False
         self.state, self._over = "waiting", False
-        self.line: Line | None = None
         self.error: Exception | None = None
         self._updates: dict[str, tuple[int, Any]] = {}  # by component: when it was last updated, and to what
         self._version = 0
@@ -92,4 +95,4 @@ class Line:
             return len(ahead), sum(other.seconds_left for other in ahead)
 
 
-RUNS, EXPORTS = Line(), Line()
+LINES: dict[Kind, Line] = {"run": Line(), "export": Line()}

@@ -9,7 +9,7 @@ import gradio as gr
 
 from webapp.background import watch_job
 from webapp.html import status_html
-from webapp.job_queue import RUNS
+from webapp.job_queue import LINES, Kind
 from webapp.results_view import result_updates
 from webapp.session import Session, has_job, request_job, stop_job
 from webapp.updates import JobUpdates, RunUpdates
@@ -25,14 +25,14 @@ def job_updates(session: Session) -> JobUpdates:
     return {"start": free, "prepare": free, "stop": gr.update(interactive=busy)}
 
 
-def claim_job(session: Session) -> JobUpdates:
+def claim_job(session: Session, kind: Kind) -> JobUpdates:
     """Reserves the session's next run or export. A second click changes nothing."""
     if not session:
         return {"status": status_html("Choose a clip first.", error=True)}
-    if len(RUNS) > MAX_WAITING and not has_job(session):
+    if len(LINES[kind]) > MAX_WAITING and not has_job(session):
         message = f"{MAX_WAITING} people are waiting already. Try again in a few minutes."
         return {**job_updates(session), "status": status_html(message, error=True)}
-    if not request_job(session):
+    if not request_job(session, kind):
         return job_updates(session)
     session.pop("opened", None)
     return {**job_updates(session), "status": status_html("Starting ...")}

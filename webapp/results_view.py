@@ -16,7 +16,6 @@ from webapp.code_snippets import as_client, as_command, as_python
 from webapp.errors import error_for_visitor
 from webapp.explanation_html import frame_html
 from webapp.html import review_html, status_html
-from webapp.job_queue import EXPORTS
 from webapp.project import read_project_file
 from webapp.session import Session, is_open, project_of, reader_of
 from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
@@ -108,7 +107,7 @@ def prepare_export(session: Session, export_format: str) -> Iterator[ExportUpdat
     """Exports the last run; yields the progress and then the file."""
     if not session:
         return
-    start_job(session, EXPORTS, 0, lambda: _export_or_error(session, export_format))
+    start_job(session, "export", 0, lambda: _export_or_error(session, export_format))
     yield from cast(Iterator[ExportUpdates], watch_job(session))
 
 

@@ -22,7 +22,6 @@ from webapp import ZERO_GPU, spaces
 from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor
 from webapp.html import duration_text, scroll_to, status_html
-from webapp.job_queue import RUNS
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.results_view import overlay_style, result_updates
@@ -209,7 +208,7 @@ def run(
     seconds = 0.0
     with suppress(WeightsError, ValueError):  # reported by the run itself
         seconds = expected_seconds(session, settings_of(*chosen))
-    start_job(session, RUNS, seconds, lambda: _run(session, opacity, parts, chosen, server))
+    start_job(session, "run", seconds, lambda: _run(session, opacity, parts, chosen, server))
     yield from cast(Iterator[RunUpdates], watch_job(session))
 
 

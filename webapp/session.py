@@ -18,7 +18,7 @@ from typing import Any
 from gradio.utils import get_upload_folder
 
 from mamp import VideoReader
-from webapp.job_queue import Job
+from webapp.job_queue import Job, Kind
 from webapp.project import Project
 
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
@@ -208,14 +208,27 @@ def _downloads(folder: Path) -> Iterator[Path]:
     yield from folder.glob("run-*/*")
 
 
-def request_job(session: Session) -> bool:
+def request_job(session: Session, kind: Kind) -> bool:
     """Reserves a session's only place for a run or an export; false if it is taken."""
     with _lock:
         use = _uses[session["folder"]]
         if use.job is not None:
             return False
-        use.job = Job()
+        use.job = Job(kind)
         return True
+
+
+def start_requested_job(session: Session, kind: Kind) -> Job | None:
+    """Marks a session's requested job as started, and returns it.
+
+    ``None`` if it was stopped, was started before, or is of the other kind: another page of the session requested it.
+    """
+    with _lock:
+        job = job_of(session)
+        if job is None or job.is_started or job.kind != kind:
+            return None
+        job.is_started = True
+        return job
 
 
 def begin_job(session: Session) -> bool:

@@ -66,7 +66,7 @@ def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
 ) -> None:
     finished["shown_frame"] = 3
     assert explained(finished, 8, 52, 50) == ""
-    sessions.request_job(finished)
+    sessions.request_job(finished, "run")
     monkeypatch.setattr(explanation_view, "_explainer", lambda *_: pytest.fail("computed during a run"))
     assert explanation_view.RUNNING in explained(finished, 8, 52, 50)
 

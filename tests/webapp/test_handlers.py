@@ -61,7 +61,7 @@ def shown_mask(session: dict[str, Any]) -> Image:
 
 def start(session: dict[str, Any], painted: Any, opacity: float = 0.4, chosen: Any = CHOSEN) -> Iterator[Any]:
     """What a click on Run yields."""
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     return run_handler.run(session, None, painted, opacity, ["Outline"], *chosen.values())
 
 
@@ -76,7 +76,7 @@ def finished(session: dict[str, Any], painted: Any, chosen: Any = CHOSEN) -> dic
 def export(session: dict[str, Any], export_format: str) -> dict[str, Any]:
     """What the page shows after an export."""
     shown: dict[str, Any] = {}
-    jobs.claim_job(session)
+    jobs.claim_job(session, "export")
     for update in results_view.prepare_export(session, export_format):
         shown |= update
     return shown
@@ -486,7 +486,7 @@ def test_a_line_is_told_before_a_run_and_when_it_is_filled(session: dict[str, An
     assert not told(scene(0)[1])
     assert "Object 1 is only a line" in told(line)
     assert not told(line[::-1].copy()), "told once"
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     assert not told(scene(0)[1]), "the status shows a run"
     sessions.end_job(session)
     assert "Ready to run" in told(scene(0)[1])

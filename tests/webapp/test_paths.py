@@ -55,7 +55,7 @@ def test_nothing_that_a_visitor_receives_has_a_path_of_the_server(
     session = shown[0]["session"]
     project = sessions.project_of(session)
     project.set_mask(0, scene(0)[1])
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     for number, update in enumerate(run_handler.run(session, None, None, 0.5, [], *CONTROLS.values())):
         shown.append(update)
         if fails and number == 1:
@@ -64,7 +64,7 @@ def test_nothing_that_a_visitor_receives_has_a_path_of_the_server(
         assert any("failed on the server" in text for text in texts(shown))
     else:
         for export_format in results_view.EXPORT_FORMATS:
-            jobs.claim_job(session)
+            jobs.claim_job(session, "export")
             shown += results_view.prepare_export(session, export_format)
         assert any("mine.safetensors" in text for text in texts(shown[-1:] + shown))
     del shown[0]["session"]

@@ -83,7 +83,7 @@ def test_what_cannot_be_scored_is_said_in_one_sentence(finished: dict[str, Any],
         assert message in page["scored"] and "flags" not in page and str(tmp_path) not in page["scored"]
     scored(finished, entry)
     assert not (Path(finished["folder"]).parent / "00001.png").exists()
-    sessions.request_job(finished)
+    sessions.request_job(finished, "run")
     assert "A run is in progress" in scored(finished, small)["scored"]
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from tests.conftest import ROOT, scene, serve_process, write_clip
 from webapp import clips, jobs, mask_editing, results_view, run_handler, settings_controls
 from webapp import session as sessions
 from webapp.background import start_job, watch_job
-from webapp.job_queue import Job, Line
+from webapp.job_queue import LINES, Job, Line
 
 SETTINGS = settings_controls.control_values(settings_controls.START) | {"short_side": 64, "flow": "none"}
 
@@ -73,7 +74,7 @@ def test_a_session_lives_while_it_is_used_and_then_goes_with_its_upload(session:
 
 
 def test_a_session_with_a_job_is_in_use_however_long_it_takes(session: dict[str, Any], short: None) -> None:
-    assert sessions.request_job(session)
+    assert sessions.request_job(session, "run")
     for begun in (False, True):
         if begun:
             assert sessions.begin_job(session)
@@ -95,7 +96,7 @@ def test_the_session_of_a_closed_page_goes_soon_unless_the_page_comes_back(
     time.sleep(0.4)
     clean_up()
     assert len(files_of(session)) == 2
-    sessions.request_job(session)
+    sessions.request_job(session, "run")
     sessions.leave_session(session)
     time.sleep(0.4)
     clean_up()
@@ -133,12 +134,36 @@ def test_an_upload_that_broke_off_is_removed_and_one_in_progress_is_not(upload: 
 
 
 def test_a_second_click_starts_nothing(session: dict[str, Any]) -> None:
-    first = jobs.claim_job(session)
+    first = jobs.claim_job(session, "run")
     assert not first["start"]["interactive"] and not first["prepare"]["interactive"] and first["stop"]["interactive"]
-    assert jobs.claim_job(session) == jobs.job_updates(session)
+    assert jobs.claim_job(session, "run") == jobs.job_updates(session)
     assert run(session)[-1]["result_video"]
     assert not run(session), "the second click ran as well"
     assert jobs.job_updates(session)["start"]["interactive"] and not jobs.job_updates(session)["stop"]["interactive"]
+
+
+def test_a_page_does_not_start_what_another_page_of_the_project_claimed(session: dict[str, Any]) -> None:
+    other = clips.resume_session({}, sessions.name_of(session))["session"]
+    jobs.claim_job(session, "run")
+    assert "status" not in jobs.claim_job(other, "export")
+    assert not list(results_view.prepare_export(other, next(iter(results_view.EXPORT_FORMATS))))
+    assert run(session)[-1]["result_video"], "the export took the place of the run"
+
+
+def test_a_job_that_waits_is_not_started_again(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LINES, "run", Line())
+    begun: list[str] = []
+
+    def work(name: str) -> Iterator[dict[str, Any]]:
+        begun.append(name)
+        yield {"status": name}
+
+    jobs.claim_job(session, "run")
+    with LINES["run"].turn(Job("run")):
+        for name in ("first", "second"):
+            start_job(session, "run", 1.0, partial(work, name))
+    list(watch_job(session))
+    assert begun == ["first"]
 
 
 def run(session: dict[str, Any]) -> list[Any]:
@@ -148,16 +173,19 @@ def run(session: dict[str, Any]) -> list[Any]:
 
 def test_stop_cancels_a_run_that_waits(session: dict[str, Any]) -> None:
     other = clips.open_example({}, "street")["session"]
-    jobs.claim_job(other)
-    jobs.claim_job(session)
+    jobs.claim_job(other, "run")
+    jobs.claim_job(session, "run")
     stopped = jobs.cancel_job(session)
     assert stopped["start"]["interactive"] and "Stopped" in stopped["status"]
     assert not run(session) and sessions.project_of(session).result is None
     sessions.end_job(other)
 
 
-def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(upload: Path) -> None:
+def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(
+    upload: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     line, goes_on = Line(), Event()
+    monkeypatch.setitem(LINES, "run", line)
     people = [clips.open_clip({}, str(upload))["session"] for _ in range(3)]
 
     def work() -> Iterator[dict[str, Any]]:
@@ -165,8 +193,8 @@ def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(upload: P
         assert goes_on.wait(60)
 
     for person in people:
-        assert sessions.request_job(person)
-        start_job(person, line, 19.0, work)
+        assert sessions.request_job(person, "run")
+        start_job(person, "run", 19.0, work)
     first, *others = [watch_job(person) for person in people]
     while "at work" not in next(first).get("status", ""):
         pass
@@ -182,7 +210,7 @@ def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(upload: P
 
 
 def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(session: dict[str, Any]) -> None:
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     page = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
     next(page)
     page.close()
@@ -196,16 +224,16 @@ def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(session
 
 def test_the_line_has_an_end(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MAX_WAITING", 0)
-    with jobs.RUNS.turn(Job()):
-        refused = jobs.claim_job(session)
+    with LINES["run"].turn(Job("run")):
+        refused = jobs.claim_job(session, "run")
         assert "Try again in a few minutes" in refused["status"] and not sessions.has_job(session)
-    assert "Starting" in jobs.claim_job(session)["status"]
+    assert "Starting" in jobs.claim_job(session, "run")["status"]
 
 
 def test_an_export_and_a_run_exclude_each_other(session: dict[str, Any]) -> None:
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     assert sessions.begin_job(session)
-    assert not jobs.claim_job(session)["prepare"]["interactive"]
+    assert not jobs.claim_job(session, "run")["prepare"]["interactive"]
     assert not list(results_view.prepare_export(session, next(iter(results_view.EXPORT_FORMATS))))
     sessions.end_job(session)
 
@@ -214,7 +242,7 @@ def test_an_export_and_a_run_exclude_each_other(session: dict[str, Any]) -> None
 def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     session: dict[str, Any], upload: Path, replaced: bool, capfd: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     updates = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
     for update in updates:
         if "Frame " in update.get("status", ""):
@@ -228,7 +256,7 @@ def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     assert settled["status"] == new["status"] and settled["results"] == new["results"], "late updates of the run stay"
     if replaced:
         sessions.project_of(new["session"]).set_mask(0, scene(0)[1])
-        jobs.claim_job(new["session"])
+        jobs.claim_job(new["session"], "run")
         assert run(new["session"])[-1]["result_video"]
         assert "status" not in jobs.settle_job(new["session"])
 
@@ -240,7 +268,7 @@ def test_the_frame_number_of_a_short_or_cleared_slider_is_one_of_the_clip(tmp_pa
     session = updates["session"]
     assert not updates["frame"]["interactive"]
     sessions.project_of(session).set_mask(0, scene(0)[1])
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     assert not run(session)[-1]["result_frame"]["interactive"]
     for index in (0, 1, None):
         assert len(results_view.frame_comparison(session, index, 0.5, [])["comparison"]) == 2

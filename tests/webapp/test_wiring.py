@@ -114,7 +114,7 @@ def test_the_outputs_of_every_event_fit_the_wiring(
         if state == "ended":
             sessions.close_session(session, keep=str(files["clip"]))
         elif session:
-            sessions.request_job(session)
+            sessions.request_job(session, "export" if event.name == "prepare_export" else "run")
         handled += run_event(page, event, session, kind, files)
         sessions.close_session(session, keep=str(files["clip"]))
         assert not session or not Path(session["folder"]).exists(), "an ended session has files"

@@ -29,7 +29,7 @@ def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 
 def run(session: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    jobs.claim_job(session)
+    jobs.claim_job(session, "run")
     for update in run_handler.run(session, None, None, 0.5, [], *CONTROLS):
         shown |= update
     return shown
@@ -73,7 +73,7 @@ def test_a_run_that_takes_longer_than_expected_is_stopped_and_can_go_on(
     monkeypatch.setattr(run_handler, "check_work", lambda *_: None)
     shown = run(session)
     assert "Stopped at the limit of 0 seconds" in shown["status"] and "1 of 12 frames" in shown["status"]
-    jobs.claim_job(session)
+    jobs.claim_job(session, "export")
     exported = list(results_view.prepare_export(session, "Transparent cutout (PNG images)"))[-1]
     assert "longer than the limit" in exported["status"]
     monkeypatch.setattr(work_limit, "MAX_SECONDS", 1800.0)

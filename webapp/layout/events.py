@@ -113,12 +113,12 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
     style = settings.opacity, settings.overlay_parts
     run_inputs = (paint.editor, *style, *settings.controls.values())
     buttons = [section.start, review.prepare, section.stop]
-    for button, handler, inputs in (
-        (section.start, run, run_inputs),
-        (review.prepare, prepare_export, (review.export_format,)),
+    for kind, button, handler, inputs in (
+        ("run", section.start, run, run_inputs),
+        ("export", review.prepare, prepare_export, (review.export_format,)),
     ):
         button.click(None, None, buttons, js=SHOW_JOB, api_visibility="private")  # before the server answers
-        claimed = wiring.connect(button.click, claim_job, queue=False, show_progress="hidden")
+        claimed = wiring.connect(button.click, claim_job, gr.State(kind), queue=False, show_progress="hidden")
         job = wiring.connect(claimed.then, handler, *inputs, concurrency_limit=None, show_progress="hidden")
         wiring.connect(job.failure, refuse_job, queue=False, show_progress="hidden")
         wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
