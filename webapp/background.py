@@ -9,6 +9,7 @@ from contextlib import closing
 from threading import Thread
 from typing import Any
 
+from webapp.errors import error_for_visitor
 from webapp.html import duration_text, status_html
 from webapp.job_queue import LINES, Job, Kind
 from webapp.session import Session, begin_job, end_job, is_open, job_of, start_requested_job
@@ -38,6 +39,7 @@ def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str
     with LINES[job.kind].turn(job, lambda: job_of(session) is job):
         if job_of(session) is job and begin_job(session):
             job.expect(job.seconds_left)
+            failure = ""
             try:
                 with closing(updates()) as work:  # type: ignore[type-var]
                     for update in work:
@@ -46,20 +48,17 @@ def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str
                         job.publish(update)
             except Exception as error:
                 if is_open(session):  # else the files of the job are gone
-                    job.error = error
+                    failure = error_for_visitor(error).message
+                    last = {"status": status_html(failure, error=True)}
             finally:
-                end_job(session)
+                end_job(session, failure)
         else:
             last = {"status": status_html("Stopped.")}
     job.publish(last, over=True)
 
 
 def watch_job(session: Session) -> Iterator[dict[str, Any]]:
-    """Yields the updates of a session's job until it is over; while it waits, how many are before it.
-
-    Raises:
-        Exception: What the job raised.
-    """
+    """Yields the updates of a session's job until it is over; while it waits, how many are before it."""
     job = job_of(session)
     if job is None or not job.is_started:
         return
@@ -77,9 +76,7 @@ def watch_job(session: Session) -> Iterator[dict[str, Any]]:
         if updates or not over:
             yield updates
         if over:
-            break
-    if job.error is not None:
-        raise job.error
+            return
 
 
 def _waiting_text(ahead: int, seconds: float) -> str:

@@ -19,6 +19,7 @@ from webapp.session import (
     MAX_FRAMES,
     Session,
     close_session,
+    failure_of,
     find_session,
     has_job,
     name_of,
@@ -124,7 +125,8 @@ def resume_session(session: Session, name: Any) -> ResumeUpdates:
         if not project.file.exists():  # else it holds the masks of the run, and not those painted since
             project.save(settings)
         controls = control_values(settings)
-    status = status_html("Your clip and your masks are here again.")
+    failure = failure_of(found)
+    status = status_html(failure or "Your clip and your masks are here again.", error=bool(failure))
     updates = clip_updates(found, status, clip_frames=found["frames"])
     if has_job(found):
         found.pop("opened")  # the run's messages follow

@@ -18,13 +18,11 @@ class Job:
         kind: What it is.
         is_started: Whether it is in the line of its kind, or was.
         state: "waiting" until it begins, then "running".
-        error: Why it failed.
     """
 
     def __init__(self, kind: Kind) -> None:
         self.kind, self.is_started = kind, False
         self.state, self._over = "waiting", False
-        self.error: Exception | None = None
         self._updates: dict[str, tuple[int, Any]] = {}  # by component: when it was last updated, and to what
         self._version = 0
         self._published = threading.Condition()

@@ -44,6 +44,7 @@ class _Use:
         renewed: Time at which its files were last marked as changed [s].
         left: Time at which its page was closed [s]; ``None`` while it is open.
         job: The session's run or export, if any.
+        failure: Why the last one failed; empty if it did not.
         name: Unguessable name, which finds the session again after its page was reloaded. It is not the folder's: that is
             in the addresses of results, which visitors may pass on.
     """
@@ -54,6 +55,7 @@ class _Use:
     renewed: float
     left: float | None = None
     job: Job | None = None
+    failure: str = ""
     name: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
@@ -214,7 +216,7 @@ def request_job(session: Session, kind: Kind) -> bool:
         use = _uses[session["folder"]]
         if use.job is not None:
             return False
-        use.job = Job(kind)
+        use.job, use.failure = Job(kind), ""
         return True
 
 
@@ -252,12 +254,12 @@ def stop_job(session: Session) -> None:
             use.job = None
 
 
-def end_job(session: Session) -> None:
-    """Notes that a session's job is over; removes what it wrote if the session ended meanwhile."""
+def end_job(session: Session, failure: str = "") -> None:
+    """Notes that a session's job is over, and why it failed; removes what it wrote if the session ended meanwhile."""
     with _lock:
         use = _uses.get(session["folder"])
         if use is not None:
-            use.job = None
+            use.job, use.failure = None, failure
             return
     shutil.rmtree(session["folder"], ignore_errors=True)
 
@@ -267,6 +269,13 @@ def job_of(session: Session) -> Job | None:
     with _lock:
         use = _uses.get(session.get("folder", ""))
         return use.job if use else None
+
+
+def failure_of(session: Session) -> str:
+    """Why the session's last run or export failed, for visitors; empty if it did not."""
+    with _lock:
+        use = _uses.get(session.get("folder", ""))
+        return use.failure if use else ""
 
 
 def has_job(session: Session) -> bool:

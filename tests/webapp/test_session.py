@@ -222,6 +222,35 @@ def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(session
     assert "Done: 12 of 12" in str(shown["status"]) and shown["result_video"] and shown["start"]["interactive"]
 
 
+@pytest.mark.parametrize("reload", ["before", "after"])
+def test_a_page_that_is_reloaded_around_a_failure_tells_of_it(
+    session: dict[str, Any], reload: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goes_on = Event()
+
+    def work() -> Iterator[dict[str, Any]]:
+        yield {"status": "at work"}
+        assert goes_on.wait(60)
+        raise RuntimeError("a secret of the server")
+
+    def resumed() -> dict[str, Any]:
+        return dict(clips.resume_session({}, sessions.name_of(session)))
+
+    jobs.claim_job(session, "run")
+    start_job(session, "run", 1.0, work)
+    watching = watch_job(session)
+    shown = resumed() if reload == "before" else {}
+    goes_on.set()
+    seen = list(watching)
+    shown = shown or resumed()
+    for update in jobs.watch(shown["session"]):
+        shown |= update
+    assert "failed on the server" in seen[-1]["status"] and "failed on the server" in shown["status"]
+    assert shown["start"]["interactive"] and "a secret of the server" in capsys.readouterr().err
+    jobs.claim_job(session, "run")
+    assert "Your clip and your masks are here again" in resumed()["status"], "told of the failure of an earlier run"
+
+
 def test_the_line_has_an_end(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "MAX_WAITING", 0)
     with LINES["run"].turn(Job("run")):
