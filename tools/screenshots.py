@@ -45,6 +45,10 @@ def walk(page: Page, name: Path) -> None:
     take("3-running")
     expect(page.get_by_text("Done: 38 of 38")).to_be_visible(timeout=240_000)
     take("4-result")
+    page.get_by_role("tab", name="Why this label?").click()
+    page.locator(".why-frame").click()
+    expect(page.locator(".why-strip").first).to_be_visible(timeout=120_000)
+    take("5-why")
 
 
 if __name__ == "__main__":
