@@ -29,8 +29,8 @@ Box = tuple[int, int, int, int]  # x, y, width, height [pixels]
 
 STREET_FRAMES, STREET_CROP = range(238, 276), (256, 130, 512, 384)
 STREET_PEOPLE: list[Box] = [(180, 118, 62, 112), (340, 60, 62, 92), (396, 136, 62, 118)]
-LAWN_FRAMES, LAWN_CROP = range(545, 603), (96, 276, 400, 300)
-LAWN_PEOPLE: list[Box] = [(166, 85, 52, 160), (84, 90, 82, 160)]
+LAWN_FRAMES, LAWN_CROP = range(574, 620), (140, 276, 440, 300)
+LAWN_PEOPLE: list[Box] = [(16, 136, 62, 164), (52, 62, 62, 142)]
 CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
 
 

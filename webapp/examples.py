@@ -16,7 +16,7 @@ from mamp import VideoReader, overlay, read_mask
 EXAMPLES = Path(__file__).parent.parent / "examples"
 EXAMPLES_SHOW = {
     "cup": "A cup turned in a hand",
-    "lawn": "Two people, one passes before the other",
+    "lawn": "Two people, one passes a post and a tripod",
     "street": "People who cross a street, small and alike",
     "shapes": "Shapes that hide each other",
 }
