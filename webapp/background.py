@@ -17,7 +17,9 @@ from webapp.session import Session, begin_job, end_job, is_open, job_of, start_r
 _WATCH_SECONDS = 1.0  # after which Gradio is given the chance to end the watch of a closed page
 
 
-def start_job(session: Session, kind: Kind, seconds: float, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
+def start_job(
+    session: Session, kind: Kind, seconds: float, updates: Callable[[], Iterator[Mapping[str, Any]]]
+) -> Job | None:
     """Starts the job that was requested for a session; nothing happens if there is none of this kind.
 
     Args:
@@ -25,13 +27,17 @@ def start_job(session: Session, kind: Kind, seconds: float, updates: Callable[[]
         kind: What was requested.
         seconds: Its expected duration [s].
         updates: Generator function that does the work and yields updates of the page.
+
+    Returns:
+        The session's job to watch: the started one, or what another page requested; ``None`` if there is none.
     """
     job = start_requested_job(session, kind)
     if job is None:
-        return
+        return job_of(session)
     job.expect(seconds)
     context = contextvars.copy_context()  # with the visitor's request, whose quota ZeroGPU uses
     Thread(target=context.run, args=(_work, session, job, updates), daemon=True).start()
+    return job
 
 
 def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str, Any]]]) -> None:
@@ -57,9 +63,11 @@ def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str
     job.publish(last, over=True)
 
 
-def watch_job(session: Session) -> Iterator[dict[str, Any]]:
-    """Yields the updates of a session's job until it is over; while it waits, how many are before it."""
-    job = job_of(session)
+def watch_job(session: Session, job: Job | None) -> Iterator[dict[str, Any]]:
+    """Yields the updates of a session's job until it is over; while it waits, how many are before it.
+
+    A job may be over before anyone watches it: its last updates are kept.
+    """
     if job is None or not job.is_started:
         return
     seen, shown = 0, ""

@@ -11,7 +11,7 @@ from webapp.background import watch_job
 from webapp.html import status_html
 from webapp.job_queue import LINES, Kind
 from webapp.results_view import result_updates
-from webapp.session import Session, failure_of, has_job, request_job, stop_job
+from webapp.session import Session, failure_of, has_job, job_of, request_job, stop_job
 from webapp.updates import JobUpdates, RunUpdates
 
 MAX_WAITING = 20
@@ -41,9 +41,11 @@ def claim_job(session: Session, kind: Kind) -> JobUpdates:
 def watch(session: Session) -> Iterator[RunUpdates]:
     """Shows the run or export of a session, after its page was reloaded or on another page, until it is over."""
     if session and "opened" not in session:  # it had one when the page was opened, and that may be over
-        missed: RunUpdates = {**result_updates(session)} if not has_job(session) else {}
-        yield from cast(Iterator[RunUpdates], watch_job(session))
-        yield {**missed, **settle_job(session), **_failure(session)}
+        job = job_of(session)
+        yield from cast(Iterator[RunUpdates], watch_job(session, job))
+        if job is None:
+            yield cast(RunUpdates, result_updates(session))
+        yield {**settle_job(session), **_failure(session)}
 
 
 def _failure(session: Session) -> JobUpdates:

@@ -107,8 +107,8 @@ def prepare_export(session: Session, export_format: str) -> Iterator[ExportUpdat
     """Exports the last run; yields the progress and then the file."""
     if not session:
         return
-    start_job(session, "export", 0, lambda: _export_or_error(session, export_format))
-    yield from cast(Iterator[ExportUpdates], watch_job(session))
+    job = start_job(session, "export", 0, lambda: _export_or_error(session, export_format))
+    yield from cast(Iterator[ExportUpdates], watch_job(session, job))
 
 
 def _export_or_error(session: Session, export_format: str) -> Iterator[ExportUpdates]:

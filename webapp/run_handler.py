@@ -208,8 +208,8 @@ def run(
     seconds = 0.0
     with suppress(WeightsError, ValueError):  # reported by the run itself
         seconds = expected_seconds(session, settings_of(*chosen))
-    start_job(session, "run", seconds, lambda: _run(session, opacity, parts, chosen, server))
-    yield from cast(Iterator[RunUpdates], watch_job(session))
+    job = start_job(session, "run", seconds, lambda: _run(session, opacity, parts, chosen, server))
+    yield from cast(Iterator[RunUpdates], watch_job(session, job))
 
 
 def _run(

@@ -161,8 +161,8 @@ def test_a_job_that_waits_is_not_started_again(session: dict[str, Any], monkeypa
     jobs.claim_job(session, "run")
     with LINES["run"].turn(Job("run")):
         for name in ("first", "second"):
-            start_job(session, "run", 1.0, partial(work, name))
-    list(watch_job(session))
+            job = start_job(session, "run", 1.0, partial(work, name))
+    list(watch_job(session, job))
     assert begun == ["first"]
 
 
@@ -195,7 +195,7 @@ def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(
     for person in people:
         assert sessions.request_job(person, "run")
         start_job(person, "run", 19.0, work)
-    first, *others = [watch_job(person) for person in people]
+    first, *others = [watch_job(person, sessions.job_of(person)) for person in people]
     while "at work" not in next(first).get("status", ""):
         pass
     assert "1 person ahead of you, about 20 seconds" in next(others[0])["status"]
@@ -222,6 +222,14 @@ def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(session
     assert "Done: 12 of 12" in str(shown["status"]) and shown["result_video"] and shown["start"]["interactive"]
 
 
+def test_the_message_of_a_short_job_is_seen(session: dict[str, Any]) -> None:
+    jobs.claim_job(session, "run")
+    job = start_job(session, "run", 1.0, lambda: (update for update in [{"status": "Paint first."}]))
+    while sessions.has_job(session):
+        time.sleep(0.01)
+    assert [update for update in watch_job(session, job) if update] == [{"status": "Paint first."}]
+
+
 @pytest.mark.parametrize("reload", ["before", "after"])
 def test_a_page_that_is_reloaded_around_a_failure_tells_of_it(
     session: dict[str, Any], reload: str, capsys: pytest.CaptureFixture[str]
@@ -237,8 +245,7 @@ def test_a_page_that_is_reloaded_around_a_failure_tells_of_it(
         return dict(clips.resume_session({}, sessions.name_of(session)))
 
     jobs.claim_job(session, "run")
-    start_job(session, "run", 1.0, work)
-    watching = watch_job(session)
+    watching = watch_job(session, start_job(session, "run", 1.0, work))
     shown = resumed() if reload == "before" else {}
     goes_on.set()
     seen = list(watching)
