@@ -61,6 +61,7 @@ def result_updates(
         "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
         "exported": gr.update(value=None, visible=False),
         "scored": "",
+        "true_masks": None,  # those of another clip or run
     }
 
 

@@ -17,6 +17,7 @@ from webapp.true_masks import TrueScores, read_true_masks, score, unpacking_fold
 from webapp.updates import ScoreUpdates
 
 _MAX_SECONDS = 60  # of work on one request; the frames scored by then are shown
+_BUSY = "A run or an export is in progress. Score the result when it has finished."
 
 
 def score_result(session: Session, paths: list[str] | str | None) -> Iterator[ScoreUpdates]:
@@ -29,37 +30,50 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
         yield {"scored": status_html("Run first: there is no result to score.", error=True)}
         return
     if has_job(session):
-        yield {"scored": status_html("A run is in progress. Score its result when it has finished.", error=True)}
+        yield {"scored": status_html(_BUSY, error=True)}
         return
     scores, shown, end = TrueScores(), time.monotonic(), time.monotonic() + _MAX_SECONDS
     count = total = 0
+
+    def is_late() -> bool:
+        return time.monotonic() > end
+
+    def is_replaced() -> bool:
+        """Whether the result is gone, or a run may remove it at any time."""
+        if not is_open(session) or has_job(session):
+            return True
+        latest = project_of(session).result
+        return latest is None or latest.folder != result.folder
+
     try:
         with unpacking_folder(session["folder"]) as folder:
             reader = reader_of(session["clip"])
             masks = read_true_masks([paths] if isinstance(paths, str) else paths, reader, Path(folder))
             total = len(masks)
-            for count, so_far in enumerate(score(result, masks, reader), 1):
+            for count, so_far in enumerate(score(result, masks, reader, lambda: is_late() or is_replaced()), 1):
                 scores = so_far
-                if not is_open(session) or time.monotonic() > end:
-                    break
                 if time.monotonic() - shown > 1:
                     shown = time.monotonic()
                     yield {"scored": status_html(f"Scored {count} of {total} frames", progress=count / total)}
+        names = project_of(session).names
+        flags = review_html(result, names, frame_times(session), score_plots(scores))
+        error_text = "" if scores.overlap else _nothing_scored(late=is_late())
     except MaskError as error:
-        yield {"scored": status_html(str(error), error=True)}
-        return
+        error_text = str(error)
     if not is_open(session):
         return
-    if not scores.overlap:
-        yield {
-            "scored": status_html("No true mask is for a frame of the result, or none contains an object.", error=True)
-        }
-        return
-    names = project_of(session).names
-    yield {
-        "scored": scores_html(scores, names, count, total),
-        "flags": review_html(result, names, frame_times(session), score_plots(scores)),
-    }
+    if is_replaced():
+        error_text = _BUSY
+    if error_text:
+        yield {"scored": status_html(error_text, error=True)}
+    else:
+        yield {"scored": scores_html(scores, names, count, total), "flags": flags}
+
+
+def _nothing_scored(*, late: bool) -> str:
+    if late:
+        return f"One frame takes longer than the limit of {_MAX_SECONDS} seconds."
+    return "No true mask is for a frame of the result, or none contains an object."
 
 
 def score_plots(scores: TrueScores) -> list[Plot]:

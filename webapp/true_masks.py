@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +59,10 @@ def read_true_masks(paths: Sequence[str | Path], reader: VideoReader, folder: Pa
     """
     names = {reader.name(index): index for index in range(reader.count())}
     found: dict[int, Path] = {}
-    for path in _images(paths, folder):
-        index = names.get(path.stem)
-        if index is None and path.stem.isascii() and path.stem.isdigit() and len(path.stem) < 10:
-            index = int(path.stem)
+    for name, path in _images(paths, folder):
+        index = names.get(name)
+        if index is None and name.isascii() and name.isdigit() and len(name) < 10:
+            index = int(name)
         if index is None or index >= len(names):
             continue
         if index in found:
@@ -72,11 +73,12 @@ def read_true_masks(paths: Sequence[str | Path], reader: VideoReader, folder: Pa
     return dict(sorted(found.items()))
 
 
-def _images(paths: Sequence[str | Path], folder: Path) -> Iterator[Path]:
-    """The image files, unpacked where they are in a zip."""
+def _images(paths: Sequence[str | Path], folder: Path) -> Iterator[tuple[str, Path]]:
+    """The image files and their names without the ending. Those of zips are unpacked under names of our own."""
+    unpacked = itertools.count()
     for path in map(Path, paths):
         if path.suffix.lower() == ".png":
-            yield path
+            yield path.stem, path
             continue
         if path.suffix.lower() != ".zip":
             raise MaskError(f"{path.name} is no PNG or zip file.")
@@ -84,20 +86,27 @@ def _images(paths: Sequence[str | Path], folder: Path) -> Iterator[Path]:
             entries = read_archive(path, _ENTRIES)
         except ArchiveError as error:
             raise MaskError(f"{path.name} cannot be read: {error}.") from error
-        for number, (name, data) in enumerate(entries.items()):
-            target = folder / f"{number}" / Path(name).name
-            target.parent.mkdir()
+        for name, data in entries.items():
+            target = folder / f"{next(unpacked)}.png"
             target.write_bytes(data)
-            yield target
+            yield PurePosixPath(name).stem, target
 
 
-def score(result: Result, true_masks: Mapping[int, Path], reader: VideoReader) -> Iterator[TrueScores]:
+def score(
+    result: Result, true_masks: Mapping[int, Path], reader: VideoReader, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[TrueScores]:
     """Scores a result frame by frame: region similarity J and contour accuracy F, as DAVIS defines them.
 
     An object is scored from the first frame on in which it has a true mask.
 
+    Args:
+        result: The run.
+        true_masks: Mask files by frame number.
+        reader: The clip.
+        should_stop: Whether to stop; asked before each object, since one of a large frame takes seconds.
+
     Yields:
-        The scores so far, after each frame.
+        The scores so far, after each frame that is scored whole.
 
     Raises:
         MaskError: A mask cannot be read or has another size than the clip.
@@ -108,24 +117,32 @@ def score(result: Result, true_masks: Mapping[int, Path], reader: VideoReader) -
         mask_file = result.masks_dir / f"{reader.name(index)}.png"
         if not mask_file.exists():
             continue
-        mask, truth = read_mask(mask_file), _read_truth(path)
+        mask, truth = read_mask(mask_file), _read_truth(path, index)
         if mask.shape != truth.shape:
             raise MaskError(
                 f"The true mask of frame {index} is {truth.shape[1]}x{truth.shape[0]}, but the clip is "
                 f"{mask.shape[1]}x{mask.shape[0]}."
             )
         labels |= set(objects_in(truth))
+        by_label: dict[int, tuple[float, float]] = {}
         for label in sorted(labels):
+            if should_stop():
+                return
             expected, actual = truth == label, mask == label
-            scores.overlap.setdefault(label, {})[index] = region_similarity(expected, actual)
-            scores.contour.setdefault(label, {})[index] = contour_accuracy(expected, actual)
+            by_label[label] = region_similarity(expected, actual), contour_accuracy(expected, actual)
+        for label, (J, F) in by_label.items():
+            scores.overlap.setdefault(label, {})[index] = J
+            scores.contour.setdefault(label, {})[index] = F
         yield scores
 
 
-def _read_truth(path: Path) -> NDArray[np.uint8]:
+def _read_truth(path: Path, index: int) -> NDArray[np.uint8]:
     if path.stat().st_size > _MAX_FILE_BYTES:
-        raise MaskError(f"The mask {path.name} is larger than {_MAX_FILE_BYTES >> 20} MB.")
-    truth = read_mask(path)
+        raise MaskError(f"The true mask of frame {index} is larger than {_MAX_FILE_BYTES >> 20} MB.")
+    try:
+        truth = read_mask(path)
+    except MaskError as error:
+        raise MaskError(f"The true mask of frame {index} cannot be read as a mask.") from error
     return np.where(truth == VOID, 0, truth).astype(np.uint8)
 
 

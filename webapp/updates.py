@@ -71,6 +71,7 @@ class ResultUpdates(FrameUpdates, ScoreUpdates, total=False):
     command: Any
     client: Any
     exported: Any
+    true_masks: Any
 
 
 class RunUpdates(JobUpdates, ResultUpdates, total=False):

@@ -19,6 +19,7 @@ from tests.conftest import browser, scene
 from tests.webapp.painting import take_example
 from webapp import scoring_view
 from webapp import session as sessions
+from webapp.results_view import result_updates
 
 
 @pytest.fixture
@@ -81,10 +82,56 @@ def test_what_cannot_be_scored_is_said_in_one_sentence(finished: dict[str, Any],
     ):
         page = scored(finished, *paths)
         assert message in page["scored"] and "flags" not in page and str(tmp_path) not in page["scored"]
+    (tmp_path / "00002.png").write_text("no image")
+    unreadable = zip_of([tmp_path / "00002.png"], tmp_path / "unreadable.zip")
+    assert "The true mask of frame 2 cannot be read as a mask." in scored(finished, unreadable)["scored"]
     scored(finished, entry)
     assert not (Path(finished["folder"]).parent / "00001.png").exists()
     sessions.request_job(finished, "run")
-    assert "A run is in progress" in scored(finished, small)["scored"]
+    assert "in progress" in scored(finished, small)["scored"]
+
+
+def test_several_zips_are_scored_together_and_long_names_are_no_paths(finished: dict[str, Any], tmp_path: Path) -> None:
+    files = true_masks(tmp_path / "true", range(12))
+    zips = [zip_of(files[:5], tmp_path / "a.zip"), zip_of(files[5:], tmp_path / "b.zip")]
+    with zipfile.ZipFile(zips[0], "a") as archive:
+        archive.writestr("x" * 300 + ".png", b"")
+    assert "12 frames scored, of 12" in scored(finished, *zips)["scored"]
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_scoring_gives_way_to_a_run(
+    finished: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: bool
+) -> None:
+    measured = []
+
+    def measure(truth: Any, mask: Any) -> float:
+        measured.append(truth)
+        sessions.request_job(finished, "run")  # meanwhile
+        if over:  # it has removed the result that is scored
+            project = sessions.project_of(finished)
+            project.set_latest_results(project.new_results_folder())
+            sessions.end_job(finished)
+        return 1.0
+
+    monkeypatch.setattr("webapp.true_masks.region_similarity", measure)
+    page = scored(finished, *true_masks(tmp_path / "true", range(12)))
+    assert "in progress" in page["scored"] and "flags" not in page and len(measured) == 1
+
+
+def test_the_time_is_looked_at_after_each_object(
+    finished: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mask(tmp_path / "00000.png", np.arange(96 * 128).reshape(96, 128).astype(np.uint8) % 200)
+    monkeypatch.setattr(scoring_view, "_MAX_SECONDS", 0)
+    monkeypatch.setattr("webapp.true_masks.region_similarity", lambda *_: pytest.fail("scored after the limit"))
+    assert "longer than the limit" in scored(finished, tmp_path / "00000.png")["scored"]
+
+
+def test_a_new_result_removes_the_true_masks_of_the_one_before(finished: dict[str, Any]) -> None:
+    sessions.project_of(finished).save(Settings())
+    updates = result_updates(finished)
+    assert updates["true_masks"] is None and updates["scored"] == ""
 
 
 def test_a_visitor_scores_a_result(page_url: str, tmp_path: Path) -> None:

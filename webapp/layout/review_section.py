@@ -52,6 +52,7 @@ class ReviewSection:
             "comparison": self.comparison,
             "flags": self.flags,
             "explained": self.explained,
+            "true_masks": self.true_masks,
             "scored": self.scored,
             "prepare": self.prepare,
             "exported": self.exported,
