@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import sys
+import threading
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: The disk is full; ``path`` is as it was.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with clear_resource_errors():
             yield partial
@@ -104,6 +105,6 @@ def atomic_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file atomically, also when several processes write the same file."""
+    """Writes a text file atomically, also when several processes or threads write the same file."""
     with atomic_path(path) as partial:
         partial.write_text(text)

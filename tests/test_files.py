@@ -1,10 +1,14 @@
-"""Memory kept by the process."""
+"""Files that several threads write, and memory kept by the process."""
 
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+
+from mamp.files import atomic_path, write_atomically
 
 FAULTS = """
 import resource, sys
@@ -30,3 +34,12 @@ def test_freed_memory_is_kept_for_later_allocations() -> None:
         for keep in ([], ["keep"])
     )
     assert kept < returned / 10
+
+
+def test_threads_that_write_the_same_file_do_not_share_its_temporary_file(tmp_path: Path) -> None:
+    path = tmp_path / "project.zip"
+    with ThreadPoolExecutor(1) as thread, atomic_path(path) as partial:
+        partial.write_text("first")
+        thread.submit(write_atomically, path, "second").result()
+        assert path.read_text() == "second"
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
