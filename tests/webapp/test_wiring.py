@@ -130,6 +130,12 @@ def test_an_update_of_a_component_that_is_no_output_is_an_error(page: gr.Blocks)
             wiring.values(["status", "settings"], wrong)
 
 
+def test_the_editor_is_refreshed_after_a_run_however_its_page_follows_it(page: gr.Blocks) -> None:
+    names = {number: event.name for number, event in page.fns.items()}
+    before = [names[event.trigger_after] for event in page.fns.values() if event.name == "refresh_editor"]
+    assert sorted(before) == ["prepare_export", "run", "watch"]
+
+
 def unexpected(session: dict[str, Any]) -> StatusUpdates:
     raise RuntimeError(f"{np.__file__} is wrong")
 

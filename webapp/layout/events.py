@@ -63,7 +63,8 @@ def connect_events(
     }
     wiring = Wiring(page, session, components)
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
-    wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
+    watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
+    wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
     _estimate_events(wiring, run, [resumed, *_clip_events(wiring, clip)])
     _painting_events(wiring, clip, paint, review)
     _job_events(wiring, paint, run, review)
