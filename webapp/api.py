@@ -7,7 +7,7 @@ from typing import Any
 
 from mamp import MaskError, OverlayStyle, Settings
 from webapp.errors import error_for_visitor
-from webapp.job_queue import LINES
+from webapp.job_queue import LINES, refusal_of
 from webapp.project import read_project_file
 from webapp.run_handler import expected_seconds, track
 from webapp.session import (
@@ -21,6 +21,7 @@ from webapp.session import (
     request_job,
 )
 from webapp.settings_controls import with_own_weights
+from webapp.work_limit import WorkLimitError
 
 
 def segment(
@@ -48,6 +49,8 @@ def segment(
     """
     session: Session = {}
     try:
+        if refusal := refusal_of("run"):
+            raise WorkLimitError(refusal)
         session = new_session(video)
         if Path(mask).suffix == ".zip":
             settings = _load_project(session, mask)
@@ -64,8 +67,9 @@ def segment(
             job.expect(expected_seconds(session, settings))
             with LINES["run"].turn(job):
                 begin_job(session)
-                for _ in track(session, settings, OverlayStyle()):
-                    pass
+                for update in track(session, settings, OverlayStyle()):
+                    if update.seconds_left is not None:
+                        job.expect(update.seconds_left)
         finally:
             end_job(session)
         result = project_of(session).result

@@ -44,7 +44,6 @@ def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str
     last: Mapping[str, Any] = {}
     with LINES[job.kind].turn(job, lambda: job_of(session) is job):
         if job_of(session) is job and begin_job(session):
-            job.expect(job.seconds_left)
             failure = ""
             try:
                 with closing(updates()) as work:  # type: ignore[type-var]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+MAX_WAITING = 20  # for runs, and as many for exports
+
 Kind = Literal["run", "export"]
 
 
@@ -38,6 +40,11 @@ class Job:
     def expect(self, seconds: float) -> None:
         """Sets the expected duration of the rest [s]."""
         self._seconds_left, self._expected_at = seconds, time.monotonic()
+
+    def begin(self) -> None:
+        """Notes that the job's turn has come: until now, nothing of its expected duration has passed."""
+        self.state = "running"
+        self.expect(self._seconds_left)
 
     def publish(self, updates: Mapping[str, Any], *, over: bool = False) -> None:
         """Passes updates of components to the pages that watch; later ones replace those of the same component."""
@@ -94,3 +101,9 @@ class Line:
 
 
 LINES: dict[Kind, Line] = {"run": Line(), "export": Line()}
+
+
+def refusal_of(kind: Kind) -> str:
+    """Why no other job of a kind may wait, for the visitor; empty if one may."""
+    full = f"{MAX_WAITING} people are waiting already. Try again in a few minutes."
+    return full if len(LINES[kind]) > MAX_WAITING else ""

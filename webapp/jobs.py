@@ -9,12 +9,11 @@ import gradio as gr
 
 from webapp.background import watch_job
 from webapp.html import status_html
-from webapp.job_queue import LINES, Kind
+from webapp.job_queue import Kind, refusal_of
 from webapp.results_view import result_updates
-from webapp.session import Session, failure_of, has_job, job_of, request_job, stop_job
+from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job
 from webapp.updates import JobUpdates, RunUpdates
 
-MAX_WAITING = 20
 NO_CLIP = status_html("Choose a clip to begin.")
 
 
@@ -29,9 +28,8 @@ def claim_job(session: Session, kind: Kind) -> JobUpdates:
     """Reserves the session's next run or export. A second click changes nothing."""
     if not session:
         return {"status": status_html("Choose a clip first.", error=True)}
-    if len(LINES[kind]) > MAX_WAITING and not has_job(session):
-        message = f"{MAX_WAITING} people are waiting already. Try again in a few minutes."
-        return {**job_updates(session), "status": status_html(message, error=True)}
+    if not has_job(session) and (refusal := refusal_of(kind)):
+        return {**job_updates(session), "status": status_html(refusal, error=True)}
     if not request_job(session, kind):
         return job_updates(session)
     session.pop("opened", None)
@@ -74,8 +72,7 @@ def settle_job(session: Session) -> RunUpdates:
     return {**hide_preview, **job_updates(session), **result_updates(session), "status": status}
 
 
-def refuse_job(session: Session) -> JobUpdates:
-    """Gives a reserved place back, after the queue refused the job because it is full."""
-    if session and has_job(session):
-        stop_job(session)
+def refuse_job(session: Session, kind: Kind) -> JobUpdates:
+    """Gives a reserved place back if the job could not start: the queue is full, or its handler failed before."""
+    release_job(session, kind)
     return job_updates(session)

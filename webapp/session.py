@@ -233,13 +233,21 @@ def start_requested_job(session: Session, kind: Kind) -> Job | None:
         return job
 
 
+def release_job(session: Session, kind: Kind) -> None:
+    """Gives the place back that was reserved for a job of this kind, unless the job has been started."""
+    with _lock:
+        use = _uses.get(session.get("folder", ""))
+        if use is not None and use.job is not None and use.job.kind == kind and not use.job.is_started:
+            use.job = None
+
+
 def begin_job(session: Session) -> bool:
     """Whether the requested job may begin: false if it was stopped while it waited, or has begun."""
     with _lock:
         use = _uses.get(session["folder"])
         if use is None or use.job is None or use.job.state != "waiting":
             return False
-        use.job.state = "running"
+        use.job.begin()
         project_of(session).stop_file.unlink(missing_ok=True)
         return True
 

@@ -13,13 +13,14 @@ from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 
 from mamp import VideoReader
 from tests.conftest import ROOT, scene, serve_process, write_clip
-from webapp import clips, jobs, mask_editing, results_view, run_handler, settings_controls
+from webapp import api, clips, job_queue, jobs, mask_editing, results_view, run_handler, settings_controls
 from webapp import session as sessions
 from webapp.background import start_job, watch_job
 from webapp.job_queue import LINES, Job, Line
@@ -186,6 +187,7 @@ def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(
 ) -> None:
     line, goes_on = Line(), Event()
     monkeypatch.setitem(LINES, "run", line)
+    monkeypatch.setattr(job_queue, "time", SimpleNamespace(monotonic=lambda: 0.0))  # else a slow machine reads less
     people = [clips.open_clip({}, str(upload))["session"] for _ in range(3)]
 
     def work() -> Iterator[dict[str, Any]]:
@@ -209,15 +211,26 @@ def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(
     assert not any(sessions.has_job(person) for person in people) and not len(line)
 
 
-def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(session: dict[str, Any]) -> None:
+def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, track = Event(), run_handler.track
+
+    def held(*arguments: Any) -> Iterator[Any]:
+        assert goes_on.wait(60)
+        yield from track(*arguments)
+
+    monkeypatch.setattr(run_handler, "track", held)
     jobs.claim_job(session, "run")
     page = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
     next(page)
     page.close()
     found = clips.resume_session({}, sessions.name_of(session))["session"]
     assert found is not session
-    shown: dict[str, Any] = {}
-    for update in jobs.watch(found):
+    watching = jobs.watch(found)
+    shown: dict[str, Any] = dict(next(watching))
+    goes_on.set()
+    for update in watching:
         shown |= update
     assert "Done: 12 of 12" in str(shown["status"]) and shown["result_video"] and shown["start"]["interactive"]
 
@@ -258,12 +271,44 @@ def test_a_page_that_is_reloaded_around_a_failure_tells_of_it(
     assert "Your clip and your masks are here again" in resumed()["status"], "told of the failure of an earlier run"
 
 
-def test_the_line_has_an_end(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "MAX_WAITING", 0)
-    with LINES["run"].turn(Job("run")):
-        refused = jobs.claim_job(session, "run")
+@pytest.mark.parametrize("kind", ["run", "export"])
+def test_the_line_has_an_end(session: dict[str, Any], kind: job_queue.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_queue, "MAX_WAITING", 0)
+    other: job_queue.Kind = "export" if kind == "run" else "run"
+    with LINES[kind].turn(Job(kind)):
+        refused = jobs.claim_job(session, kind)
         assert "Try again in a few minutes" in refused["status"] and not sessions.has_job(session)
-    assert "Starting" in jobs.claim_job(session, "run")["status"]
+        assert "Starting" in jobs.claim_job(session, other)["status"]
+        if kind == "run":
+            with pytest.raises(gr.Error, match="Try again in a few minutes"):
+                api.segment(session["clip"], "mask.png")
+    jobs.refuse_job(session, other)
+    assert "Starting" in jobs.claim_job(session, kind)["status"]
+
+
+def test_a_refused_job_stops_none_that_another_page_started(session: dict[str, Any]) -> None:
+    jobs.claim_job(session, "run")
+    jobs.refuse_job(session, "export")
+    assert sessions.has_job(session), "a claim of another page"
+    assert sessions.start_requested_job(session, "run") and sessions.begin_job(session)
+    jobs.refuse_job(session, "run")
+    assert sessions.has_job(session) and not sessions.project_of(session).stop_file.exists()
+
+
+def test_the_time_that_a_job_waits_is_not_taken_from_its_expected_duration(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(job_queue, "time", SimpleNamespace(monotonic=lambda: now))
+    sessions.request_job(session, "run")
+    job = sessions.job_of(session)
+    assert job is not None
+    job.expect(100)
+    now += 60
+    sessions.begin_job(session)
+    assert job.seconds_left == 100
+    now += 30
+    assert job.seconds_left == 70
 
 
 def test_an_export_and_a_run_exclude_each_other(session: dict[str, Any]) -> None:

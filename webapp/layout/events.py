@@ -121,7 +121,7 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
         button.click(None, None, buttons, js=SHOW_JOB, api_visibility="private")  # before the server answers
         claimed = wiring.connect(button.click, claim_job, gr.State(kind), queue=False, show_progress="hidden")
         job = wiring.connect(claimed.then, handler, *inputs, concurrency_limit=None, show_progress="hidden")
-        wiring.connect(job.failure, refuse_job, queue=False, show_progress="hidden")
+        wiring.connect(job.failure, refuse_job, gr.State(kind), queue=False, show_progress="hidden")
         wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
         wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
