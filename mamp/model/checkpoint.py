@@ -88,7 +88,7 @@ def shared_encoder(source: str | None, device: str) -> EncoderFunction:
     return _shared_encoder(source, resolve_device(device), stamp)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _shared_encoder(source: str | None, device: torch.device, _stamp: tuple[Path, int, int] | None) -> EncoderFunction:
     return load_encoder(source, device=device)
 

@@ -98,7 +98,7 @@ def test_playing_moves_slider_and_chart_and_asks_only_when_it_ends(result: Page)
     result.on("request", note)
     video = result.locator("#result-video video")
     video.evaluate(
-        "async (video) => { video.muted = true; video.loop = false; video.playbackRate = 0.5; await video.play(); }"
+        "async (video) => { video.muted = true; video.loop = false; video.playbackRate = 0.2; await video.play(); }"
     )
     result.wait_for_function(
         "Number(document.querySelector('#result-frame input[type=number]').value) >= 8", timeout=30_000
