@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
+import torch
 
-from mamp import overlay
+from mamp import Result
 from mamp.explanation.explain import FrameExplainer
 from mamp.masks.label_map import MaskError
 from webapp import ZERO_GPU
 from webapp.explanation_html import explanation_html, frame_html
-from webapp.session import Session, has_job, is_open, project_of, reader_of
+from webapp.results_view import frame_and_overlay, nearest, overlay_style
+from webapp.session import Session, has_job, is_open, project_of, when_ended
 from webapp.updates import ExplanationUpdates
 
-Image = NDArray[np.uint8]
-
-MAX_PIXELS = 250_000_000  # of the frames from the first input mask on: about a minute of optical flow on a CPU
+MAX_PIXELS = 250_000_000  # of the frames from the first input mask on: about a minute of DIS optical flow on a CPU
+MAX_RAFT_PIXELS = 5_000_000  # the same for RAFT, which is fifty times slower there
 TOO_FAR = "This frame is too far from the first input mask to be explained here. Choose one nearer to it."
 RUNNING = "A run is in progress. Choose a place when it has finished."
 
 
-def explain_pixel(session: Session, event: gr.EventData) -> ExplanationUpdates:
+def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> ExplanationUpdates:
     """Explains the label of the pixel that was chosen in a frame of the result."""
     result = project_of(session).result if session else None
     if result is None:
         return {}
-    frame = _within(event.frame, session["frames"])
-    mask = project_of(session).mask(frame)
-    image = reader_of(session["clip"]).frame(frame).image
-    picture = image if mask is None else overlay(image, mask)
-    size = (image.shape[0], image.shape[1])
+    frame = nearest(event.frame, session["frames"])
+    picture = frame_and_overlay(session, frame, overlay_style(opacity, parts))[1]
+    size = (picture.shape[0], picture.shape[1])
     if has_job(session):
         return {"explained": frame_html(picture, size, frame, RUNNING)}
     width, height = result.receipt["processed_size"]
-    if abs(frame - min(result.input_masks, default=0)) * width * height > MAX_PIXELS:
+    if abs(frame - min(result.input_masks, default=0)) * width * height > _max_pixels(result):
         return {"explained": frame_html(picture, size, frame, TOO_FAR)}
-    pixel = _within(event.x, size[1]), _within(event.y, size[0])
+    pixel = nearest(event.x, size[1]), nearest(event.y, size[0])
     try:
         explanation = _explainer(str(result.folder), session["clip"], frame).explain(*pixel)
     except MaskError as error:
         return {"explained": frame_html(picture, size, frame, str(error))}
-    if not is_open(session) or session.get("shown_frame", frame) != frame:  # another frame was chosen meanwhile
+    if not is_open(session):
+        _forget(session["folder"])
+        return {}
+    if session.get("shown_frame", frame) != frame:  # another frame was chosen meanwhile
         return {}
     return {"explained": explanation_html(explanation, picture, session["frames"])}
 
@@ -55,6 +54,16 @@ def _explainer(result: str, clip: str, frame: int) -> FrameExplainer:
     return FrameExplainer(result, clip, frame, device="cpu" if ZERO_GPU else "auto")
 
 
-def _within(value: Any, count: int) -> int:
-    """The number in [0, count) that is nearest to a value from the page."""
-    return min(max(0, int(value or 0)), count - 1)
+def _forget(_folder: str) -> None:
+    """Drops the explainers, which hold the frames of a visitor. Those of others are made again."""
+    _explainer.cache_clear()
+
+
+when_ended.append(_forget)
+
+
+def _max_pixels(result: Result) -> int:
+    """The limit of a run's explanations [pixels of all frames that are read]."""
+    settings = result.receipt["settings"]
+    on_cpu = ZERO_GPU or settings["device"] == "cpu" or not torch.cuda.is_available()
+    return MAX_RAFT_PIXELS if on_cpu and settings["flow"] == "raft" else MAX_PIXELS

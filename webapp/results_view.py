@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import gradio as gr
 
-from mamp import OverlayStyle, overlay
+from mamp import OverlayStyle, overlay, read_mask
 from mamp.runs.export import export
 from webapp.background import start_job, watch_job
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.errors import error_for_visitor
 from webapp.explanation_html import frame_html
+from webapp.frame_svg import Image
 from webapp.html import review_html, status_html
 from webapp.project import read_project_file
 from webapp.session import Session, is_open, project_of, reader_of
@@ -85,23 +86,28 @@ def show_frame(session: Session, opacity: float, parts: list[str], event: gr.Eve
     """Shows the frame that was clicked in the list or the chart."""
     if not session:
         return {}
-    index = _frame_number(session, event.frame)
+    index = nearest(event.frame, session["frames"])
     return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
 
 
 def _frame_updates(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
-    number = session["shown_frame"] = _frame_number(session, index)
-    mask = project_of(session).mask(number)
-    frame = reader_of(session["clip"]).frame(number).image
-    with_masks = frame if mask is None else overlay(frame, mask, overlay_style(opacity, parts))
+    number = session["shown_frame"] = nearest(index, session["frames"])
+    frame, with_masks = frame_and_overlay(session, number, overlay_style(opacity, parts))
     size = (frame.shape[0], frame.shape[1])
     return {"comparison": (frame, with_masks), "explained": frame_html(with_masks, size, number)}
 
 
-def _frame_number(session: Session, index: Any) -> int:
-    """The frame that a slider or a click means: the nearest one of the clip, and the first for a cleared field."""
-    frames: int = session["frames"]
-    return min(max(0, int(index or 0)), frames - 1)
+def frame_and_overlay(session: Session, number: int, style: OverlayStyle) -> tuple[Image, Image]:
+    """A frame (H, W, 3) uint8 without and with its mask of the last run: not with one that was painted since."""
+    result, reader = project_of(session).result, reader_of(session["clip"])
+    frame = reader.frame(number).image
+    path = None if result is None else result.masks_dir / f"{reader.name(number)}.png"
+    return frame, frame if path is None or not path.exists() else overlay(frame, read_mask(path), style)
+
+
+def nearest(value: Any, count: int) -> int:
+    """The number in [0, count) that is nearest to a value from the page; 0 for a cleared field."""
+    return min(max(0, int(value or 0)), count - 1)
 
 
 def prepare_export(session: Session, export_format: str) -> Iterator[ExportUpdates]:

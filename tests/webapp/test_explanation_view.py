@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from mamp import Settings, load_encoder, segment_video
 from tests.conftest import browser, scene
 from tests.webapp.painting import take_example
-from webapp import explanation_view
+from webapp import explanation_view, results_view
 from webapp import session as sessions
 
 WAIT = 120_000  # [ms]
@@ -36,7 +37,7 @@ def finished(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def explained(session: dict[str, Any], frame: Any, x: Any, y: Any) -> str:
     event = gr.EventData(None, {"frame": frame, "x": x, "y": y})
-    return explanation_view.explain_pixel(session, event).get("explained", "")
+    return explanation_view.explain_pixel(session, 0.45, ["Outline"], event).get("explained", "")
 
 
 def test_a_place_is_explained_by_words_scores_and_memory_frames(finished: dict[str, Any]) -> None:
@@ -67,7 +68,7 @@ def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
     finished["shown_frame"] = 3
     assert explained(finished, 8, 52, 50) == ""
     sessions.request_job(finished, "run")
-    monkeypatch.setattr(explanation_view, "_explainer", lambda *_: pytest.fail("computed during a run"))
+    monkeypatch.setattr(explanation_view, "FrameExplainer", lambda *_, **__: pytest.fail("computed during a run"))
     assert explanation_view.RUNNING in explained(finished, 8, 52, 50)
 
 
@@ -85,6 +86,37 @@ def test_a_frame_that_would_take_too_long_is_refused(finished: dict[str, Any], m
     monkeypatch.setattr(explanation_view, "MAX_PIXELS", 5 * 128 * 96)
     assert "figcaption" in explained(finished, 5, 46, 48)
     assert explanation_view.TOO_FAR in explained(finished, 6, 48, 48)
+
+
+def test_raft_on_a_cpu_has_a_limit_of_its_own(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    result = sessions.project_of(finished).result
+    assert result is not None
+    settings = {**result.receipt["settings"], "flow": "raft", "device": "cpu"}
+    result.write_receipt({**result.receipt, "settings": settings})
+    monkeypatch.setattr(explanation_view, "MAX_RAFT_PIXELS", 5 * 128 * 96)
+    monkeypatch.setattr(explanation_view, "FrameExplainer", lambda *_, **__: pytest.fail("computed beyond the limit"))
+    assert explanation_view.TOO_FAR in explained(finished, 6, 48, 48)
+
+
+def test_the_picture_stays_that_of_the_run_and_keeps_its_style(finished: dict[str, Any]) -> None:
+    before = results_view.frame_comparison(finished, 0, 0.45, ["Outline"])["explained"]
+    sessions.project_of(finished).set_mask(0, np.full((96, 128), 2, np.uint8))  # painted after the run
+    after = results_view.frame_comparison(finished, 0, 0.45, ["Outline"])["explained"]
+    pictures = [picture(page) for page in (before, after, explained(finished, 0, 36, 48))]
+    assert pictures[0] == pictures[1] == pictures[2]
+
+
+def picture(page: str) -> str:
+    found = re.search(r"data:image/jpeg;base64,[^\"]+", page)
+    assert found is not None
+    return found[0]
+
+
+def test_explainers_are_dropped_with_the_session(finished: dict[str, Any]) -> None:
+    assert "decided by" in explained(finished, 8, 52, 50)
+    assert explanation_view._explainer.cache_info().currsize
+    sessions.close_session(finished, keep=finished["clip"])
+    assert not explanation_view._explainer.cache_info().currsize
 
 
 @pytest.mark.parametrize("place", [(None, None, None), (-5, 1e9, -1e9)])

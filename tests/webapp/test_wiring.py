@@ -121,6 +121,12 @@ def test_the_outputs_of_every_event_fit_the_wiring(
     assert handled > 10 or state == "ended"
 
 
+def test_the_editor_is_refreshed_after_every_event_that_may_show_the_end_of_a_run(page: gr.Blocks) -> None:
+    refreshes = [event.trigger_after for event in page.fns.values() if event.name == "refresh_editor"]
+    ends = {number for number, event in page.fns.items() if event.name in ("run", "watch")}
+    assert len(ends) == 2 and ends <= set(refreshes)
+
+
 def test_an_update_of_a_component_that_is_no_output_is_an_error(page: gr.Blocks) -> None:
     with gr.Blocks() as other:
         wiring = Wiring(other, gr.State({}), {"status": gr.HTML(), "settings": {"radius": gr.Slider()}})

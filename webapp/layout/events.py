@@ -134,6 +134,6 @@ def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> No
     wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often)
     wiring.connect(review.flags.select, show_frame, *style, **often)
     beside_runs = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "review"}
-    wiring.connect(review.explained.select, explain_pixel, trigger_mode="always_last", **beside_runs)
+    wiring.connect(review.explained.select, explain_pixel, *style, trigger_mode="always_last", **beside_runs)
     for event in (review.true_masks.upload, review.true_masks.clear):
         wiring.connect(event, score_result, review.true_masks, **beside_runs)
