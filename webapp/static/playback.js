@@ -46,6 +46,7 @@ function moveCursor(frame) {
 /** Shows a number in the slider, without its event. @param {number} frame */
 function moveSlider(frame) {
     for (const input of inputsOf()) {
+        if (input === document.activeElement && input.type === 'number') continue; // someone types in it
         input.value = String(frame);
         if (input.type === 'range') {
             const {min, max} = input;
@@ -59,6 +60,7 @@ function seek(frame) {
     const video = videoOf(), times = frameTimes();
     if (!video || !times.length || frame >= times.length) return;
     video.pause();
+    video.dataset.still = video.src; // it does not start by itself any more, see scroll.js
     // Within the frame, as browsers round times.
     const following = frame + 1 < times.length ? times[frame + 1] : times[frame] + 0.02;
     state.sought = video;
@@ -142,6 +144,11 @@ onVideo('loadeddata', (video) => {
 });
 for (const name of ['play', 'seeking']) onVideo(name, (video) => { follow(video); follow.begun.add(video); });
 onVideo('pause', commit);
+
+// Someone is about to choose a frame.
+pageOf.addEventListener('focusin', (event) => {
+    if (event.target.closest?.('#result-frame')) videoOf()?.pause();
+}, {capture: true, signal});
 
 pageOf.addEventListener('input', (event) => {
     const input = /** @type {HTMLInputElement} */ (event.target);

@@ -56,6 +56,7 @@ document.addEventListener('loadedmetadata', (event) => {
     const video = event.target;
     if (!(video instanceof HTMLVideoElement) || !video.closest('#result-video')) return;
     video.muted = true;
+    if (video.dataset.still === video.src) return; // a frame was chosen before the video was loaded
     if (!prefers('reduced-motion: reduce')) video.play().catch(() => {}); // the visitor can still start it
 }, true);
 
