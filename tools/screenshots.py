@@ -46,7 +46,9 @@ def walk(page: Page, name: Path) -> None:
     expect(page.get_by_text("Done: 38 of 38")).to_be_visible(timeout=240_000)
     take("4-result")
     page.get_by_role("tab", name="Why this label?").click()
-    page.locator(".why-frame").click()
+    page.get_by_label("number input for Frame", exact=True).fill("12")
+    page.keyboard.press("Tab")
+    page.locator(".why-frame[data-frame-shown='12']").click(timeout=60_000)
     expect(page.locator(".why-strip").first).to_be_visible(timeout=120_000)
     take("5-why")
 
