@@ -120,6 +120,8 @@ def test_the_chart_is_readable_on_a_phone(page_url: str) -> None:
         page = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True).new_page()
         page.goto(page_url)
         take_example(page, "Street")
+        page.wait_for_function("document.querySelector('#result-video video')?.readyState >= 2", timeout=60_000)
+        page.wait_for_function("!document.body.dataset.scrolling")
         plot = page.locator(".plot").first
         plot.scroll_into_view_if_needed()
         sizes = page.locator(".chart span, .plot-title").evaluate_all(
