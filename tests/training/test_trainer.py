@@ -287,7 +287,7 @@ def test_two_processes_train_one_encoder(clips: Path, tmp_path: Path, name: str)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     arguments = [*TORCHRUN, *command(clips, out, "--samples", "12")]
     arguments[arguments.index("train")] = name
-    run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180)
+    run = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     assert "12 samples" in run.stdout
     load_encoder(out / "mamp.safetensors")
