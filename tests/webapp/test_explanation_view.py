@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,27 +10,13 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from mamp import Settings, load_encoder, segment_video
-from tests.conftest import browser, scene
+from mamp import load_encoder
+from tests.conftest import browser
 from tests.webapp.painting import take_example
 from webapp import explanation_view, results_view
 from webapp import session as sessions
 
 WAIT = 120_000  # [ms]
-
-
-@pytest.fixture
-def finished(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A session with a result of 12 frames and an object whose name is HTML."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    session = sessions.new_session(str(clip))
-    project = sessions.project_of(session)
-    out = project.new_results_folder()
-    names = {1: "<i>disk</i>"}
-    list(segment_video(clip, {0: scene(0)[1]}, out, Settings(weights="patch", radius=4, long_term=(0,)), names=names))
-    project.set_latest_results(out)
-    yield session
-    sessions.close_session(session, keep=str(clip))
 
 
 def explained(session: dict[str, Any], frame: Any, x: Any, y: Any) -> str:

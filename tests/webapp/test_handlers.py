@@ -475,21 +475,21 @@ def test_a_scribble_becomes_a_mask(session: dict[str, Any]) -> None:
     np.testing.assert_array_equal(shown_mask(session), scribble)
 
 
-def test_a_line_is_told_before_a_run_and_when_it_is_filled(session: dict[str, Any]) -> None:
+def test_a_line_is_reported_before_a_run_until_it_is_filled(session: dict[str, Any]) -> None:
     line = np.zeros((96, 128), np.uint8)
     line[40:43, 10:100] = 1
 
-    def told(mask: Image) -> str:
+    def message_for(mask: Image) -> str:
         updates = list(mask_completion.save_and_complete(session, editor(session, mask)))
         return "".join(str(update.get("status", "")) for update in updates)
 
-    assert not told(scene(0)[1])
-    assert "Object 1 is only a line" in told(line)
-    assert not told(line[::-1].copy()), "told once"
+    assert not message_for(scene(0)[1])
+    assert "Object 1 is only a line" in message_for(line)
+    assert not message_for(line[::-1].copy()), "the message comes once"
     jobs.claim_job(session, "run")
-    assert not told(scene(0)[1]), "the status shows a run"
+    assert not message_for(scene(0)[1]), "the status shows a run"
     sessions.end_job(session)
-    assert "Ready to run" in told(scene(0)[1])
+    assert "Ready to run" in message_for(scene(0)[1])
 
 
 def test_a_box_becomes_a_mask(session: dict[str, Any]) -> None:

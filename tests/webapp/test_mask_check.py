@@ -24,20 +24,20 @@ def test_filled_shapes_and_an_empty_mask_are_fine() -> None:
 
 
 @pytest.mark.parametrize("thickness", [1, 3, 16])
-def test_a_stroke_is_told(thickness: int) -> None:
+def test_a_stroke_is_reported(thickness: int) -> None:
     mask = empty()
     cv2.circle(mask, (200, 200), 60, 1, cv2.FILLED)
     cv2.polylines(mask, [np.array([(400, 100), (600, 120), (450, 200)], np.int32)], False, 2, thickness)
     assert "Object 2 is only a line" in mask_problem(mask)
 
 
-def test_a_speck_is_told() -> None:
+def test_a_speck_is_reported() -> None:
     mask = empty()
     mask[100:103, 100:104] = 7
     assert "Object 7 is only 3 pixels wide" in mask_problem(mask)
 
 
-def test_many_pieces_are_told_and_two_are_not() -> None:
+def test_many_pieces_are_reported_and_two_are_not() -> None:
     mask = empty()
     for index in range(5):
         assert bool(mask_problem(mask)) == (index > 3)

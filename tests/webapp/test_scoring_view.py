@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from mamp import Settings, segment_video, write_mask
+from mamp import Settings, write_mask
 from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity
 from mamp.masks.mask_io import read_mask
 from tests.conftest import browser, scene
@@ -20,19 +19,6 @@ from tests.webapp.painting import take_example
 from webapp import scoring_view
 from webapp import session as sessions
 from webapp.results_view import result_updates
-
-
-@pytest.fixture
-def finished(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A session with a result of 12 frames."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    session = sessions.new_session(str(clip))
-    project = sessions.project_of(session)
-    out = project.new_results_folder()
-    list(segment_video(clip, {0: scene(0)[1]}, out, Settings(weights="patch", radius=4)))
-    project.set_latest_results(out)
-    yield session
-    sessions.close_session(session, keep=str(clip))
 
 
 def true_masks(folder: Path, frames: range) -> list[Path]:
