@@ -19,7 +19,7 @@ from mamp.files import write_atomically
 from mamp.model.checkpoint import shared_encoder
 from mamp.runs.results import Result
 from mamp.runs.segment_video import segment_video
-from mamp.video.reader import VideoReader
+from mamp.video.reader import by_frame_index
 
 _LOCKS = ".locks"
 _RECORD = "clip.json"  # what the results were made from, and the error if there are none
@@ -141,7 +141,7 @@ def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Call
         shutil.rmtree(folder)
     _record(folder, {})
     usable = previous if (previous / "receipt.json").exists() else None
-    masks = _by_index(item)
+    masks = item.masks if isinstance(item.masks, Path) else by_frame_index(item.clip, item.masks)
     encoder = shared_encoder(item.settings.weights, device) if device else None
     updates = segment_video(
         item.clip, masks, folder, item.settings, previous=usable, should_stop=should_stop, encoder=encoder
@@ -150,20 +150,6 @@ def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Call
         if update.result is None:  # else it repeats the last frame
             yield
     shutil.rmtree(previous, ignore_errors=True)
-
-
-def _by_index(item: ClipItem) -> Mapping[int, list[Path]] | Path:
-    """The masks by frame index: a folder of frames may count from another number than 0."""
-    assert item.masks is not None
-    if isinstance(item.masks, Path):
-        return item.masks
-    if not item.clip.is_dir():
-        return {number: list(files) for number, files in item.masks.items()}
-    reader = VideoReader(item.clip)
-    by_index: dict[int, list[Path]] = {}
-    for number, files in item.masks.items():
-        by_index.setdefault(reader.numbered(number), []).extend(files)
-    return by_index
 
 
 def _request(item: ClipItem) -> dict[str, Any]:

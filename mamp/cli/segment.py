@@ -23,7 +23,7 @@ from mamp.runs.results import Result
 from mamp.runs.segment_video import segment_video
 from mamp.settings import Settings
 from mamp.video.image_sequence import RATE
-from mamp.video.reader import VideoReader
+from mamp.video.reader import VideoReader, by_frame_index
 
 _INDEX_SECONDS = 60.0  # between indexes while clips are segmented: one of thousands takes a while
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         )
         for update in updates:
             if bar.total is None:
-                _print_input_masks(Result(args.out))
+                _print_input_masks(Result(args.out), args.clip)
             bar.total = update.frames_total
             bar.update(update.done - bar.n)
             result = update.result or result
@@ -133,10 +133,7 @@ def _rate(text: str) -> Fraction:
 
 
 def _input_masks(clip: Path, arguments: list[str]) -> dict[int, list[Path]] | Path:
-    """The input masks of ``--mask`` options: files by frame index, or a JSON file that knows the frames.
-
-    A folder of frames may count from another number than 0.
-    """
+    """The input masks of ``--mask`` options: files by frame index, or a JSON file that knows the frames."""
     masks: dict[int, list[Path]] = {}
     for text in arguments:
         frame, equals, file = text.partition("=")
@@ -145,19 +142,12 @@ def _input_masks(clip: Path, arguments: list[str]) -> dict[int, list[Path]] | Pa
         masks.setdefault(int(frame) if equals else 0, []).append(Path(file if equals else text))
     if len(arguments) == 1 and "=" not in arguments[0] and is_rle_file(arguments[0]):
         return Path(arguments[0])
-    if not clip.is_dir():
-        return masks
-    reader = VideoReader(clip)
-    by_index: dict[int, list[Path]] = {}
-    for number, files in masks.items():
-        index = reader.numbered(number)
-        if number != index:
-            print(f"mask {number} is for the frame {reader.name(index)}")
-        by_index.setdefault(index, []).extend(files)
-    return by_index
+    return by_frame_index(clip, masks)
 
 
-def _print_input_masks(result: Result) -> None:
+def _print_input_masks(result: Result, clip: Path) -> None:
+    reader = VideoReader(clip) if clip.is_dir() else None
     for frame, summary in result.receipt["input_masks_read"].items():
         objects = {int(label): area for label, area in summary["objects"].items()}
-        print(f"mask of frame {frame}: {describe_mask(objects, summary['rule'], summary['notes'])}")
+        name = reader.name(int(frame)) if reader else frame
+        print(f"mask of frame {name}: {describe_mask(objects, summary['rule'], summary['notes'])}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -228,6 +228,23 @@ class VideoReader:
             if index == end - 1:
                 break
         return block
+
+
+def by_frame_index(clip: str | Path, files: Mapping[int, Sequence[Path]]) -> dict[int, list[Path]]:
+    """Files by the index of their frame, for files by the number that people give it; see ``VideoReader.numbered``.
+
+    Args:
+        clip: Video file or folder of frames.
+        files: By frame number.
+
+    Raises:
+        VideoError: The folder has no frames.
+    """
+    reader = VideoReader(clip) if Path(clip).is_dir() else None  # in a video, the number is the index
+    by_index: dict[int, list[Path]] = {}
+    for number, named in files.items():
+        by_index.setdefault(reader.numbered(number) if reader else number, []).extend(named)
+    return by_index
 
 
 def _open_source(path: Path, fps: Fraction) -> Source:

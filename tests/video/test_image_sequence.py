@@ -161,7 +161,7 @@ def test_the_command_line_takes_the_numbers_of_file_names(tmp_path: Path, capsys
     command = ["segment", str(frames), "--mask", f"1003={tmp_path / 'm.png'}", "--out", str(out), "--fps", "12.5"]
     assert main([*command, *FAST]) == 0
     said = capsys.readouterr().out
-    assert "mask 1003 is for the frame v2_1003" in said and "mask.png" in said
+    assert "mask of frame v2_1003: " in said and "mask.png" in said
     assert Result(out).receipt["input_masks"] == [2] and Result(out).receipt["fps"] == "25/2"
     assert sorted(path.stem for path in (out / "masks").iterdir()) == [f"v2_{1001 + t}" for t in range(4)]
     assert np.array_equal(read_mask(out / "masks" / "v2_1003.png"), scene(2)[1])
