@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from threading import Lock
 
 from mamp.flow.optical_flow import load_flow
 from mamp.masks.overlay import overlay
-from mamp.model.encoder import EncoderFunction
+from mamp.model.encoder import EncoderFunction, device_of
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
@@ -44,7 +45,8 @@ def _trial(encoder: EncoderFunction, settings: Settings, objects: int) -> tuple[
     """Time per pixel for tracking and for drawing and writing the overlay [s]."""
     mask = synthetic_mask(_TRIAL, objects)
     chosen, full = settings.with_short_warmup()
-    tracker = MaskTracker.from_settings(chosen, encoder, load_flow(chosen))
+    flow = load_flow(replace(chosen, device=str(device_of(encoder))))
+    tracker = MaskTracker.from_settings(chosen, encoder, flow)
     tracking, writing = [], []
     with TemporaryDirectory() as folder, VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video:
         for t, frame in enumerate(synthetic_frames(_TRIAL, full + 2)):

@@ -58,7 +58,8 @@ class Run:
         self._request, self._identity, self._result, self._timer = request, identity, result, timer
         self._device = device_of(encoder)
         self._store = MaskStore(result, request.reader)
-        flow = load_flow(replace(request.settings, device=str(self._device)))
+        tracks = "masks" in request.outputs  # else it may run where the device of the flow is not available
+        flow = load_flow(replace(request.settings, device=str(self._device))) if tracks else None
         self._trackers = TrackerFactory(request, self._store, encoder, flow, timer)
         self._progress = Progress(self._store, request.frames_total, request.overlay_style)
         self._status = RunStatus(encoder=getattr(encoder, "architecture", None))

@@ -37,3 +37,10 @@ def test_the_trial_measures_with_a_full_memory(long_term: tuple[int, ...], monke
     monkeypatch.setattr(MemoryBank, "references", counted)
     estimate_run_seconds(PatchEncoder(), Settings(radius=2, flow="none", long_term=long_term), (48, 64), 9)
     assert reference_counts[-2:] == [len(long_term) + 3] * 2
+
+
+def test_the_trial_takes_its_flow_to_the_device_of_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+    monkeypatch.setattr("webapp.runtime_estimate.load_flow", lambda settings: devices.append(settings.device))
+    estimate_run_seconds(PatchEncoder(), Settings(radius=2, long_term=()), (48, 64), 9)
+    assert devices == ["cpu"]
