@@ -16,6 +16,7 @@ import webapp  # noqa: F401 (first: it imports spaces)
 from webapp.downloads import ClipNames
 from webapp.examples import intro_html
 from webapp.image_formats import restrict_image_formats
+from webapp.languages import browser_texts, label_translations
 from webapp.layout.api_section import api_section
 from webapp.layout.browser_section import browser_section
 from webapp.layout.clip_section import clip_section
@@ -38,7 +39,7 @@ def build() -> gr.Blocks:
         fill_width=False,
     ) as page:
         session = gr.State({})
-        gr.HTML(intro_html())
+        gr.HTML(html_template=intro_html(), texts=browser_texts("intro"))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 clip = clip_section()
@@ -60,6 +61,7 @@ def main() -> None:
         space.launch(
             theme=THEME,
             css=CSS,
+            i18n=label_translations(),
             max_file_size=MAX_UPLOAD,
             footer_links=["api", "gradio", "settings"],
             app_kwargs={"middleware": [Middleware(ClipNames)]},

@@ -9,7 +9,7 @@ import gradio as gr
 
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
-from webapp.examples import EXAMPLES, EXAMPLES_SHOW
+from webapp.examples import EXAMPLE_NAMES, EXAMPLES
 from webapp.html import scroll_to, status_html
 from webapp.jobs import NO_CLIP, job_updates
 from webapp.mask_editing import editor_frame, masks_html
@@ -83,7 +83,7 @@ def clip_description(session: Session) -> str:
 def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:
     """Opens the example that was clicked."""
     name = str(event.name)
-    return open_example(session, name) if name in EXAMPLES_SHOW else {}
+    return open_example(session, name) if name in EXAMPLE_NAMES else {}
 
 
 def open_example(session: Session, name: str) -> ExampleUpdates:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from gradio.i18n import I18nData
 
 from mamp.masks.label_map import objects_in
 from mamp.masks.mask_io import read_mask
@@ -23,16 +24,17 @@ _OVERLAP_NOTE = (
 )
 
 
-def status_html(message: str, *, error: bool = False, progress: float | None = None) -> str:
+def status_html(message: str | I18nData, *, error: bool = False, progress: float | None = None) -> str:
     """The status line, with a progress bar if ``progress`` is given.
 
     Args:
-        message: Plain text.
+        message: Plain text, or a label that the browser translates.
         error: Whether the message reports an error.
         progress: Fraction of the work that is done [0, 1].
     """
     bar = f'<div class="bar"><div style="width:{progress:.1%}"></div></div>' if progress is not None else ""
-    return f'<div class="status{" error" if error else ""}" role="status">{html.escape(message)}{bar}</div>'
+    shown = html.escape(message) if isinstance(message, str) else message
+    return f'<div class="status{" error" if error else ""}" role="status">{shown}{bar}</div>'
 
 
 def scroll_to(part: str) -> dict[str, str]:

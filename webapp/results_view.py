@@ -23,17 +23,7 @@ from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
 from webapp.work_limit import deadline, limit_text
 
 OVERLAY_PARTS = ["Outline", "Number"]
-EXPORT_FORMATS = {
-    "Transparent cutout (WebM, for browsers)": "webm",
-    "Transparent cutout (ProRes MOV, for video editors)": "mov",
-    "Transparent cutout (PNG images)": "png",
-    "Blurred background (MP4)": "blur",
-    "Gray background (MP4)": "gray",
-    "Green background (MP4)": "color",
-    "Small animation of the overlay (WebP)": "webp",
-    "Small animation of the overlay (GIF)": "gif",
-    "One mask per object (black-and-white PNG)": "objects",
-}
+EXPORT_FORMATS = ("webm", "mov", "png", "blur", "gray", "color", "webp", "gif", "objects")
 
 
 def result_updates(
@@ -133,7 +123,6 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
         yield {"status": status_html("Run first: there is no result to export.", error=True)}
         return
     last_update, path = 0.0, None
-    kind = EXPORT_FORMATS[export_format]
     end = deadline()
     late = False
 
@@ -142,7 +131,7 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
         late = time.time() > end
         return late or project.should_stop()
 
-    for done, path in export(result.folder, session["clip"], kind, should_stop=should_stop):
+    for done, path in export(result.folder, session["clip"], export_format, should_stop=should_stop):
         if time.monotonic() - last_update > 1:
             last_update = time.monotonic()
             message = f"{path.name}: frame {done} of {result.frames}"

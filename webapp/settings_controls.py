@@ -13,6 +13,7 @@ from mamp.distributed import resolve_device
 from mamp.model.checkpoint import SMALL_WEIGHTS
 from mamp.model.patch_encoder import PATCH
 from mamp.settings import SETTINGS_INFO
+from webapp.languages import label
 from webapp.updates import SettingsUpdates
 
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
@@ -34,16 +35,15 @@ Control = gr.Dropdown | gr.Textbox | gr.Slider
 def settings_control(name: str) -> Control:
     """The control of one setting: a menu, a slider or a text field, with the label and help of the setting."""
     info, value = ON_PAGE[name], _control_value(name, START.to_dict()[name])
+    name_shown, help = label(f"settings.{name}.label"), label(f"settings.{name}.help")
     if menu := info.menu or info.choices:
-        offers = [(label, offer) for offer, label in menu.items()]
-        return gr.Dropdown(offers, value=value, label=info.label, info=info.help)
+        offers = [(label(f"settings.{name}.menu.{offer}"), offer) for offer in menu]
+        return gr.Dropdown(offers, value=value, label=name_shown, info=help)
     if info.kind == "ints":
-        return gr.Textbox(value, max_lines=1, label=info.label, info=info.help)
-    first, help = info.minimum, info.help
-    if info.special_meaning:
-        first, help = 0, f"{help} 0: {info.special_meaning}."
+        return gr.Textbox(value, max_lines=1, label=name_shown, info=help)
+    first = 0 if info.special_meaning else info.minimum
     step = 1 if info.kind == "int" else 0.05
-    return gr.Slider(first, info.maximum, value=value, step=step, label=info.label, info=help, buttons=[])
+    return gr.Slider(first, info.maximum, value=value, step=step, label=name_shown, info=help, buttons=[])
 
 
 def change_event(control: Control) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
+import app
 from mamp import Settings, segment_video
 from tests.conftest import scene
 from webapp import session as sessions
@@ -25,3 +28,28 @@ def finished(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     project.set_latest_results(out)
     yield session
     sessions.close_session(session, keep=str(clip))
+
+
+@pytest.fixture(scope="module")
+def loops() -> Iterator[None]:
+    """Closes the event loops that Gradio makes and leaves open."""
+    opened: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def recorded() -> asyncio.AbstractEventLoop:
+        opened.append(new_event_loop())
+        return opened[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "new_event_loop", recorded)
+        yield
+    asyncio.set_event_loop(None)
+    for loop in opened:
+        loop.close()
+
+
+@pytest.fixture(scope="module")
+def built_page(loops: None) -> gr.Blocks:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "restrict_image_formats", lambda: None)  # for the whole process
+        return app.build()

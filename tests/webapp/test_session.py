@@ -147,7 +147,7 @@ def test_a_page_does_not_start_what_another_page_of_the_project_claimed(session:
     other = clips.resume_session({}, sessions.name_of(session))["session"]
     jobs.claim_job(session, "run")
     assert "status" not in jobs.claim_job(other, "export")
-    assert not list(results_view.prepare_export(other, next(iter(results_view.EXPORT_FORMATS))))
+    assert not list(results_view.prepare_export(other, results_view.EXPORT_FORMATS[0]))
     assert run(session)[-1]["result_video"], "the export took the place of the run"
 
 
@@ -315,7 +315,7 @@ def test_an_export_and_a_run_exclude_each_other(session: dict[str, Any]) -> None
     jobs.claim_job(session, "run")
     assert sessions.begin_job(session)
     assert not jobs.claim_job(session, "run")["prepare"]["interactive"]
-    assert not list(results_view.prepare_export(session, next(iter(results_view.EXPORT_FORMATS))))
+    assert not list(results_view.prepare_export(session, results_view.EXPORT_FORMATS[0]))
     sessions.end_job(session)
 
 

@@ -14,7 +14,6 @@ import pytest
 from gradio.helpers import special_args
 from gradio.state_holder import SessionState
 
-import app
 from mamp import write_mask
 from tests.conftest import scene
 from webapp import clips
@@ -22,32 +21,9 @@ from webapp import session as sessions
 from webapp.layout.wiring import Wiring
 from webapp.updates import StatusUpdates
 
+pytestmark = pytest.mark.usefixtures("loops")
+
 EVENT = gr.EventData(None, {"frame": 3, "object": 1, "name": "street", "x": 40, "y": 48})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loops() -> Iterator[None]:
-    """Closes the event loops that Gradio makes and leaves open."""
-    opened: list[asyncio.AbstractEventLoop] = []
-    new_event_loop = asyncio.new_event_loop
-
-    def recorded() -> asyncio.AbstractEventLoop:
-        opened.append(new_event_loop())
-        return opened[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asyncio, "new_event_loop", recorded)
-        yield
-    asyncio.set_event_loop(None)
-    for loop in opened:
-        loop.close()
-
-
-@pytest.fixture(scope="module")
-def page(loops: None) -> gr.Blocks:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "restrict_image_formats", lambda: None)  # for the whole process
-        return app.build()
 
 
 @pytest.fixture
@@ -100,10 +76,10 @@ def run_event(page: gr.Blocks, event: Any, session: dict[str, Any], kind: str, f
 @pytest.mark.parametrize("kind", ["default", "cleared", "wrong"])
 @pytest.mark.parametrize("state", ["none", "open", "finished", "ended"])
 def test_the_outputs_of_every_event_fit_the_wiring(
-    page: gr.Blocks, files: dict[str, Path], state: str, kind: str
+    built_page: gr.Blocks, files: dict[str, Path], state: str, kind: str
 ) -> None:
     handled = 0
-    for event in page.fns.values():
+    for event in built_page.fns.values():
         if event.fn is None or event.name in ("segment", "_leave"):
             continue
         session: dict[str, Any] = {}
@@ -115,19 +91,19 @@ def test_the_outputs_of_every_event_fit_the_wiring(
             sessions.close_session(session, keep=str(files["clip"]))
         elif session:
             sessions.request_job(session, "export" if event.name == "prepare_export" else "run")
-        handled += run_event(page, event, session, kind, files)
+        handled += run_event(built_page, event, session, kind, files)
         sessions.close_session(session, keep=str(files["clip"]))
         assert not session or not Path(session["folder"]).exists(), "an ended session has files"
     assert handled > 10 or state == "ended"
 
 
-def test_the_editor_is_refreshed_after_every_event_that_may_show_the_end_of_a_run(page: gr.Blocks) -> None:
-    refreshes = [event.trigger_after for event in page.fns.values() if event.name == "refresh_editor"]
-    ends = {number for number, event in page.fns.items() if event.name in ("run", "watch")}
+def test_the_editor_is_refreshed_after_every_event_that_may_show_the_end_of_a_run(built_page: gr.Blocks) -> None:
+    refreshes = [event.trigger_after for event in built_page.fns.values() if event.name == "refresh_editor"]
+    ends = {number for number, event in built_page.fns.items() if event.name in ("run", "watch")}
     assert len(ends) == 2 and ends <= set(refreshes)
 
 
-def test_an_update_of_a_component_that_is_no_output_is_an_error(page: gr.Blocks) -> None:
+def test_an_update_of_a_component_that_is_no_output_is_an_error(built_page: gr.Blocks) -> None:
     with gr.Blocks() as other:
         wiring = Wiring(other, gr.State({}), {"status": gr.HTML(), "settings": {"radius": gr.Slider()}})
     assert wiring.values(["status", "settings"], {"status": "x"}) == ["x", gr.skip()]
@@ -136,9 +112,9 @@ def test_an_update_of_a_component_that_is_no_output_is_an_error(page: gr.Blocks)
             wiring.values(["status", "settings"], wrong)
 
 
-def test_the_editor_is_refreshed_after_a_run_however_its_page_follows_it(page: gr.Blocks) -> None:
-    names = {number: event.name for number, event in page.fns.items()}
-    before = [names[event.trigger_after] for event in page.fns.values() if event.name == "refresh_editor"]
+def test_the_editor_is_refreshed_after_a_run_however_its_page_follows_it(built_page: gr.Blocks) -> None:
+    names = {number: event.name for number, event in built_page.fns.items()}
+    before = [names[event.trigger_after] for event in built_page.fns.values() if event.name == "refresh_editor"]
     assert sorted(before) == ["prepare_export", "run", "watch"]
 
 

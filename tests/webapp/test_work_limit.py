@@ -74,7 +74,7 @@ def test_a_run_that_takes_longer_than_expected_is_stopped_and_can_go_on(
     shown = run(session)
     assert "Stopped at the limit of 0 seconds" in shown["status"] and "1 of 12 frames" in shown["status"]
     jobs.claim_job(session, "export")
-    exported = list(results_view.prepare_export(session, "Transparent cutout (PNG images)"))[-1]
+    exported = list(results_view.prepare_export(session, "png"))[-1]
     assert "longer than the limit" in exported["status"]
     monkeypatch.setattr(work_limit, "MAX_SECONDS", 1800.0)
     assert "Done: 12 of 12 frames" in run(session)["status"]

@@ -9,6 +9,7 @@ import gradio as gr
 from mamp.video.decoder import VIDEO_SUFFIXES
 from webapp.examples import gallery_html
 from webapp.javascript import EXAMPLE_EVENTS
+from webapp.languages import browser_texts, label
 from webapp.session import MAX_FRAMES, MAX_UPLOAD
 
 
@@ -27,21 +28,19 @@ class ClipSection:
 
 def clip_section() -> ClipSection:
     """Builds the section."""
-    gr.Markdown("## 1 · Choose a clip\nOpen an example:")
-    examples = gr.HTML(gallery_html(), js_on_load=EXAMPLE_EVENTS, elem_id="examples")
-    max_upload = MAX_UPLOAD.upper().replace("MB", " MB")
-    gr.Markdown(
-        f"Or your own, of up to {MAX_FRAMES} frames, 8K resolution and {max_upload}: "
-        f"{', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)}."
+    gr.Markdown(label("clip.heading"))
+    examples = gr.HTML(
+        html_template=gallery_html(), texts=browser_texts("gallery"), js_on_load=EXAMPLE_EVENTS, elem_id="examples"
     )
-    clip = gr.Video(label="Clip", sources=["upload", "webcam"], height=280, elem_id="clip")
-    with gr.Accordion("Trim the clip", open=False, visible=False) as trim_panel:
+    max_upload = MAX_UPLOAD.upper().replace("MB", " MB")
+    formats = ", ".join(suffix[1:] for suffix in VIDEO_SUFFIXES)
+    gr.Markdown(label("clip.limits", frames=MAX_FRAMES, size=max_upload, formats=formats))
+    clip = gr.Video(label=label("clip.label"), sources=["upload", "webcam"], height=280, elem_id="clip")
+    with gr.Accordion(label("trim.panel"), open=False, visible=False) as trim_panel:
         with gr.Row():
-            first_frame = gr.Number(0, label="First frame", precision=0, minimum=0, min_width=80)
-            last_frame = gr.Number(0, label="Last frame", precision=0, minimum=0, min_width=80)
-        trim = gr.Button("Trim to these frames", variant="primary", size="sm")
-    with gr.Accordion("Continue a saved project", open=False):
-        project_file = gr.File(
-            label="Project file (choose its clip first)", file_types=[".zip"], height=110, elem_id="project-file"
-        )
+            first_frame = gr.Number(0, label=label("trim.first"), precision=0, minimum=0, min_width=80)
+            last_frame = gr.Number(0, label=label("trim.last"), precision=0, minimum=0, min_width=80)
+        trim = gr.Button(label("trim.button"), variant="primary", size="sm")
+    with gr.Accordion(label("project.panel"), open=False):
+        project_file = gr.File(label=label("project.file"), file_types=[".zip"], height=110, elem_id="project-file")
     return ClipSection(clip, trim_panel, first_frame, last_frame, trim, examples, project_file)

@@ -8,6 +8,7 @@ import gradio as gr
 
 from mamp.masks.palette import color_of
 from webapp.javascript import EDITOR, EDITOR_HTML, FRAME_AND_NAME_EVENTS
+from webapp.languages import label
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,14 @@ class PaintSection:
 
 def paint_section() -> PaintSection:
     """Builds the section."""
-    gr.Markdown(
-        "## 2 · Paint the objects and run\nScribble on each object, click it or drag a box around it, one color per "
-        "object: the mask appears after each stroke. Correct it with the brush and the eraser."
-    )
+    gr.Markdown(label("paint.heading"))
     frame = gr.Slider(
         0,
         1,
         value=0,
         step=1,
-        label="Frame to paint on",
-        info="Start on the first frame. Paint later frames to add or correct objects; earlier frames are filled in "
-        "backwards.",
+        label=label("paint.frame"),
+        info=label("paint.frame_info"),
         interactive=False,
         buttons=[],
     )
@@ -54,9 +51,9 @@ def paint_section() -> PaintSection:
     )
     below_editor = gr.Column()
     masks = gr.HTML("", js_on_load=FRAME_AND_NAME_EVENTS)
-    with gr.Accordion("Use a mask file instead", open=False):
+    with gr.Accordion(label("masks.panel"), open=False):
         mask_file = gr.File(
-            label="Mask files of this frame: images, or COCO JSON",
+            label=label("masks.file"),
             file_types=["image", ".json"],
             file_count="multiple",
             height=110,

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from webapp.javascript import CHOOSE_PIXEL, PLAYBACK
+from webapp.languages import label
 from webapp.results_view import EXPORT_FORMATS
 
 
@@ -63,13 +64,15 @@ class ReviewSection:
 def review_section() -> ReviewSection:
     """Builds the section."""
     with gr.Column(visible=False) as group:
-        gr.Markdown("## 3 · Review, correct, download")
+        gr.Markdown(label("review.heading"))
         with gr.Row():
             with gr.Column(min_width=300):
-                video = gr.Video(label="Result", interactive=False, height=320, loop=True, elem_id="result-video")
+                video = gr.Video(
+                    label=label("review.video"), interactive=False, height=320, loop=True, elem_id="result-video"
+                )
             with gr.Column(min_width=300):
                 comparison = gr.ImageSlider(
-                    label="Frame | with masks",
+                    label=str(label("review.comparison")),
                     interactive=False,
                     max_height=300,
                     buttons=["fullscreen"],
@@ -80,42 +83,44 @@ def review_section() -> ReviewSection:
                     1,
                     value=0,
                     step=1,
-                    label="Frame",
-                    info="Use the arrow keys to step through the frames.",
+                    label=label("review.frame"),
+                    info=label("review.frame_info"),
                     interactive=False,
                     buttons=[],
                     elem_id="result-frame",
                 )
-                correct = gr.Button("Correct this frame", size="sm")
+                correct = gr.Button(label("review.correct"), size="sm")
         flags = gr.HTML("", js_on_load=PLAYBACK)
-        with gr.Tab("Files"):
+        with gr.Tab(label("files.tab")):
             files = gr.Files(
-                label="Overlay, masks (PNG and RLE), areas (CSV), receipt, project file",
+                label=label("files.label"),
                 interactive=False,
                 height=440,
                 elem_id="files",
             )
             with gr.Row():
                 export_format = gr.Dropdown(
-                    list(EXPORT_FORMATS),
-                    value=next(iter(EXPORT_FORMATS)),
-                    label="More formats",
-                    info="Created on request.",
+                    [(label(f"export.{kind}"), kind) for kind in EXPORT_FORMATS],
+                    value=EXPORT_FORMATS[0],
+                    label=label("export.label"),
+                    info=label("export.info"),
                     scale=3,
                 )
-                prepare = gr.Button("Prepare", size="sm", scale=1)
-            exported = gr.File(label="Exported file", interactive=False, height=90, visible=False, elem_id="product")
-        with gr.Tab("Why this label?"):
+                prepare = gr.Button(label("export.prepare"), size="sm", scale=1)
+            exported = gr.File(
+                label=label("export.file"), interactive=False, height=90, visible=False, elem_id="product"
+            )
+        with gr.Tab(label("why.tab")):
             explained = gr.HTML("", js_on_load=CHOOSE_PIXEL, elem_id="explained")
-        with gr.Tab("This run as code"):
-            gr.Markdown("Run this in a folder with the clip and `project.zip` (see *Files*):")
+        with gr.Tab(label("code.tab")):
+            gr.Markdown(label("code.intro"))
             snippets = [  # not gr.Code: its colors have too little contrast
-                gr.Textbox(label=label, lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
-                for label in ("Python", "Command line", "API client")
+                gr.Textbox(label=label(f"code.{kind}"), lines=3, max_lines=12, buttons=["copy"], elem_classes="code")
+                for kind in ("python", "command", "client")
             ]
-        with gr.Accordion("Score it here, with true masks", open=False):
+        with gr.Accordion(label("score.panel"), open=False):
             true_masks = gr.File(
-                label="True masks: a zip file or PNG files, named as the frames, 00000.png for the first",
+                label=label("score.file"),
                 file_types=[".zip", ".png"],
                 file_count="multiple",
                 height=110,

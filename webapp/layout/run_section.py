@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.jobs import NO_CLIP
+from webapp.html import status_html
+from webapp.languages import label
 from webapp.layout.settings_panel import SettingsPanel, settings_panel
 
 
@@ -26,12 +27,12 @@ def run_section(below_editor: gr.Column) -> RunSection:
     """Builds the section: status, buttons and preview directly below the editor, and the settings at the end."""
     with below_editor:
         with gr.Column(elem_id="run-bar"):
-            status = gr.HTML(NO_CLIP)
+            status = gr.HTML(status_html(label("run.no_clip")))
             with gr.Row():
-                start = gr.Button("Run", variant="primary", interactive=False, min_width=120)
-                stop = gr.Button("Stop", variant="stop", interactive=False, min_width=120)
+                start = gr.Button(label("run.start"), variant="primary", interactive=False, min_width=120)
+                stop = gr.Button(label("run.stop"), variant="stop", interactive=False, min_width=120)
         preview = gr.Image(
-            label="Live preview", interactive=False, height=300, buttons=[], visible=False, elem_id="preview"
+            label=label("run.preview"), interactive=False, height=300, buttons=[], visible=False, elem_id="preview"
         )
         estimate = gr.HTML("")
     settings = settings_panel()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from webapp.languages import label
 from webapp.results_view import OVERLAY_PARTS
 from webapp.settings_controls import ON_PAGE, PRESETS, Control, settings_control
 
@@ -27,9 +28,9 @@ class SettingsPanel:
 
 def settings_panel() -> SettingsPanel:
     """Builds the panel."""
-    with gr.Accordion("Settings", open=False):
+    with gr.Accordion(label("panel.settings"), open=False):
         with gr.Row():
-            presets = [gr.Button(f"{name} preset", size="sm", min_width=120) for name in PRESETS]
+            presets = [gr.Button(label(f"panel.{name.lower()}"), size="sm", min_width=120) for name in PRESETS]
         controls: dict[str, Control] = {}
         names = list(ON_PAGE)
         for first in range(0, len(names), 3):
@@ -41,11 +42,14 @@ def settings_panel() -> SettingsPanel:
                 1,
                 value=0.45,
                 step=0.05,
-                label="Overlay opacity",
-                info="0 shows the outlines only.",
+                label=label("panel.opacity"),
+                info=label("panel.opacity_info"),
                 buttons=[],
             )
             parts = gr.CheckboxGroup(
-                OVERLAY_PARTS, value=OVERLAY_PARTS, label="Overlay elements", info="In addition to the color."
+                [(label(f"panel.{part.lower()}"), part) for part in OVERLAY_PARTS],
+                value=OVERLAY_PARTS,
+                label=label("panel.parts"),
+                info=label("panel.parts_info"),
             )
     return SettingsPanel(presets, controls, opacity, parts)

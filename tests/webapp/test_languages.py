@@ -1,0 +1,67 @@
+"""The page's texts in every language."""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.i18n import I18nData
+
+from webapp.languages import LANGUAGES, TEXTS, label_translations, language_of
+
+pytestmark = pytest.mark.usefixtures("loops")
+
+SHOWN = ("label", "info", "placeholder", "value")  # properties of components that the page shows
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_every_text_with_the_same_placeholders(language: str) -> None:
+    assert TEXTS[language].keys() == TEXTS["en"].keys()
+    for key, text in TEXTS[language].items():
+        assert text.strip() and placeholders(text) == placeholders(TEXTS["en"][key]), key
+        assert not set('<>&"\\') & set(text), f"{key} goes into HTML and scripts as it is"
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("zh-CN", "zh"),
+        ("zh-HK,zh;q=0.9", "en"),  # Gradio's own texts are English there
+        ("fr-FR,fr;q=0.9,de;q=0.8", "en"),  # as the layout: Gradio knows French
+        ("es;q=0.9", "es"),
+        ("*", "en"),
+        ("", "en"),
+    ],
+)
+def test_the_first_language_of_a_browser_decides(header: str, language: str) -> None:
+    assert language_of(header) == language
+
+
+def layout_texts(node: dict[str, Any], components: dict[int, dict[str, Any]]) -> list[str]:
+    """The texts of the components of a layout; its hidden rows are for programs."""
+    component = components.get(node["id"], {"type": "", "props": {}})
+    props = component["props"]
+    if component["type"] == "row" and props["visible"] is False:
+        return []
+    texts = [str(props[name]) for name in SHOWN if isinstance(props.get(name), str | I18nData)]
+    texts += [str(name) for name, _ in props.get("choices") or ()]
+    return texts + [text for child in node.get("children", []) for text in layout_texts(child, components)]
+
+
+def test_every_text_of_the_layout_is_in_the_table(built_page: gr.Blocks) -> None:
+    components = {component["id"]: component for component in built_page.config["components"]}
+    texts = layout_texts(built_page.config["layout"], components)
+    assert sum("__i18n__" in text for text in texts) > 80
+    others = [text for text in texts if "__i18n__" not in text]
+    assert all(re.fullmatch("[a-z0-9, ]*", text) for text in others), others  # names and numbers of settings
+    translations = label_translations().translations
+    assert translations.keys() == set(LANGUAGES)
+    assert all("{" not in text for table in translations.values() for text in table.values())

@@ -1,0 +1,113 @@
+"""The page's texts in the languages of its visitors: one table, with a file for each language in ``webapp/texts/``.
+
+The first language of the browser decides, English where the table lacks it. The browser itself translates the layout:
+Gradio the labels, and the templates and scripts of ``webapp.layout`` what is theirs. What handlers say is in the language
+that the visitor's request names.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gradio as gr
+from gradio.context import LocalContext
+from gradio.i18n import I18nData
+
+from mamp.settings import SETTINGS_INFO
+
+LANGUAGES = ("en", "zh", "es", "de")
+_CHINESE = ("zh-cn", "zh-tw")  # Gradio's layout is English for others, such as zh-HK
+_FOLDER = Path(__file__).parent / "texts"
+
+
+def _settings_texts() -> dict[str, str]:
+    """English texts of the settings, which the command line shows as well."""
+    texts: dict[str, str] = {}
+    for name, info in SETTINGS_INFO.items():
+        if not info.on_page:
+            continue
+        menu = info.menu or info.choices or {}
+        has_zero = info.special_meaning and not menu
+        texts[f"settings.{name}.label"] = info.label
+        texts[f"settings.{name}.help"] = f"{info.help} 0: {info.special_meaning}." if has_zero else info.help
+        texts |= {f"settings.{name}.menu.{value}": offer for value, offer in menu.items()}
+    return texts
+
+
+TEXTS: dict[str, dict[str, str]] = {
+    language: json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
+}
+TEXTS["en"] |= _settings_texts()
+
+_labels: dict[str, dict[str, object]] = {}  # of the layout: the values of each text, by key
+
+
+def text(key: str, language: str, /, **values: object) -> str:
+    """A text of the page.
+
+    Args:
+        key: Its name in the table.
+        language: One of ``LANGUAGES``.
+        values: What its placeholders stand for.
+
+    Raises:
+        KeyError: The table lacks the text, or a placeholder has no value.
+    """
+    return TEXTS[language][key].format(**values) if values else TEXTS[language][key]
+
+
+def message(key: str, /, **values: object) -> str:
+    """A text in the language of the visitor whose event is handled; English without one, as in a program's request."""
+    return text(key, visitor_language(), **values)
+
+
+def count_message(key: str, count: int, /, **values: object) -> str:
+    """A text with a number, in the visitor's language: the table has it as ``KEY.one`` and as ``KEY.other``."""
+    return message(f"{key}.{'one' if count == 1 else 'other'}", count=count, **values)
+
+
+def visitor_language() -> str:
+    """The language of the visitor whose event is handled, one of ``LANGUAGES``."""
+    request = LocalContext.request.get(None)
+    return language_of(request.headers.get("accept-language", "")) if isinstance(request, gr.Request) else "en"
+
+
+def language_of(accept_language: str) -> str:
+    """The language of a browser, one of ``LANGUAGES``, from the header of its requests."""
+    first = accept_language.split(",")[0].split(";")[0].strip().lower()
+    language = first.split("-")[0]
+    if language not in LANGUAGES or (language == "zh" and first not in _CHINESE):
+        return "en"
+    return language
+
+
+def label(key: str, /, **values: object) -> I18nData:
+    """A text of a Gradio component, which the browser translates."""
+    text(key, "en", **values)
+    _labels[key] = values
+    return I18nData(key)
+
+
+def label_translations() -> gr.I18n:
+    """The texts of all calls of ``label``, for the browser."""
+    return gr.I18n(
+        **{language: {key: text(key, language, **values) for key, values in _labels.items()} for language in LANGUAGES}
+    )
+
+
+def browser_texts(part: str) -> dict[str, dict[str, str]]:
+    """The texts of a part of the page by language, for its template and its script: those whose keys begin with its name.
+
+    They are the property ``texts`` of a ``gr.HTML``; ``static/texts.js`` reads them.
+    """
+    return {
+        language: {key: value for key, value in table.items() if key.startswith(f"{part}.")}
+        for language, table in TEXTS.items()
+    }
+
+
+def template_text(key: str) -> str:
+    """A text in the template of a ``gr.HTML`` with the property ``texts``: the browser fills it in."""
+    text(key, "en")
+    return f"${{(texts[document.documentElement.lang.slice(0, 2)] ?? texts.en)['{key}']}}"
