@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mamp.batch.clip_list import ClipItem, read_clip_list
+    from mamp.batch.export_dataset import export_dataset
     from mamp.batch.segment_many import segment_many
     from mamp.explanation.explain import explain
     from mamp.explanation.explanation import Explanation
@@ -44,6 +45,7 @@ __all__ = [
     "WeightsError",
     "dis_flow",
     "explain",
+    "export_dataset",
     "load_encoder",
     "mask_from_strokes",
     "overlay",
@@ -73,6 +75,7 @@ _MODULES = {
     "WeightsError": "mamp.model.checkpoint",
     "dis_flow": "mamp.flow.optical_flow",
     "explain": "mamp.explanation.explain",
+    "export_dataset": "mamp.batch.export_dataset",
     "load_encoder": "mamp.model.checkpoint",
     "mask_from_strokes": "mamp.interactive.stroke_segmenter",
     "overlay": "mamp.masks.overlay",

@@ -17,6 +17,8 @@ from mamp.settings import SETTINGS_INFO, Settings, parse_setting
 from mamp.video.decoder import VIDEO_SUFFIXES
 from mamp.video.images import SUFFIXES as IMAGE_SUFFIXES
 
+EXPORTS = "exports"  # in the folder of results, beside the folders of clips
+
 _LISTS = (".csv", ".jsonl")
 _COLUMNS = ("clip", "masks", "name")
 
@@ -169,7 +171,7 @@ def _with_unique_names(items: list[ClipItem]) -> list[ClipItem]:
     """Clips that differ in their suffix only have it in their names.
 
     Raises:
-        ValueError: Two clips have the same name all the same, or a name is no name of a folder.
+        ValueError: Two clips have the same name all the same, or a name is no name of a folder, or ``EXPORTS``.
     """
     counts = Counter(item.name for item in items)
     unique = [
@@ -181,4 +183,6 @@ def _with_unique_names(items: list[ClipItem]) -> list[ClipItem]:
             raise ValueError(f"Two clips are called {name}; name them in the column name of a list.")
         if name in ("", ".", "..") or Path(name).name != name or name.startswith("."):
             raise ValueError(f"{name} is no name of a folder.")
+        if name == EXPORTS:
+            raise ValueError(f"A clip may not be called {name}; name it otherwise in the column name of a list.")
     return unique

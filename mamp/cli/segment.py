@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mamp.batch.clip_list import read_clip_list
+from mamp.batch.clip_list import EXPORTS, read_clip_list
+from mamp.batch.export_dataset import FORMATS, check_formats, export_dataset
 from mamp.batch.index import write_index
 from mamp.batch.segment_many import segment_many
 from mamp.cli import options
@@ -67,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", action="append", default=[], metavar="OBJECT=NAME", help="name of an object, as 1=dog"
     )
+    parser.add_argument(
+        "--export",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="FORMAT[,FORMAT]",
+        help=f"with --masks: also write all clips as a data set into OUT/{EXPORTS}: {', '.join(FORMATS)}",
+    )
     options.add_arguments(parser, short_side=Settings().short_side)
 
 
@@ -74,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
     """Tracks objects through a clip and writes the results; see ``segment_clips`` for many."""
     if args.masks is not None:
         return segment_clips(args)
+    if args.export:
+        raise ValueError("--export is for many clips, with --masks.")
     masks = _input_masks(args.clip, args.mask)
     names = {}
     for text in args.name:
@@ -105,6 +115,7 @@ def segment_clips(args: argparse.Namespace) -> int:
         raise ValueError("--previous and --name are for one clip.")
     device = use_share_of_machine(args.device)
     items = read_clip_list(str(args.clip), args.masks, options.from_arguments(args))
+    check_formats(items, args.export)
     # The processes that one agent of torchrun starts, and starts again, share an attempt; run ids may repeat.
     attempt = f"{socket.gethostname()}-{os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else ""
     failed, last_index = 0, time.monotonic()
@@ -122,6 +133,8 @@ def segment_clips(args: argparse.Namespace) -> int:
                 last_index = time.monotonic()
     index = write_index(items, args.out)
     print(f"{len(items) - failed} of {len(items)} clips segmented; {index} lists them")
+    for path in export_dataset(items, args.out, args.export):
+        print(f"{path} written")
     return 3 if failed else 0
 
 

@@ -26,6 +26,20 @@ def encode_rle(mask: NDArray[np.uint8]) -> dict[int, bytes]:
     return {label: coco.encode(np.asfortranarray(mask == label).view(np.uint8))["counts"] for label in objects_in(mask)}
 
 
+def decode_rle(run_lengths: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """The pixels (H, W) of an object with given ``size`` and ``counts``: COCO's text, or the lengths themselves.
+
+    Raises:
+        ValueError: The run lengths do not fill the mask. pycocotools does not check all of them.
+    """
+    height, width = (int(length) for length in run_lengths["size"])
+    counts = run_lengths["counts"]
+    lengths = _uncompressed(counts) if isinstance(counts, str) else np.asarray(counts, np.int64)
+    if not 0 < height * width <= MAX_PIXELS or (lengths < 0).any() or lengths.sum() != height * width:
+        raise ValueError("run lengths do not fill the mask")
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+
+
 def describe_rle(counts: bytes, size: tuple[int, int]) -> Rle:
     """The COCO annotation of an object with given run lengths on a frame of ``size`` (H, W).
 
@@ -197,7 +211,7 @@ def _numbered(entries: Iterable[Any]) -> dict[int, Any]:
 
 
 def _decode(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """An object's pixels (H, W). The counts are checked here: pycocotools does not check all of them."""
+    """An object's pixels (H, W), of run lengths or polygons."""
     if isinstance(segmentation, Mapping) and "segmentation" in segmentation:
         segmentation = segmentation["segmentation"]
     if isinstance(segmentation, list):
@@ -207,12 +221,7 @@ def _decode(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
             if len(polygon) < 6 or len(polygon) % 2 or not all(abs(value) <= 4 * max(size) for value in polygon):
                 raise ValueError("not a polygon on the image")
         return np.asarray(coco.decode(coco.merge(coco.frPyObjects(polygons, *size))), bool)
-    height, width = (int(length) for length in segmentation["size"])
-    counts = segmentation["counts"]
-    lengths = _uncompressed(counts) if isinstance(counts, str) else np.asarray(counts, np.int64)
-    if not 0 < height * width <= MAX_PIXELS or (lengths < 0).any() or lengths.sum() != height * width:
-        raise ValueError("run lengths do not fill the mask")
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+    return decode_rle(segmentation)
 
 
 def _uncompressed(counts: str) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""Results of many clips as one data set, in the formats of annotation tools and training code."""
