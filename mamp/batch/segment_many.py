@@ -36,6 +36,7 @@ class BatchUpdate:
         clips_total: Clips in the list.
         frames: Frames that this process has tracked or rendered.
         seconds: Time since the start of this process [s].
+        share: Share of the frames of this clip that have a mask while it is segmented [0, 1]; 0 once it has ended.
         error: Message if the clip has just failed.
         finished: Whether the clip has just ended.
     """
@@ -45,6 +46,7 @@ class BatchUpdate:
     clips_total: int
     frames: int
     seconds: float
+    share: float = 0.0
     error: str | None = None
     finished: bool = False
 
@@ -90,11 +92,10 @@ def segment_many(
                     request: dict[str, Any] = {}
                     try:
                         request = _request(item)  # before the run: files may change meanwhile
-                        for _ in _segment(item, out / item.name, device, should_stop):
+                        for share in _segment(item, out / item.name, device, should_stop):
                             frames += 1
-                            yield BatchUpdate(
-                                item.name, len(items) - len(left), len(items), frames, time.monotonic() - began
-                            )
+                            seconds = time.monotonic() - began
+                            yield BatchUpdate(item.name, len(items) - len(left), len(items), frames, seconds, share)
                     except (ValueError, OSError) as failure:
                         error = str(failure)
                     if should_stop():
@@ -107,7 +108,7 @@ def segment_many(
                 len(items),
                 frames,
                 time.monotonic() - began,
-                error or error_of(out / item.name),
+                error=error or error_of(out / item.name),
                 finished=True,
             )
         if not worked:
@@ -129,8 +130,8 @@ def _locked(out: Path, item: ClipItem) -> Iterator[bool]:
         lock.release()
 
 
-def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Segments one clip; earlier results of the folder are reused as far as they are valid."""
+def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Callable[[], bool]) -> Iterator[float]:
+    """Segments one clip and yields the share that is done; earlier results are reused as far as they are valid."""
     if item.masks is None:
         raise ValueError(f"There is no mask for {item.clip.name}.")
     previous = folder.with_name(f".{folder.name}.previous")
@@ -148,7 +149,7 @@ def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Call
     )
     for update in updates:
         if update.result is None:  # else it repeats the last frame
-            yield
+            yield update.done / update.frames_total
     shutil.rmtree(previous, ignore_errors=True)
 
 

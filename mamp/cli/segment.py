@@ -7,15 +7,16 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from tqdm import tqdm
 
-from mamp.batch.clip_list import EXPORTS, read_clip_list
+from mamp.batch.clip_list import EXPORTS, ClipItem, read_clip_list
 from mamp.batch.export_dataset import FORMATS, check_formats, export_dataset
 from mamp.batch.index import write_index
-from mamp.batch.segment_many import segment_many
+from mamp.batch.segment_many import BatchUpdate, segment_many
 from mamp.cli import options
 from mamp.distributed import use_share_of_machine
 from mamp.masks.mask_io import describe_mask
@@ -26,6 +27,7 @@ from mamp.settings import Settings
 from mamp.video.image_sequence import RATE
 from mamp.video.reader import VideoReader, by_frame_index
 
+_BAR = "{percentage:3.0f}%|{bar:20}| {n:.1f} of {total} clips, {elapsed} so far, {remaining} left{postfix}"
 _INDEX_SECONDS = 60.0  # between indexes while clips are segmented: one of thousands takes a while
 
 
@@ -118,24 +120,37 @@ def segment_clips(args: argparse.Namespace) -> int:
     check_formats(items, args.export)
     # The processes that one agent of torchrun starts, and starts again, share an attempt; run ids may repeat.
     attempt = f"{socket.gethostname()}-{os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else ""
-    failed, last_index = 0, time.monotonic()
-    with tqdm(total=len(items), unit="clip", disable=None) as bar:
-        for update in segment_many(items, args.out, attempt=attempt, device=str(device)):
-            bar.update(update.clips_done - bar.n)
-            bar.set_postfix_str(
-                f"{update.name}, {update.frames / max(update.seconds, 1e-6):.1f} frames/s", refresh=False
-            )
-            if update.finished and update.error is not None:
-                failed += 1
-                tqdm.write(f"{update.name}: {update.error}", file=sys.stderr)
-            if update.finished and time.monotonic() - last_index > _INDEX_SECONDS:
-                write_index(items, args.out)
-                last_index = time.monotonic()
+    updates = segment_many(items, args.out, attempt=attempt, device=str(device))
+    if int(os.environ.get("LOCAL_RANK", 0)):  # the first process of a machine speaks for the others
+        return 3 if sum(update.finished and update.error is not None for update in updates) else 0
+    failed = _show_progress(updates, items, args.out)
     index = write_index(items, args.out)
     print(f"{len(items) - failed} of {len(items)} clips segmented; {index} lists them")
     for path in export_dataset(items, args.out, args.export):
         print(f"{path} written")
     return 3 if failed else 0
+
+
+def _show_progress(updates: Iterable[BatchUpdate], items: Sequence[ClipItem], out: Path) -> int:
+    """Shows the progress of a list of clips and writes the index now and then; returns the number of failed clips."""
+    failed, last_index = 0, time.monotonic()
+    # The mean speed since the start: clips differ too much for that of the last seconds to tell the time left.
+    with tqdm(total=len(items), bar_format=_BAR, smoothing=0, disable=None) as bar:
+        for update in updates:
+            done = update.clips_done + update.share
+            if update.frames == 0:
+                bar.initial = done  # clips of an earlier start took no time
+            bar.set_postfix_str(
+                f"{update.frames / max(update.seconds, 1e-6):.1f} frames/s, {update.name}", refresh=False
+            )
+            bar.update(done - bar.n)
+            if update.finished and update.error is not None:
+                failed += 1
+                tqdm.write(f"{update.name}: {update.error}", file=sys.stderr)
+            if update.finished and time.monotonic() - last_index > _INDEX_SECONDS:
+                write_index(items, out)
+                last_index = time.monotonic()
+    return failed
 
 
 def _rate(text: str) -> Fraction:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +65,7 @@ def test_every_clip_is_segmented_once_as_it_would_be_alone(shoot: Path, items: l
     updates = list(segment_many(items, shoot / "out"))
     assert [update.name for update in updates if update.finished] == ["one", "three", "two"]
     assert updates[-1].clips_done == 3 and updates[-1].frames == sum(LENGTHS.values())
+    assert [update.share for update in updates if update.name == "three"] == [0.25, 0.5, 0.75, 1.0, 0.0]
     assert frames_by_clip(shoot) == LENGTHS
     for _ in segment_video(items[0].clip, {0: shoot / "masks/one.png"}, shoot / "alone", FAST):
         pass
@@ -140,6 +143,27 @@ def test_broken_clips_are_lines_in_the_index_and_the_others_finish(
     write_clip(shoot / "clips/broken.mp4", [scene(t)[0] for t in range(3)])
     write_mask(shoot / "masks/no mask & <b>.png", scene(0)[1])
     assert main(command(shoot)) == 0, "a second start tries failed clips again"
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what is printed on it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_clips_frames_a_second_and_the_time_left(
+    shoot: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main([*command(shoot), "--export", "coco"]) == 0
+    last = terminal.getvalue().split("\r")[-1]
+    assert re.search(r"100%\|[█#]+\| 3\.0 of 3 clips, 00:\d\d so far, 00:00 left, \d+\.\d frames/s, two", last), last
+    assert "exports/coco.json written" in capsys.readouterr().out
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(command(shoot)) == 0
+    assert terminal.getvalue().endswith(last) and capsys.readouterr().out == "", "one process of a machine speaks"
 
 
 def test_two_processes_share_the_clips(shoot: Path) -> None:
