@@ -22,6 +22,7 @@ from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 from mamp.propagation.object_discriminant import class_statistics
 from mamp.propagation.redetection import Redetection, Redetector
 from mamp.propagation.reference_motion import ReferenceMotion
+from mamp.propagation.stored_memory import StoredFrame, StoredMemory
 from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
 from mamp.settings import Settings
 from mamp.timing import StageTimer
@@ -251,6 +252,49 @@ class MaskTracker:
             key, colors = self._encode(frame)
             self._remember(frame, key, colors, mask, small)
         self._t += 1
+
+    @torch.inference_mode()
+    def stored_memory(self) -> StoredMemory:
+        """What the tracker remembers; with ``restore_memory``, another one goes on from here."""
+        frames = {
+            number: StoredFrame(
+                value=memory.value.cpu().numpy(),
+                motion_cue=memory.cues[-1:].cpu().numpy(),
+                motion=None if memory.motion is None else memory.motion.cpu().numpy(),
+                given=memory.given,
+            )
+            for number, memory in sorted(self._bank.all().items())
+        }
+        return StoredMemory(self._t, list(self._labels), frames)
+
+    @torch.inference_mode()
+    def restore_memory(self, memory: StoredMemory, frames: Mapping[int, Frame]) -> None:
+        """Continues from a stored memory: ``step``, or ``restore_frame``, goes on with frame ``memory.t``.
+
+        Args:
+            memory: The memory of a tracker with the same settings and encoder.
+            frames: RGB (H, W, 3) uint8 by frame number: those in memory, and the one before ``memory.t``.
+
+        Raises:
+            ValueError: As ``step``.
+        """
+        self.reset()
+        for number, stored in memory.frames.items():
+            self._check_frame(frames[number])
+            self._size = (frames[number].shape[0], frames[number].shape[1])
+            key, colors = self._encode(frames[number])
+            restored = MemoryFrame(
+                image=frames[number],
+                key=key,
+                cues=torch.cat((colors, torch.from_numpy(stored.motion_cue).to(self.device))),
+                value=torch.from_numpy(stored.value).to(self.device),
+                given=stored.given,
+                motion=None if stored.motion is None else torch.from_numpy(stored.motion).to(self.device),
+            )
+            self._bank.add(number, self._with_statistics(restored))
+        if self._motion is not None:
+            self._motion.resume(frames[memory.t - 1])
+        self._labels, self._t = list(memory.labels), memory.t
 
     def frames_to_restore(self, t: int, given: Collection[int] = (), *, to_inspect: bool = False) -> list[int]:
         """The frames before ``t`` from which its memory follows, ascending.

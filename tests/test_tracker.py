@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from mamp.flow.optical_flow import DisFlow, Flow, dis_flow
 from mamp.flow.warp import select_motion
 from mamp.prefetch import with_next
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
+from mamp.propagation.stored_memory import StoredMemory
 from mamp.settings import SETTINGS_INFO, Settings
 from tests.conftest import Image, overlap, scene
 
@@ -203,6 +205,25 @@ def test_a_restored_tracker_resumes_with_the_same_masks(settings: dict[str, obje
             tracker.restore_frame(t, frames[t], mask, input_mask=input_masks.get(t))
         resumed = [tracker.step(frames[t], input_masks.get(t)) for t in range(at, 14)]
         np.testing.assert_array_equal(resumed, unbroken[at:])
+
+
+def test_a_tracker_goes_on_from_a_stored_memory(tmp_path: Path) -> None:
+    frames, truth = zip(*(scene(t) for t in range(14)), strict=True)
+    masks = {0: truth[0], 6: truth[6]}
+    for settings in ({}, {"motion": "direct", "short_term": ()}, {"flow": None}, {"discriminant_weight": 0.0}):
+        tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
+        for t in range(14):
+            if t in (1, 9):
+                with (tmp_path / "memory.npz").open("wb") as file:
+                    tracker.stored_memory().write(file, "key")
+                memory = StoredMemory.read(tmp_path / "memory.npz", "key")
+                assert memory is not None and memory.t == t
+                tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
+                kept = {number: frames[number] for number in {*memory.frames, t - 1}}
+                tracker.restore_memory(memory, kept)
+            mask = tracker.step(frames[t], masks.get(t))
+        unbroken = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(mask, list(unbroken.track(frames, masks))[-1])
 
 
 def test_a_tracker_restored_without_objects_finds_none() -> None:

@@ -51,6 +51,10 @@ class ReferenceMotion:
         self._previous_frame: Frame | None = None
         self.flows.clear()
 
+    def resume(self, previous_frame: Frame) -> None:
+        """Continues after a frame to which the memory has composed motion."""
+        self._previous_frame = previous_frame
+
     def update(self, t: int, frame: Frame, bank: MemoryBank) -> None:
         """Extends the composed motion of every frame in memory to frame ``t``; does nothing unless ``chained``."""
         if not self._chained:

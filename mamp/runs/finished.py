@@ -13,6 +13,7 @@ from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.mask_store import MaskStore
+from mamp.runs.memory_files import MemoryFiles
 from mamp.runs.packed_masks import PackedMasks
 from mamp.runs.receipt import run_identity
 from mamp.runs.request import RunRequest
@@ -63,8 +64,10 @@ def open_trackers(
         input_masks.add(frame, read_mask(path))
     names = {int(label): name for label, name in result.receipt["names"].items()}
     request = RunRequest(reader, input_masks, settings, names)
-    for key, value in run_identity(request, encoder).items():
+    identity = run_identity(request, encoder)
+    for key, value in identity.items():
         if result.receipt.get(key) != value:
             cause = f"other weights, {result.receipt.get('weights')}" if "weights" in key else "another version of MAMP"
             raise MaskError(f"The run in {result.folder.name} was made with {cause}.")
-    return TrackerFactory(request, MaskStore(result, reader), encoder, load_flow(local), StageTimer())
+    store, memories = MaskStore(result, reader), MemoryFiles(result, request, identity)
+    return TrackerFactory(request, store, memories, encoder, load_flow(local), StageTimer())

@@ -76,6 +76,11 @@ class Result:
         return self.folder / "input_masks"
 
     @property
+    def memory_dir(self) -> Path:
+        """Folder with memories of the tracker, from which a run can be resumed; see ``MemoryFiles``."""
+        return self.folder / "memory"
+
+    @property
     def files(self) -> list[Path]:
         """The files to download."""
         return [self.overlay, self.masks_zip, self.masks_json, self.objects_csv, self.receipt_json]
@@ -125,7 +130,9 @@ class Result:
         Raises:
             MaskError: An input would be overwritten or deleted.
         """
-        lost = same_file(inputs, [*self.files, *self._mask_folders, *self._masks, *self._partial_files])
+        lost = same_file(
+            inputs, [*self.files, *self._mask_folders, *self._masks, *self._memories, *self._partial_files]
+        )
         if lost is not None:
             raise MaskError(f"{lost.name} would be overwritten by the results; choose another output folder.")
 
@@ -141,7 +148,7 @@ class Result:
         if old and not self.receipt_json.exists():
             raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
         if self.receipt_json.exists():
-            old += self.files + self._partial_files
+            old += self.files + self._memories + self._partial_files
         for path in old:
             path.unlink(missing_ok=True)
 
@@ -154,8 +161,13 @@ class Result:
         return [path for folder in self._mask_folders for path in folder.glob("*.png")]
 
     @property
+    def _memories(self) -> list[Path]:
+        return list(self.memory_dir.glob("*.npz"))
+
+    @property
     def _partial_files(self) -> list[Path]:
-        return [path for folder in (self.folder, *self._mask_folders) for path in folder.glob(".*.part")]
+        folders = (self.folder, self.memory_dir, *self._mask_folders)
+        return [path for folder in folders for path in folder.glob(".*.part")]
 
     def write_receipt(self, document: Mapping[str, Any]) -> None:
         """Writes ``receipt.json`` atomically."""

@@ -1,4 +1,4 @@
-"""Trackers that resume at any frame of a clip: their memory is restored from the masks on disk."""
+"""Trackers that resume at any frame of a clip: their memory is restored from a stored one, or from the masks on disk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mamp.flow.optical_flow import FlowEstimator
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.mask_store import MaskStore
+from mamp.runs.memory_files import MemoryFiles
 from mamp.runs.request import RunRequest
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
@@ -23,6 +24,7 @@ class TrackerFactory:
     Attributes:
         request: The request of the run.
         store: The masks so far.
+        memories: The stored memories so far.
         encoder: Encoder of the trackers.
         flow: Optical flow of the trackers, or ``None``.
         timer: Counts restoring as stage "track".
@@ -30,6 +32,7 @@ class TrackerFactory:
 
     request: RunRequest
     store: MaskStore
+    memories: MemoryFiles
     encoder: EncoderFunction
     flow: FlowEstimator | None
     timer: StageTimer
@@ -47,21 +50,37 @@ class TrackerFactory:
         given = [abs(t - first) for t in self.request.input_masks if (t - first) * direction >= 0]
         restored = set(tracker.frames_to_restore(abs(index - first), given, to_inspect=to_inspect))
         with self.timer.stage("track"):
-            for frame in self._frames_before(index, direction, None if tracker.chained else sorted(restored)):
+            begun = self._restore_memory(tracker, abs(index - first), direction)
+            distances = None if tracker.chained else sorted(t for t in restored if t >= begun)
+            for frame in self._frames_between(begun, index, direction, distances):
                 t = abs(frame.index - first)
                 mask = self.store.mask(frame.index) if t in restored else None
                 input_mask = self.request.input_masks[frame.index] if t in given else None
                 tracker.restore_frame(t, resize_frame(frame.image, size), mask, input_mask=input_mask)
         return tracker
 
-    def _frames_before(self, index: int, direction: int, distances: Collection[int] | None) -> Iterator[Frame]:
-        """Frames from the first input mask up to ``index``, excluded: all, or those at given distances from the first."""
+    def _restore_memory(self, tracker: MaskTracker, t: int, direction: int) -> int:
+        """Restores the last stored memory before a distance from the first input mask; returns its distance, or 0."""
+        memory = self.memories.latest(t, direction)
+        if memory is None:
+            return 0
+        indices = [self.request.first + direction * number for number in {*memory.frames, memory.t - 1}]
+        frames = {
+            abs(frame.index - self.request.first): resize_frame(frame.image, self.request.processing_size)
+            for frame in self.request.reader.frames(indices)
+        }
+        tracker.restore_memory(memory, frames)
+        return memory.t
+
+    def _frames_between(
+        self, begun: int, index: int, direction: int, distances: Collection[int] | None
+    ) -> Iterator[Frame]:
+        """Frames from a distance up to ``index``, excluded: all, or those at given distances from the first input mask."""
         first, reader = self.request.first, self.request.reader
         if distances is not None:
             yield from (reader.frame(first + direction * t) for t in distances)
-        elif index == first:
             return
-        elif direction > 0:
-            yield from itertools.islice(reader, first, index)
-        else:
-            yield from itertools.takewhile(lambda frame: frame.index > index, reader.backwards(first))
+        frames = abs(index - first) - begun
+        if frames:
+            start = first + direction * begun
+            yield from itertools.islice(reader.forwards(start) if direction > 0 else reader.backwards(start), frames)

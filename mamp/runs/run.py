@@ -20,6 +20,7 @@ from mamp.prefetch import prefetched
 from mamp.runs.frame_loop import track_frames
 from mamp.runs.incremental import reusable_frames
 from mamp.runs.mask_store import MaskStore
+from mamp.runs.memory_files import MemoryFiles
 from mamp.runs.progress import Progress, Update
 from mamp.runs.receipt import RunStatus, receipt_document
 from mamp.runs.request import RunRequest
@@ -60,7 +61,8 @@ class Run:
         self._store = MaskStore(result, request.reader)
         tracks = "masks" in request.outputs  # else it may run where the device of the flow is not available
         flow = load_flow(replace(request.settings, device=str(self._device))) if tracks else None
-        self._trackers = TrackerFactory(request, self._store, encoder, flow, timer)
+        self._memories = MemoryFiles(result, request, identity)
+        self._trackers = TrackerFactory(request, self._store, self._memories, encoder, flow, timer)
         self._progress = Progress(self._store, request.frames_total, request.overlay_style)
         self._status = RunStatus(encoder=getattr(encoder, "architecture", None))
         self._tracker: MaskTracker | None = None
@@ -75,6 +77,7 @@ class Run:
         reused = reusable_frames(previous, names, self._request.input_masks, self._identity)
         with self._timer.stage("write"):
             self._store.reuse_frames(previous, reused)
+            self._memories.reuse(previous)
         self._status.masks_reused = len(self._store)
 
     def updates(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
@@ -135,6 +138,7 @@ class Run:
                 yield self._progress.update(frame.index, frame.image, mask)
                 if should_stop():
                     self._status.stopped = True
+                    self._save_memory(-1)
                     return
 
     def _track_forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
@@ -192,6 +196,8 @@ class Run:
                 yield frame, mask
                 if not self._status.stopped and self._incomplete and should_stop():
                     self._status.stopped = True
+                    if new_mask is not None:
+                        self._save_memory(1)
 
     def _forward_tracker(self, frame: Frame) -> MaskTracker | None:
         if self._status.stopped:
@@ -207,6 +213,12 @@ class Run:
         self._progress.tracked += 1
         self._status.short_of_memory |= self._tracker.short_of_memory
         return mask
+
+    def _save_memory(self, direction: int) -> None:
+        """Stores the memory of the tracker, so that the next run resumes in constant time."""
+        assert self._tracker is not None
+        with self._timer.stage("write"):
+            self._memories.save(self._tracker.stored_memory(), direction)
 
     def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
         with self._timer.stage("render"):

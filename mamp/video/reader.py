@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -18,6 +19,7 @@ __all__ = ["Frame", "VideoError", "VideoInfo", "VideoReader"]
 
 MAX_RATE = Fraction(1000)  # [frames/s] of images without time stamps
 _BLOCK_BYTES = 256 * 2**20  # decoded frames held at a time when a clip is read backwards
+_SEEK_DISTANCE = 50  # [frames] from which on seeking is faster than decoding what is between
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESTART = Fraction(1)  # [s]; a larger step back in time stamps is a restarted clock, not jitter
 
@@ -137,6 +139,31 @@ class VideoReader:
         """
         return next(self._downwards(index, held=1))
 
+    def frames(self, indices: Iterable[int]) -> Iterator[Frame]:
+        """Some frames in ascending order; those near each other are read at once.
+
+        Raises:
+            IndexError: A frame does not exist.
+        """
+        wanted = deque(sorted(set(indices)))
+        while wanted:
+            for frame in self.forwards(wanted[0]):
+                if frame.index == wanted[0]:
+                    yield frame
+                    wanted.popleft()
+                if not wanted or wanted[0] - frame.index > _SEEK_DISTANCE:
+                    break
+
+    def forwards(self, start: int) -> Iterator[Frame]:
+        """Reads frames ``start``, ``start`` + 1, ... up to the last.
+
+        Raises:
+            IndexError: Frame ``start`` does not exist.
+        """
+        known = self._checked_index(start)
+        for index, decoded in enumerate(self._decoded(start, len(known.ticks)), start):
+            yield self._frame(decoded, index, known.ticks[index], known.durations[index])
+
     def backwards(self, start: int) -> Iterator[Frame]:
         """Reads frames ``start``, ``start`` - 1, ..., 0, with a bounded number of them in memory.
 
@@ -146,13 +173,17 @@ class VideoReader:
         return self._downwards(start, held=max(_BLOCK_BYTES // (3 * self.info.width * self.info.height), 4))
 
     def _downwards(self, start: int, held: int) -> Iterator[Frame]:
-        known = self._index()
-        if not 0 <= start < len(known.ticks):
-            raise IndexError(f"frame {start} of a clip with frames 0 to {len(known.ticks) - 1}")
+        known = self._checked_index(start)
         for end in range(start + 1, 0, -held):
-            block = self._block(max(end - held, 0), end)
+            block = list(self._decoded(max(end - held, 0), end))
             for index in range(end - 1, end - 1 - len(block), -1):
                 yield self._frame(block.pop(), index, known.ticks[index], known.durations[index])
+
+    def _checked_index(self, index: int) -> _Index:
+        known = self._index()
+        if not 0 <= index < len(known.ticks):
+            raise IndexError(f"frame {index} of a clip with frames 0 to {len(known.ticks) - 1}")
+        return known
 
     def _frame(self, decoded: Decoded, index: int, tick: int, duration: int) -> Frame:
         unit = self.info.time_base
@@ -201,33 +232,33 @@ class VideoReader:
             self._known = known
         return self._known
 
-    def _block(self, first: int, end: int) -> list[Decoded]:
+    def _decoded(self, first: int, end: int) -> Iterator[Decoded]:
         """Frames ``first`` to ``end`` - 1, decoded from the previous key frame if seeking works, else from frame 0."""
         known = self._index()
+        following = first
         for seek_pts in (known.pts[first], None) if known.position and first else (None,):
-            block = self._decode_block(known, first, end, seek_pts)
-            if len(block) == end - first:
-                return block
+            for index, decoded in self._numbered(seek_pts):
+                if index > following:
+                    break
+                if index == following:
+                    yield decoded
+                    following += 1
+                if following == end:
+                    return
         raise VideoError(f"{self.path.name} has changed while it was read.")
 
-    def _decode_block(self, known: _Index, first: int, end: int, seek_pts: int | None) -> list[Decoded]:
-        """Frames ``first`` to ``end`` - 1, or fewer where decoded time stamps differ from the index."""
-        block: list[Decoded] = []
+    def _numbered(self, seek_pts: int | None) -> Iterator[tuple[int, Decoded]]:
+        """Decodes from a time stamp or from frame 0, with frame numbers, up to a time stamp that is not in the index."""
+        known = self._index()
         index = -1
         for decoded in self._source.decode(seek_pts):
             if seek_pts is not None and index < 0:
-                index = known.position.get(decoded.pts, end) if decoded.pts is not None else end
-                if index > first:
-                    break
+                index = -1 if decoded.pts is None else known.position.get(decoded.pts, -1)
             else:
                 index += 1
-            if index >= end or decoded.pts != known.pts[index]:
-                break
-            if index >= first:
-                block.append(decoded)
-            if index == end - 1:
-                break
-        return block
+            if not 0 <= index < len(known.pts) or decoded.pts != known.pts[index]:
+                return
+            yield index, decoded
 
 
 def by_frame_index(clip: str | Path, files: Mapping[int, Sequence[Path]]) -> dict[int, list[Path]]:

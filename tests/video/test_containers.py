@@ -110,6 +110,11 @@ def test_every_container_is_read_with_its_times_and_sound(tmp_path: Path, name: 
     backwards = list(reader.backwards(COUNT - 1))[::-1]
     assert all(np.array_equal(one.image, other.image) for one, other in zip(frames, backwards, strict=True))
     assert all(np.array_equal(reader.frame(t).image, frames[t].image) for t in (1, 13, COUNT - 1))
+    wanted = [0, 1, COUNT - 3, COUNT - 1]
+    chosen = list(reader.frames(reversed(wanted)))
+    assert [frame.index for frame in chosen] == wanted
+    assert all(np.array_equal(frame.image, frames[frame.index].image) for frame in chosen)
+    assert [frame.time for frame in reader.forwards(13)] == [frame.time for frame in frames[13:]]
     copy(path)
     assert tone_after_first_frame(tmp_path / "out.mp4") == pytest.approx(tone_after_first_frame(path), abs=0.01)
 
