@@ -71,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", action="append", default=[], metavar="OBJECT=NAME", help="name of an object, as 1=dog"
     )
     parser.add_argument(
+        "--attempt",
+        metavar="NAME",
+        help="with --masks: a name that processes of one start share, each on its own or a machine of its own: a clip that "
+        "fails is tried once in all of them. Processes of one torchrun need none",
+    )
+    parser.add_argument(
         "--export",
         type=lambda text: text.split(","),
         default=[],
@@ -84,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     """Tracks objects through a clip and writes the results; see ``segment_clips`` for many."""
     if args.masks is not None:
         return segment_clips(args)
-    if args.export:
-        raise ValueError("--export is for many clips, with --masks.")
+    if args.export or args.attempt:
+        raise ValueError("--export and --attempt are for many clips, with --masks.")
     masks = _input_masks(args.clip, args.mask)
     names = {}
     for text in args.name:
@@ -119,9 +125,10 @@ def segment_clips(args: argparse.Namespace) -> int:
     items = read_clip_list(str(args.clip), args.masks, options.from_arguments(args))
     check_formats(items, args.export)
     # The processes that one agent of torchrun starts, and starts again, share an attempt; run ids may repeat.
-    attempt = f"{socket.gethostname()}-{os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else ""
+    attempt = args.attempt or (f"{socket.gethostname()}-{os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else "")
     updates = segment_many(items, args.out, attempt=attempt, device=str(device))
-    if int(os.environ.get("LOCAL_RANK", 0)):  # the first process of a machine speaks for the others
+    # The first of the processes that torchrun or srun started speaks for the others.
+    if any(int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "SLURM_PROCID")):
         return 3 if sum(update.finished and update.error is not None for update in updates) else 0
     failed = _show_progress(updates, items, args.out)
     index = write_index(items, args.out)
