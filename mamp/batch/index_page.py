@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-
 _ENDS = {"killed": "in progress or killed"}  # a run under way has the receipt of a killed one
 
 
