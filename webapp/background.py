@@ -12,6 +12,7 @@ from typing import Any
 from webapp.errors import error_for_visitor
 from webapp.html import duration_text, status_html
 from webapp.job_queue import LINES, Job, Kind
+from webapp.languages import count_message, message
 from webapp.session import Session, begin_job, end_job, is_open, job_of, start_requested_job
 
 _WATCH_SECONDS = 1.0  # after which Gradio is given the chance to end the watch of a closed page
@@ -58,7 +59,7 @@ def _work(session: Session, job: Job, updates: Callable[[], Iterator[Mapping[str
             finally:
                 end_job(session, failure)
         else:
-            last = {"status": status_html("Stopped.")}
+            last = {"status": status_html(message("run.ended"))}
     job.publish(last, over=True)
 
 
@@ -87,6 +88,5 @@ def watch_job(session: Session, job: Job | None) -> Iterator[dict[str, Any]]:
 
 
 def _waiting_text(ahead: int, seconds: float) -> str:
-    people = "1 person" if ahead == 1 else f"{ahead} people"
     about = duration_text(5 * math.ceil(max(1, seconds) / 5))  # the estimate is not exact to a second
-    return f"{people} ahead of you, about {about}. It starts by itself."
+    return count_message("run.waiting", ahead, time=about)

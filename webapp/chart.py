@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mamp.masks.palette import color_of
+from webapp.languages import message
 
 _WIDTH, _HEIGHT = 1000, 100  # of a plot's coordinates; it is stretched to the width of the page
 _BESIDE = 16  # least distance of two numbers at the ends of lines, relative to the height of a plot [%]
@@ -43,8 +44,10 @@ def chart_html(plots: Sequence[Plot], times: Sequence[float], names: Mapping[int
     titles = html.escape(", ".join(plot.title for plot in plots))
     stamps = " ".join(f"{time:.6f}".rstrip("0").rstrip(".") for time in times)
     return (
-        f'<div class="chart" role="img" aria-label="{titles}, by frame" data-last="{last}" data-times="{stamps}">'
-        f'{"".join(parts)}<div class="plot-axis"><span>frame 0</span><span class="plot-now"></span>'
+        f'<div class="chart" role="img" aria-label="{message("chart.by_frame", titles=titles)}" data-last="{last}" '
+        f'data-times="{stamps}">'
+        f'{"".join(parts)}<div class="plot-axis"><span>{message("chart.frame", frame=0)}</span>'
+        '<span class="plot-now"></span>'
         f"<span>{last}</span></div></div>"
     )
 
@@ -55,7 +58,7 @@ def _plot_html(plot: Plot, last: int, names: Mapping[int, str]) -> str:
     for label, points in plot.lines.items():
         path = "L".join(f"{frame / last * _WIDTH:.1f} {_HEIGHT * (1 - height):.1f}" for frame, height in points)
         drawn = f"M{path}" + ("h1" if len(points) == 1 else "")
-        name = html.escape(names.get(label, f"object {label}"))
+        name = html.escape(names.get(label, message("chart.object", label=label)))
         color = "rgb({},{},{})".format(*color_of(label))
         lines.append(
             f'<g><title>{name}</title><path class="under" d="{drawn}"/><path d="{drawn}" stroke="{color}"/></g>'

@@ -11,7 +11,8 @@ from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES
 from webapp.html import scroll_to, status_html
-from webapp.jobs import NO_CLIP, job_updates
+from webapp.jobs import job_updates
+from webapp.languages import message
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
 from webapp.session import (
@@ -36,12 +37,12 @@ def open_clip(session: Session, path: str | None) -> ClipUpdates:
     """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line."""
     close_session(session, keep=path)
     if path is None:
-        return clip_updates({}, NO_CLIP)
+        return clip_updates({}, status_html(message("run.no_clip")))
     try:
         frames = reader_of(path).count(MAX_CLIP_FRAMES)
         if frames > MAX_FRAMES:
-            message = f"This clip has {frames} frames; the limit is {MAX_FRAMES}. Trim the clip to open it."
-            return clip_updates({}, status_html(message, error=True), clip_frames=frames)
+            too_long = message("clip.too_long", frames=frames, limit=MAX_FRAMES)
+            return clip_updates({}, status_html(too_long, error=True), clip_frames=frames)
         session = new_session(path)
     except VideoError as error:
         return clip_updates({}, status_html(str(error), error=True))
@@ -51,14 +52,14 @@ def open_clip(session: Session, path: str | None) -> ClipUpdates:
 def trim_clip(session: Session, path: str | None, first: float | None, last: float | None) -> ClipUpdates:
     """Trims the clip to frames ``first`` to ``last`` and opens the result."""
     if path is None:
-        return {"status": status_html("Choose a clip first.", error=True)}
+        return {"status": status_html(message("clip.choose_first"), error=True)}
     if first is None or last is None:
-        return {"status": status_html("Enter the numbers of the first and the last frame.", error=True)}
+        return {"status": status_html(message("trim.numbers"), error=True)}
     folder = new_folder()
     try:
         reader_of(path).count(MAX_CLIP_FRAMES)
         if last - first >= MAX_FRAMES:
-            raise VideoError(f"Frames {first:.0f} to {last:.0f} exceed the limit of {MAX_FRAMES} frames.")
+            raise VideoError(message("trim.too_long", first=f"{first:.0f}", last=f"{last:.0f}", limit=MAX_FRAMES))
         cut_clip(reader_of(path), int(first), int(last), folder / "part.mp4")
         trimmed = new_session(str(folder / "part.mp4"), folder)
     except BaseException as error:
@@ -74,10 +75,16 @@ def clip_description(session: Session) -> str:
     """The clip's length, size, frame rate and audio, as the status line."""
     reader = reader_of(session["clip"])
     info = reader.info
-    audio = "with audio" if info.has_audio else "no audio"
-    description = f"{info.width}x{info.height}, {float(info.fps):.4g} frames/s, {audio}"
-    damage = f" {reader.damage}" if reader.damage else ""
-    return status_html(f"{session['frames']} frames, {description}.{damage} Now paint each object.")
+    description = message(
+        "clip.description",
+        frames=session["frames"],
+        width=info.width,
+        height=info.height,
+        rate=f"{float(info.fps):.4g}",
+        audio=message("clip.audio" if info.has_audio else "clip.no_audio"),
+        damage=f" {reader.damage}" if reader.damage else "",
+    )
+    return status_html(description)
 
 
 def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:
@@ -93,17 +100,14 @@ def open_example(session: Session, name: str) -> ExampleUpdates:
     session = new_session(str(clip))
     project = project_of(session)
     project.set_mask(0, read_mask(clip.with_suffix(".png")))
-    message = "The objects are already painted: run, or paint your own."
+    key = "gallery.painted"
     if (EXAMPLES / "results" / name).exists():
         out = project.new_results_folder()
         shutil.copytree(EXAMPLES / "results" / name, out, dirs_exist_ok=True)
         project.set_latest_results(out)
         project.save(with_own_weights(Settings.from_dict(Result(out).receipt["settings"])))
-        message = (
-            "The finished result is shown below. The objects are already painted: "
-            "paint your own or correct a frame, then run."
-        )
-    return {"clip": str(clip), **clip_updates(session, status_html(message), clip_frames=session["frames"])}
+        key = "gallery.finished"
+    return {"clip": str(clip), **clip_updates(session, status_html(message(key)), clip_frames=session["frames"])}
 
 
 def resume_session(session: Session, name: Any) -> ResumeUpdates:
@@ -117,8 +121,7 @@ def resume_session(session: Session, name: Any) -> ResumeUpdates:
         return {}
     found = find_session(name)
     if found is None:
-        message = "The clip of this address is no longer here. Choose a clip to begin."
-        return {"clip": None, "settings": {}, **clip_updates({}, status_html(message, error=True))}
+        return {"clip": None, "settings": {}, **clip_updates({}, status_html(message("clip.gone"), error=True))}
     project, controls = project_of(found), {}
     if project.result is not None:
         settings = with_own_weights(Settings.from_dict(project.result.receipt["settings"]))
@@ -126,7 +129,7 @@ def resume_session(session: Session, name: Any) -> ResumeUpdates:
             project.save(settings)
         controls = control_values(settings)
     failure = failure_of(found)
-    status = status_html(failure or "Your clip and your masks are here again.", error=bool(failure))
+    status = status_html(failure or message("clip.back"), error=bool(failure))
     updates = clip_updates(found, status, clip_frames=found["frames"])
     if has_job(found):
         found.pop("opened")  # the run's messages follow

@@ -9,6 +9,7 @@ import gradio as gr
 from mamp import MaskError, VideoError, WeightsError
 from mamp.files import ResourceError, as_resource_error
 from mamp.settings import SettingsError
+from webapp.languages import message
 from webapp.session import SessionEndedError
 from webapp.work_limit import WorkLimitError
 
@@ -27,4 +28,4 @@ def error_for_visitor(error: Exception) -> gr.Error:
     if isinstance(error, _FOR_VISITORS):
         return gr.Error(str(error), print_exception=False)
     traceback.print_exception(error)
-    return gr.Error("This failed on the server; the reason is in its log.", print_exception=False)
+    return gr.Error(message("server.failed"), print_exception=False)

@@ -7,10 +7,10 @@ import html
 from mamp.explanation.explanation import Decision, Explanation, LabelScore
 from webapp.frame_svg import Image, Size, image_svg, outlined_path
 from webapp.html import object_chip
+from webapp.languages import message
 from webapp.memory_html import memory_html, timeline_html
 from webapp.motion_html import motion_html
 
-ASK = "Click a place in the frame. Or use the arrow keys, and then Enter."
 _FRAME_SIDE = 960  # longest side of the picture [pixels]
 _SCORES_SHOWN = 6
 _DECISIONS = {
@@ -23,16 +23,16 @@ _DECISIONS = {
 }
 
 
-def frame_html(picture: Image, size: Size, frame: int, message: str = ASK) -> str:
+def frame_html(picture: Image, size: Size, frame: int, text: str = "") -> str:
     """A frame of the result in which a pixel can be chosen.
 
     Args:
         picture: The frame with its masks, RGB (H, W, 3) uint8 of any size.
         size: Frame size (H, W) [pixels of the clip].
         frame: Frame number.
-        message: Plain text.
+        text: Plain text; by default how to choose a pixel.
     """
-    return _panel(picture, size, frame, None, f"<p>{html.escape(message)}</p>")
+    return _panel(picture, size, frame, None, f"<p>{html.escape(text or message('why.ask'))}</p>")
 
 
 def explanation_html(explanation: Explanation, picture: Image, frames: int) -> str:
@@ -74,11 +74,11 @@ def _panel(picture: Image, size: Size, frame: int, pixel: tuple[int, int] | None
     return (
         f'<div class="why"><div class="why-frame" tabindex="0" role="button" data-frame-shown="{frame}" '
         f'data-x="{x}" data-y="{y}" data-width="{width}" data-height="{height}" '
-        f'aria-label="Frame {frame}: choose a place with the arrow keys, and press Enter">'
+        f'aria-label="{message("why.choose", frame=frame)}">'
         f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{image_svg(picture, size, _FRAME_SIDE)}'
         f'<g class="why-cross" transform="translate({x + 0.5} {y + 0.5})"{hidden}>'
         f"{cross}</g></svg></div>"
-        f'<div class="why-words" aria-live="polite"><h4>Frame {frame}</h4>{words}</div></div>'
+        f'<div class="why-words" aria-live="polite"><h4>{message("why.frame", frame=frame)}</h4>{words}</div></div>'
     )
 
 

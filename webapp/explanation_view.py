@@ -12,14 +12,13 @@ from mamp.explanation.explain import FrameExplainer
 from mamp.masks.label_map import MaskError
 from webapp import ZERO_GPU
 from webapp.explanation_html import explanation_html, frame_html
+from webapp.languages import message
 from webapp.results_view import frame_and_overlay, nearest, overlay_style
 from webapp.session import Session, has_job, is_open, project_of, when_ended
 from webapp.updates import ExplanationUpdates
 
 MAX_PIXELS = 250_000_000  # of the frames from the first input mask on: about a minute of DIS optical flow on a CPU
 MAX_RAFT_PIXELS = 5_000_000  # the same for RAFT, which is fifty times slower there
-TOO_FAR = "This frame is too far from the first input mask to be explained here. Choose one nearer to it."
-RUNNING = "A run is in progress. Choose a place when it has finished."
 
 
 def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> ExplanationUpdates:
@@ -31,10 +30,10 @@ def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.
     picture = frame_and_overlay(session, frame, overlay_style(opacity, parts))[1]
     size = (picture.shape[0], picture.shape[1])
     if has_job(session):
-        return {"explained": frame_html(picture, size, frame, RUNNING)}
+        return {"explained": frame_html(picture, size, frame, message("why.running"))}
     width, height = result.receipt["processed_size"]
     if abs(frame - min(result.input_masks, default=0)) * width * height > _max_pixels(result):
-        return {"explained": frame_html(picture, size, frame, TOO_FAR)}
+        return {"explained": frame_html(picture, size, frame, message("why.too_far"))}
     pixel = nearest(event.x, size[1]), nearest(event.y, size[0])
     try:
         explanation = _explainer(str(result.folder), session["clip"], frame).explain(*pixel)

@@ -16,24 +16,20 @@ from mamp.masks.palette import color_of
 from mamp.runs.results import Result
 from mamp.runs.review import frames_to_review
 from webapp.chart import Plot, chart_html
+from webapp.languages import count_message, message
 from webapp.plots import plots
 
-_OVERLAP_NOTE = (
-    '<p class="why-note">The expected overlap is a rough estimate from the time since the input mask and the change '
-    "of area. It misses masks that are wrong without changing in size: look at the frames.</p>"
-)
 
-
-def status_html(message: str | I18nData, *, error: bool = False, progress: float | None = None) -> str:
+def status_html(text: str | I18nData, *, error: bool = False, progress: float | None = None) -> str:
     """The status line, with a progress bar if ``progress`` is given.
 
     Args:
-        message: Plain text, or a label that the browser translates.
-        error: Whether the message reports an error.
+        text: Plain text, or a label that the browser translates.
+        error: Whether the text reports an error.
         progress: Fraction of the work that is done [0, 1].
     """
     bar = f'<div class="bar"><div style="width:{progress:.1%}"></div></div>' if progress is not None else ""
-    shown = html.escape(message) if isinstance(message, str) else message
+    shown = html.escape(text) if isinstance(text, str) else text
     return f'<div class="status{" error" if error else ""}" role="status">{shown}{bar}</div>'
 
 
@@ -43,11 +39,12 @@ def scroll_to(part: str) -> dict[str, str]:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in words: "20 seconds", "3 min", "3 min 5 s"."""
+    """A duration in the visitor's words: "20 seconds", "3 min", "3 min 5 s"."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes:
-        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
-    return "1 second" if rest == 1 else f"{rest} seconds"
+        key = "duration.both" if rest else "duration.minutes"
+        return message(key, minutes=minutes, seconds=rest)
+    return count_message("duration.seconds", rest)
 
 
 def object_chip(label: int, text: str) -> str:
@@ -72,21 +69,27 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str
         objects = objects_in(mask)
         labels.update(objects)
         chips = "".join(
-            object_chip(label, f"Object {label}: {areas[label]:.1%}{_remove_button(index, label)}") for label in objects
+            object_chip(
+                label, message("masks.object", label=label, area=f"{areas[label]:.1%}") + _remove_button(index, label)
+            )
+            for label in objects
         )
-        button = f'<button type="button" data-frame="{index}">Frame {index}</button>'
+        button = f'<button type="button" data-frame="{index}">{message("masks.frame", frame=index)}</button>'
         rows.append(f"<li>{button} {_remove_button(index)} {chips}</li>")
     fields = "".join(
-        f"<label>{object_chip(label, str(label))}<input data-object={label} maxlength=60 placeholder='Name (optional)' "
-        f'aria-label="Name of object {label}" value="{html.escape(names.get(label, ""))}"></label>'
+        f"<label>{object_chip(label, str(label))}<input data-object={label} maxlength=60 "
+        f'placeholder="{message("masks.name")}" aria-label="{message("masks.name_of", label=label)}" '
+        f'value="{html.escape(names.get(label, ""))}"></label>'
         for label in sorted(labels)
     )
-    return f'<ul class="rows" aria-label="Input masks">{"".join(rows)}</ul><div class="names">{fields}</div>'
+    return (
+        f'<ul class="rows" aria-label="{message("masks.list")}">{"".join(rows)}</ul><div class="names">{fields}</div>'
+    )
 
 
 def _remove_button(frame: int, label: int = 0) -> str:
     """A button that removes an object from an input mask, or the whole mask for label 0."""
-    name = f"Remove object {label} from frame {frame}" if label else f"Remove the mask of frame {frame}"
+    name = message("masks.remove_object" if label else "masks.remove", label=label, frame=frame)
     return (
         f'<button type="button" class="remove" data-removed-frame="{frame}" data-removed-object="{label}" '
         f'aria-label="{name}" title="{name}">×</button>'
@@ -107,16 +110,19 @@ def review_html(
     object_frames = result.object_frames
     width, height = result.receipt["size"]
     rows = "".join(
-        f'<li><button type="button" data-frame="{flag.frame}">Frame {flag.frame}</button> '
-        f"{object_chip(flag.object, html.escape(_display_name(flag.object, names)))} {flag.reason}</li>"
+        f'<li><button type="button" data-frame="{flag.frame}">{message("masks.frame", frame=flag.frame)}'
+        f"</button> {object_chip(flag.object, html.escape(_display_name(flag.object, names)))} "
+        f"{message(f'review.{flag.kind}', **flag.values)}</li>"
         for flag in frames_to_review(object_frames, result.input_masks)
     )
-    flags = f'<ul class="rows" aria-label="Frames to review">{rows}</ul>' if rows else "<p>No sudden changes found.</p>"
+    title, none = message("review.flags"), message("review.no_flags")
+    flags = f'<ul class="rows" aria-label="{title}">{rows}</ul>' if rows else f"<p>{none}</p>"
     all_plots = [*plots(object_frames, (height, width), result.input_masks), *more_plots]
     chart = chart_html(all_plots, times, names) if object_frames else ""
-    return f"<h3>Frames to review</h3>{flags}{chart}{_OVERLAP_NOTE if chart else ''}"
+    note = f'<p class="why-note">{message("review.overlap_note")}</p>' if chart else ""
+    return f"<h3>{title}</h3>{flags}{chart}{note}"
 
 
 def _display_name(label: int, names: Mapping[int, str]) -> str:
     name = names.get(label)
-    return f"Object {label} ({name}):" if name else f"Object {label}:"
+    return message("review.named_object", label=label, name=name) if name else message("review.object", label=label)

@@ -3,19 +3,31 @@ and the choice of a pixel."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
-_STATIC = Path(__file__).parent / "static"
-_MODULES = ("label_map", "mask_canvas", "view", "gestures", "editor")  # each uses those before it
+from webapp.languages import browser_texts, template_text
 
-EDITOR_HTML = (_STATIC / "editor.html").read_text()
+_STATIC = Path(__file__).parent / "static"
+_MODULES = ("texts", "label_map", "mask_canvas", "view", "gestures", "editor")  # each uses those before it
+
+EDITOR_HTML = re.sub(r"\{(editor\.\w+)\}", lambda match: template_text(match[1]), (_STATIC / "editor.html").read_text())
 EDITOR_CSS = (_STATIC / "editor.css").read_text()
 SCROLL = (_STATIC / "scroll.js").read_text()
 EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODULES)
 EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
 
-PLAYBACK = (_STATIC / "playback.js").read_text()
-CHOOSE_PIXEL = (_STATIC / "choose_pixel.js").read_text()
+
+def _with_texts(name: str, part: str) -> str:
+    """A script of a component that is hidden at first: Gradio loses its properties, such as texts."""
+    texts = json.dumps(browser_texts(part), ensure_ascii=False)
+    scripts = ((_STATIC / f"{file}.js").read_text() for file in ("texts", name))
+    return "\n".join((f"const TEXTS = {texts};", *scripts))
+
+
+PLAYBACK = _with_texts("playback", "chart")
+CHOOSE_PIXEL = _with_texts("choose_pixel", "why")
 
 # A click on an element with a frame number selects that frame; an edited name field submits the name.
 FRAME_AND_NAME_EVENTS = """

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from webapp.languages import message
+
 MAX_WAITING = 20  # for runs, and as many for exports
 
 Kind = Literal["run", "export"]
@@ -105,5 +107,4 @@ LINES: dict[Kind, Line] = {"run": Line(), "export": Line()}
 
 def refusal_of(kind: Kind) -> str:
     """Why no other job of a kind may wait, for the visitor; empty if one may."""
-    full = f"{MAX_WAITING} people are waiting already. Try again in a few minutes."
-    return full if len(LINES[kind]) > MAX_WAITING else ""
+    return message("run.queue_full", count=MAX_WAITING) if len(LINES[kind]) > MAX_WAITING else ""

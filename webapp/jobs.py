@@ -10,11 +10,10 @@ import gradio as gr
 from webapp.background import watch_job
 from webapp.html import status_html
 from webapp.job_queue import Kind, refusal_of
+from webapp.languages import message
 from webapp.results_view import result_updates
 from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job
 from webapp.updates import JobUpdates, RunUpdates
-
-NO_CLIP = status_html("Choose a clip to begin.")
 
 
 def job_updates(session: Session) -> JobUpdates:
@@ -27,13 +26,13 @@ def job_updates(session: Session) -> JobUpdates:
 def claim_job(session: Session, kind: Kind) -> JobUpdates:
     """Reserves the session's next run or export. A second click changes nothing."""
     if not session:
-        return {"status": status_html("Choose a clip first.", error=True)}
+        return {"status": status_html(message("clip.choose_first"), error=True)}
     if not has_job(session) and (refusal := refusal_of(kind)):
         return {**job_updates(session), "status": status_html(refusal, error=True)}
     if not request_job(session, kind):
         return job_updates(session)
     session.pop("opened", None)
-    return {**job_updates(session), "status": status_html("Starting ...")}
+    return {**job_updates(session), "status": status_html(message("run.starting"))}
 
 
 def watch(session: Session) -> Iterator[RunUpdates]:
@@ -56,8 +55,8 @@ def cancel_job(session: Session) -> JobUpdates:
     if not session or not has_job(session):
         return job_updates(session)
     stop_job(session)
-    status = "Stopping ..." if has_job(session) else "Stopped."
-    return {**job_updates(session), "status": status_html(status)}
+    key = "run.stopping" if has_job(session) else "run.ended"
+    return {**job_updates(session), "status": status_html(message(key))}
 
 
 def settle_job(session: Session) -> RunUpdates:
@@ -68,7 +67,7 @@ def settle_job(session: Session) -> RunUpdates:
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
     if session and "opened" not in session:
         return {**hide_preview, **job_updates(session)}
-    status = session.get("opened", NO_CLIP)
+    status = session.get("opened") or status_html(message("run.no_clip"))
     return {**hide_preview, **job_updates(session), **result_updates(session), "status": status}
 
 

@@ -14,6 +14,7 @@ import gradio as gr
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
+from mamp.runs.review import REASONS
 from mamp.settings import SETTINGS_INFO
 
 LANGUAGES = ("en", "zh", "es", "de")
@@ -38,7 +39,7 @@ def _settings_texts() -> dict[str, str]:
 TEXTS: dict[str, dict[str, str]] = {
     language: json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
 }
-TEXTS["en"] |= _settings_texts()
+TEXTS["en"] |= _settings_texts() | {f"review.{kind}": reason for kind, reason in REASONS.items()}
 
 _labels: dict[str, dict[str, object]] = {}  # of the layout: the values of each text, by key
 
@@ -99,7 +100,7 @@ def label_translations() -> gr.I18n:
 def browser_texts(part: str) -> dict[str, dict[str, str]]:
     """The texts of a part of the page by language, for its template and its script: those whose keys begin with its name.
 
-    They are the property ``texts`` of a ``gr.HTML``; ``static/texts.js`` reads them.
+    Templates find them as the property ``texts`` of a ``gr.HTML``; ``static/texts.js`` reads them for scripts.
     """
     return {
         language: {key: value for key, value in table.items() if key.startswith(f"{part}.")}

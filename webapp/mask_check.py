@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.label_map import objects_in
+from webapp.languages import message
 
 # Of 26 objects in first frames of DAVIS, the largest values are 5.8 and 2; a scribble on them mostly exceeds 8.
 _LONGEST = 8  # area in units of the squared width
@@ -28,11 +29,9 @@ def mask_problem(mask: NDArray[np.uint8]) -> str:
         areas = statistics[1:, cv2.CC_STAT_AREA]
         pieces = int((areas >= _PIECE * areas.sum()).sum())
         if areas.sum() > _LONGEST * width**2:
-            return f"Object {label} is only a line, about {width:.0f} pixels wide: cover all of it before you run."
+            return message("check.line", label=label, width=f"{width:.0f}")
         if width < _NARROWEST * max(1.0, min(mask.shape) / 480):
-            return (
-                f"Object {label} is only {width:.0f} pixels wide, so it may get lost: cover all of it before you run."
-            )
+            return message("check.narrow", label=label, width=f"{width:.0f}")
         if pieces > _MOST_PIECES:
-            return f"Object {label} is in {pieces} pieces: paint what lies between them, unless something covers it."
+            return message("check.pieces", label=label, pieces=pieces)
     return ""

@@ -9,6 +9,7 @@ from typing import Any
 from mamp import MaskError
 from mamp.masks.mask_io import MaskFile
 from webapp.html import status_html
+from webapp.languages import message
 from webapp.mask_check import mask_problem
 from webapp.mask_editing import editor_frame, masks_html, open_strokes, save_strokes, settle_strokes
 from webapp.segmenters import prepare_segmenter, segmenter_of
@@ -45,7 +46,7 @@ def _check(session: Session) -> EditorUpdates:
     if problem == session.get("mask_problem", ""):
         return {}
     session["mask_problem"] = problem
-    return {"status": status_html(problem or "Ready to run.")}
+    return {"status": status_html(problem or message("check.ready"))}
 
 
 def complete_strokes(session: Session) -> set[int]:

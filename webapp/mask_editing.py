@@ -17,6 +17,7 @@ from mamp import MaskError, read_mask
 from mamp.masks.mask_io import MaskFile
 from webapp.html import input_masks_html, status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
+from webapp.languages import count_message, message
 from webapp.project import read_project_file
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import control_values
@@ -24,9 +25,6 @@ from webapp.strokes import Box, OpenStrokes
 from webapp.updates import EditorUpdates, ProjectUpdates
 
 _PICTURE_SIDE = 1920  # [pixels]; a larger frame is only shown smaller: masks keep the clip's size
-_PAINTED = "painted."
-_TRACKED = "the mask of the last run. Paint to correct it."
-_EMPTY = "scribble on an object, click it, drag a box around it or outline it."
 _saving = threading.Lock()  # the events of one page run in parallel, so that edits arrive in any order
 
 
@@ -45,7 +43,7 @@ def editor_frame(session: Session, *, answer: bool = False) -> dict[str, Any] | 
     index, reader = session["frame"], reader_of(session["clip"])
     with _saving:
         revision, stroke = _revisions(session).setdefault(index, _new_revision())
-        mask, note = _mask_and_note(session)
+        mask, origin = _mask_and_origin(session)
         pending = index in _open(session)
     size = reader.info.height, reader.info.width
     return {
@@ -58,7 +56,7 @@ def editor_frame(session: Session, *, answer: bool = False) -> dict[str, Any] | 
         "height": size[0],
         "picture": gr.FileData(path=str(_picture(session))).model_dump(),
         "mask": mask_to_runs(np.zeros(size, np.uint8) if mask is None else mask),
-        "note": f"Frame {index}: {note}",
+        "note": message(f"editor.{origin}", frame=index),
         "reveal": False,
     }
 
@@ -75,14 +73,14 @@ def _picture(session: Session) -> Path:
     return path
 
 
-def _mask_and_note(session: Session) -> tuple[Any, str]:
-    """The mask (H, W) uint8 of the current frame or ``None``, and where it comes from."""
+def _mask_and_origin(session: Session) -> tuple[Any, str]:
+    """The mask (H, W) uint8 of the current frame or ``None``, and whether it is "painted", "tracked" or "empty"."""
     project, index = project_of(session), session["frame"]
     if index in project.input_masks:
-        return project.mask(index), _PAINTED
+        return project.mask(index), "painted"
     cleared = project.result is not None and session.get("cleared", {}).get(index) == project.result.folder.name
     mask = None if cleared else project.mask(index, reader_of(session["clip"]))
-    return mask, _EMPTY if mask is None or not mask.any() else _TRACKED
+    return mask, "empty" if mask is None or not mask.any() else "tracked"
 
 
 def save_strokes(session: Session, painted: Any) -> None:
@@ -221,13 +219,13 @@ def remove_from_mask(session: Session, painted: Any, event: gr.EventData) -> Edi
     mask = read_mask(path)
     left = np.where((mask == label) | (label == 0), 0, mask).astype(np.uint8)
     replace_masks(session, {index: MaskFile(left, "painted")})
-    removed = f"Object {label}" if label else "The mask"
-    return mask_updates(session, f"{removed} was removed from frame {index}.")
+    key = "masks.object_removed" if label else "masks.removed"
+    return mask_updates(session, message(key, label=label, frame=index))
 
 
-def mask_updates(session: Session, message: str) -> EditorUpdates:
+def mask_updates(session: Session, text: str) -> EditorUpdates:
     """The current frame with its new mask, a status message, and the input masks."""
-    return {"editor": editor_frame(session), "status": status_html(message), "masks": masks_html(session)}
+    return {"editor": editor_frame(session), "status": status_html(text), "masks": masks_html(session)}
 
 
 def rename_object(session: Session, event: gr.EventData) -> None:
@@ -239,22 +237,21 @@ def rename_object(session: Session, event: gr.EventData) -> None:
 def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> EditorUpdates:
     """Loads mask files as input mask of the current frame; JSON of a clip has masks of its other frames as well."""
     if not session or not paths:
-        return {"status": status_html("Choose a clip first.", error=True)}
+        return {"status": status_html(message("clip.choose_first"), error=True)}
     save_strokes(session, painted)
     try:
         files = project_of(session).read_mask_files(paths, session["frame"])
     except MaskError as error:
         return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
     replace_masks(session, files)
-    message = " ".join(f"Mask loaded for frame {index}: {file.description}." for index, file in files.items())
-    return mask_updates(session, message)
+    loaded = (message("masks.loaded", frame=index, description=file.description) for index, file in files.items())
+    return mask_updates(session, " ".join(loaded))
 
 
 def load_project_file(session: Session, painted: Any, path: str | None) -> ProjectUpdates:
     """Loads masks, names and settings from a project file."""
     if not session or path is None:
-        message = "Choose the project's clip first: the project file does not contain it."
-        return {"status": status_html(message, error=True)}
+        return {"status": status_html(message("project.no_clip"), error=True)}
     save_strokes(session, painted)
     try:
         file = read_project_file(path)
@@ -263,9 +260,8 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
             session["revisions"], session["cleared"], session["open_strokes"] = {}, {}, {}
     except MaskError as error:
         return {"status": status_html(str(error), error=True)}
-    count = len(file.masks)
-    message = f"Loaded {count} mask{'' if count == 1 else 's'} and the settings of {file.clip}. Ready to run."
-    return {**mask_updates(session, message), "settings": control_values(file.settings)}
+    text = count_message("project.loaded", len(file.masks), clip=file.clip)
+    return {**mask_updates(session, text), "settings": control_values(file.settings)}
 
 
 def masks_html(session: Session) -> str:

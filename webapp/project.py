@@ -24,6 +24,7 @@ from mamp.runs.results import Result, numbered
 from mamp.settings import Settings
 from mamp.video.reader import VideoReader
 from webapp.archive import ArchiveError, read_archive
+from webapp.languages import message
 
 Image = NDArray[np.uint8]
 
@@ -75,8 +76,8 @@ def read_project_file(path: str | Path) -> ProjectFile:
         return ProjectFile(str(document["clip"]), str(document["clip_sha256"]), masks, settings, names)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ArchiveError) and error.too_large:
-            raise MaskError(f"{path.name} is too large for a project file.") from error
-        raise MaskError(f"{path.name} is no project file of this program.") from error
+            raise MaskError(message("project.too_large", name=path.name)) from error
+        raise MaskError(message("project.unknown", name=path.name)) from error
 
 
 # Names and values of version 0.1.
@@ -178,7 +179,7 @@ class Project:
             MaskError: The project file is for another clip, or one of its masks does not fit the clip.
         """
         if file.clip_sha256 != clip_sha256(self.clip):
-            raise MaskError(f"This project file is for another clip, {file.clip}.")
+            raise MaskError(message("project.other_clip", clip=file.clip))
         reader = VideoReader(self.clip)
         size, total = (reader.info.height, reader.info.width), reader.count()
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
@@ -186,7 +187,7 @@ class Project:
                 path = Path(folder) / f"{index:06d}.png"
                 path.write_bytes(png)
                 if not 0 <= index < total or not read_mask(path, size).any():
-                    raise MaskError(f"The project file's mask of frame {index} does not fit the clip.")
+                    raise MaskError(message("project.mask_misfit", frame=index))
             for old in self.input_masks.values():
                 old.unlink()
             (self.folder / "origins.json").unlink(missing_ok=True)
@@ -206,7 +207,7 @@ class Project:
         rle_files = [path for path in files if is_rle_file(path)]
         for path in rle_files:
             if path.stat().st_size > _MAX_MASK_JSON_BYTES:
-                raise MaskError(f"The file {path.name} is larger than {_MAX_MASK_JSON_BYTES >> 20} MB.")
+                raise MaskError(message("masks.file_too_large", name=path.name, size=_MAX_MASK_JSON_BYTES >> 20))
         several = rle_files == files and len(files) == 1 and len(read_rle_file(files[0]).frames) > 1
         sources = files[0] if several else {index: files}
         return dict(read_input_masks(sources, (info.height, info.width), reader.count(), float(info.pixel_aspect)))

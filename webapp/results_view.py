@@ -17,6 +17,7 @@ from webapp.errors import error_for_visitor
 from webapp.explanation_html import frame_html
 from webapp.frame_svg import Image
 from webapp.html import review_html, status_html
+from webapp.languages import message
 from webapp.project import read_project_file
 from webapp.session import Session, is_open, project_of, reader_of
 from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
@@ -120,7 +121,7 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
     project = project_of(session)
     result = project.result
     if result is None:
-        yield {"status": status_html("Run first: there is no result to export.", error=True)}
+        yield {"status": status_html(message("export.no_result"), error=True)}
         return
     last_update, path = 0.0, None
     end = deadline()
@@ -134,11 +135,11 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
     for done, path in export(result.folder, session["clip"], export_format, should_stop=should_stop):
         if time.monotonic() - last_update > 1:
             last_update = time.monotonic()
-            message = f"{path.name}: frame {done} of {result.frames}"
-            yield {"status": status_html(message, progress=done / result.frames)}
+            text = message("export.progress", file=path.name, done=done, total=result.frames)
+            yield {"status": status_html(text, progress=done / result.frames)}
     if path is None or not path.exists():
-        limit = f"This export takes longer than the limit of {limit_text()}: trim the clip."
-        yield {"status": status_html(limit if late else "Stopped.", error=late)}
+        text = message("export.limit", limit=limit_text()) if late else message("run.ended")
+        yield {"status": status_html(text, error=late)}
         return
-    message = f"{path.name} is ready, {path.stat().st_size / 1e6:.1f} MB."
-    yield {"exported": gr.update(value=str(path), visible=True), "status": status_html(message)}
+    text = message("export.ready", file=path.name, size=f"{path.stat().st_size / 1e6:.1f}")
+    yield {"exported": gr.update(value=str(path), visible=True), "status": status_html(text)}

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import gradio as gr
 
-from mamp import OverlayStyle, Settings, Update, WeightsError, read_mask, segment_video
+from mamp import OverlayStyle, Result, Settings, Update, WeightsError, read_mask, segment_video
 from mamp.masks.label_map import objects_in
 from mamp.model.checkpoint import SMALL_WEIGHTS, shared_encoder
 from mamp.model.patch_encoder import PATCH
@@ -22,6 +22,7 @@ from webapp import ZERO_GPU, spaces
 from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor
 from webapp.html import duration_text, scroll_to, status_html
+from webapp.languages import count_message, message
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.results_view import overlay_style, result_updates
@@ -31,7 +32,6 @@ from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
-NOTHING_PAINTED = "Paint at least one object on the frame first."
 GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
 
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, SMALL_WEIGHTS, PATCH)}
@@ -78,14 +78,12 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         return status_html(str(error), error=True)
     except (WeightsError, ValueError):
         return ""
-    for_frames = f"for {session['frames']} frames"
     if ZERO_GPU:
         allocations = math.ceil(session["frames"] / frames_per_allocation(session, settings))
-        plural = "" if allocations == 1 else "s"
-        text = f"At most {seconds:.0f} GPU seconds {for_frames}, in {allocations} allocation{plural}."
+        text = count_message("estimate.gpu", allocations, seconds=f"{seconds:.0f}", frames=session["frames"])
     else:
-        text = f"About {duration_text(max(1, seconds))} {for_frames} on this machine."
-    return f'<div class="legend">{text} The limit of a run is {limit_text()}.</div>'
+        text = message("estimate.here", time=duration_text(max(1, seconds)), frames=session["frames"])
+    return f'<div class="legend">{text} {message("estimate.limit", limit=limit_text())}</div>'
 
 
 def expected_seconds(session: Session, settings: Settings) -> float:
@@ -225,11 +223,11 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
     complete_strokes(session)
     project = project_of(session)
     if not project.input_masks:
-        session["mask_problem"] = NOTHING_PAINTED
-        yield {"status": status_html(NOTHING_PAINTED, error=True)}
+        session["mask_problem"] = message("run.nothing_painted")
+        yield {"status": status_html(session["mask_problem"], error=True)}
         return
     yield {
-        "status": status_html("Starting ..."),
+        "status": status_html(message("run.starting")),
         "masks": masks_html(session),
         "preview": gr.update(visible=True),
         "scroll": scroll_to("preview"),
@@ -239,38 +237,49 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
     try:
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
-                reused = update.result.receipt["masks_reused"]
-                outcome = "Stopped; finished frames are kept" if update.result.stopped else "Done"
-                if update.result.stopped and not project.stop_file.exists():
-                    outcome = f"Stopped at the limit of {limit_text()}; the next run goes on from here"
-                message = f"{outcome}: {update.result.frames} of {update.frames_total} frames"
-                message += f", {reused} reused from the previous run" if reused else ""
-                message += f", {update.fps:.1f} frames/s." + warning_text(update.result.receipt)
                 project.save(settings)
                 results = result_updates(session, opacity, parts, server)
-                yield {**hide_preview, **results, "status": status_html(message), "scroll": scroll_to("result")}
+                status = status_html(_outcome_text(update, update.result, was_asked=project.stop_file.exists()))
+                yield {**hide_preview, **results, "status": status, "scroll": scroll_to("result")}
             elif update.preview is not None:
                 progress = update.done / update.frames_total
-                message = f"Frame {update.done} of {update.frames_total}"
+                text = message("run.frame", done=update.done, total=update.frames_total)
                 if update.seconds_left is not None:
-                    message += f" · {update.fps:.1f} frames/s · {duration_text(update.seconds_left)} left"
+                    text += message("run.left", fps=f"{update.fps:.1f}", time=duration_text(update.seconds_left))
                     if (job := job_of(session)) is not None:
                         job.expect(update.seconds_left)
                 preview = gr.update(visible=True, value=update.preview)
-                yield {"preview": preview, "status": status_html(message, progress=progress)}
+                yield {"preview": preview, "status": status_html(text, progress=progress)}
     except gr.Error as error:  # including ZeroGPU's quota errors
         done = project.result
         if done is None or not done.overlay.exists():
             yield {**hide_preview, "status": status_html(error.message, error=True)}
             return
         project.save(settings)
-        message = f"{error.message} Finished frames are kept; the next run resumes from there."
         results = result_updates(session, opacity, parts, server)
-        yield {**hide_preview, **results, "status": status_html(message, error=True)}
+        text = message("run.resumes", error=error.message)
+        yield {**hide_preview, **results, "status": status_html(text, error=True)}
+
+
+def _outcome_text(update: Update, result: Result, *, was_asked: bool) -> str:
+    """How a run ended, whether it was asked to stop or not."""
+    if not result.stopped:
+        outcome = message("run.done")
+    elif was_asked:
+        outcome = message("run.kept")
+    else:
+        outcome = message("run.at_limit", limit=limit_text())
+    reused = result.receipt["masks_reused"]
+    return (
+        message("run.frames", outcome=outcome, done=result.frames, total=update.frames_total)
+        + (message("run.reused", count=reused) if reused else "")
+        + message("run.speed", fps=f"{update.fps:.1f}")
+        + warning_text(result.receipt)
+    )
 
 
 def warning_text(receipt: dict[str, Any]) -> str:
     """Problems that the run recovered from, and other notes, to append to the status."""
     damage = [receipt["damage"]] if receipt["damage"] else []
-    short = ["GPU memory ran low; matching continued in smaller blocks."] if receipt["short_of_memory"] else []
+    short = [message("run.memory")] if receipt["short_of_memory"] else []
     return "".join(f" {sentence}" for sentence in [*damage, *receipt.get("notes", []), *short])

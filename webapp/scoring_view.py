@@ -11,13 +11,13 @@ from typing import Any
 from mamp.masks.label_map import MaskError
 from webapp.chart import Plot
 from webapp.html import object_chip, review_html, status_html
+from webapp.languages import message
 from webapp.results_view import frame_times
 from webapp.session import Session, has_job, is_open, project_of, reader_of
 from webapp.true_masks import TrueScores, read_true_masks, score, unpacking_folder
 from webapp.updates import ScoreUpdates
 
 _MAX_SECONDS = 60  # of work on one request; the frames scored by then are shown
-_BUSY = "A run or an export is in progress. Score the result when it has finished."
 
 
 def score_result(session: Session, paths: list[str] | str | None) -> Iterator[ScoreUpdates]:
@@ -27,10 +27,10 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
         return
     result = project_of(session).result if session else None
     if result is None:
-        yield {"scored": status_html("Run first: there is no result to score.", error=True)}
+        yield {"scored": status_html(message("score.no_result"), error=True)}
         return
     if has_job(session):
-        yield {"scored": status_html(_BUSY, error=True)}
+        yield {"scored": status_html(message("score.busy"), error=True)}
         return
     scores, shown, end = TrueScores(), time.monotonic(), time.monotonic() + _MAX_SECONDS
     count = total = 0
@@ -54,7 +54,8 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
                 scores = so_far
                 if time.monotonic() - shown > 1:
                     shown = time.monotonic()
-                    yield {"scored": status_html(f"Scored {count} of {total} frames", progress=count / total)}
+                    text = message("score.progress", count=count, total=total)
+                    yield {"scored": status_html(text, progress=count / total)}
         names = project_of(session).names
         flags = review_html(result, names, frame_times(session), score_plots(scores))
         error_text = "" if scores.overlap else _nothing_scored(late=is_late())
@@ -63,7 +64,7 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
     if not is_open(session):
         return
     if is_replaced():
-        error_text = _BUSY
+        error_text = message("score.busy")
     if error_text:
         yield {"scored": status_html(error_text, error=True)}
     else:
@@ -72,33 +73,32 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
 
 def _nothing_scored(*, late: bool) -> str:
     if late:
-        return f"One frame takes longer than the limit of {_MAX_SECONDS} seconds."
-    return "No true mask is for a frame of the result, or none contains an object."
+        return message("score.slow", seconds=_MAX_SECONDS)
+    return message("score.nothing")
 
 
 def score_plots(scores: TrueScores) -> list[Plot]:
     """J and F over time."""
     return [
         Plot(title, "1", {label: sorted(by_frame.items()) for label, by_frame in values.items()})
-        for title, values in (("J: overlap with the true masks", scores.overlap), ("F: contours", scores.contour))
+        for title, values in (
+            (message("chart.true_overlap"), scores.overlap),
+            (message("chart.contours"), scores.contour),
+        )
     ]
 
 
 def scores_html(scores: TrueScores, names: Mapping[int, str], count: int, total: int) -> str:
     """The means by object, and J and F of each frame."""
-    chips = {
-        label: object_chip(label, html.escape(names.get(label, f"object {label}"))) for label in sorted(scores.overlap)
-    }
+    shown = {label: names.get(label, message("chart.object", label=label)) for label in sorted(scores.overlap)}
+    chips = {label: object_chip(label, html.escape(name)) for label, name in shown.items()}
     rows = ""
     for label, chip in chips.items():
         J, F = scores.means(label)
         rows += f'<tr><th scope="row">{chip}</th>{_cells((J + F) / 2, J, F)}</tr>'
-    means = (
-        '<table class="why-scores"><thead><tr><th scope="col">Object</th><th scope="col">J&amp;F</th>'
-        f'<th scope="col">J</th><th scope="col">F</th></tr></thead><tbody>{rows}</tbody></table>'
-    )
-    note = f"{count} frames scored, of {total} with a true mask."
-    note += " The means leave out the first and the last of them, as DAVIS does. J: overlap. F: contours."
+    heads = "".join(f'<th scope="col">{head}</th>' for head in (message("score.object"), "J&amp;F", "J", "F"))
+    means = f'<table class="why-scores"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    note = message("score.note", count=count, total=total)
     return f'<p class="why-note">{note}</p>{means}{_frames_table(scores, chips)}'
 
 
@@ -111,9 +111,9 @@ def _frames_table(scores: TrueScores, chips: Mapping[int, str]) -> str:
             values += [scores.overlap[label].get(index), scores.contour[label].get(index)]
         rows.append(f'<tr><th scope="row">{index}</th>{_cells(*values)}</tr>')
     return (
-        '<details class="why-part"><summary>Each frame</summary><div class="score-frames" tabindex="0" role="group" '
-        'aria-label="Scores of each frame"><table class="why-scores"><thead><tr><th scope="col">Frame</th>'
-        f"{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
+        f'<details class="why-part"><summary>{message("score.each_frame")}</summary><div class="score-frames" tabindex="0" '
+        f'role="group" aria-label="{message("score.frames_table")}"><table class="why-scores"><thead><tr><th scope="col">'
+        f"{message('score.frame')}</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
     )
 
 

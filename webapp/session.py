@@ -19,6 +19,7 @@ from gradio.utils import get_upload_folder
 
 from mamp import VideoReader
 from webapp.job_queue import Job, Kind
+from webapp.languages import message
 from webapp.project import Project
 
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
@@ -119,10 +120,7 @@ def use_session(session: Session) -> None:
         use = _uses.get(session["folder"])
         if use is None:
             minutes = max(1, KEEP_SECONDS // 60)
-            raise SessionEndedError(
-                f"The files of this page are gone: it was not used for {minutes} min, or another page closed its clip. "
-                "Open the clip again."
-            )
+            raise SessionEndedError(message("session.ended", minutes=minutes))
         use.left = None
         _renew(session["folder"], use)
 

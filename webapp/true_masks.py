@@ -18,6 +18,7 @@ from mamp.masks.mask_io import read_mask
 from mamp.runs.results import Result
 from mamp.video.reader import VideoReader
 from webapp.archive import ArchiveError, read_archive
+from webapp.languages import message
 
 _ENTRIES = re.compile(r"(?:[^/\0]+/)*[^/\0]+\.(?:png|PNG)")
 _MAX_FILE_BYTES = 1 << 24
@@ -66,10 +67,10 @@ def read_true_masks(paths: Sequence[str | Path], reader: VideoReader, folder: Pa
         if index is None or index >= len(names):
             continue
         if index in found:
-            raise MaskError(f"Two true masks are for frame {index}.")
+            raise MaskError(message("score.two_masks", frame=index))
         found[index] = path
     if not found:
-        raise MaskError("No mask has the name of a frame, as 00000.png for the first one.")
+        raise MaskError(message("score.no_names"))
     return dict(sorted(found.items()))
 
 
@@ -81,11 +82,11 @@ def _images(paths: Sequence[str | Path], folder: Path) -> Iterator[tuple[str, Pa
             yield path.stem, path
             continue
         if path.suffix.lower() != ".zip":
-            raise MaskError(f"{path.name} is no PNG or zip file.")
+            raise MaskError(message("score.wrong_kind", name=path.name))
         try:
             entries = read_archive(path, _ENTRIES)
         except ArchiveError as error:
-            raise MaskError(f"{path.name} cannot be read: {error}.") from error
+            raise MaskError(message("score.bad_zip", name=path.name, reason=error)) from error
         for name, data in entries.items():
             target = folder / f"{next(unpacked)}.png"
             target.write_bytes(data)
@@ -119,10 +120,8 @@ def score(
             continue
         mask, truth = read_mask(mask_file), _read_truth(path, index)
         if mask.shape != truth.shape:
-            raise MaskError(
-                f"The true mask of frame {index} is {truth.shape[1]}x{truth.shape[0]}, but the clip is "
-                f"{mask.shape[1]}x{mask.shape[0]}."
-            )
+            sizes = {"truth": f"{truth.shape[1]}x{truth.shape[0]}", "clip": f"{mask.shape[1]}x{mask.shape[0]}"}
+            raise MaskError(message("score.misfit", frame=index, **sizes))
         labels |= set(objects_in(truth))
         by_label: dict[int, tuple[float, float]] = {}
         for label in sorted(labels):
@@ -138,11 +137,11 @@ def score(
 
 def _read_truth(path: Path, index: int) -> NDArray[np.uint8]:
     if path.stat().st_size > _MAX_FILE_BYTES:
-        raise MaskError(f"The true mask of frame {index} is larger than {_MAX_FILE_BYTES >> 20} MB.")
+        raise MaskError(message("score.too_large", frame=index, size=_MAX_FILE_BYTES >> 20))
     try:
         truth = read_mask(path)
     except MaskError as error:
-        raise MaskError(f"The true mask of frame {index} cannot be read as a mask.") from error
+        raise MaskError(message("score.unreadable", frame=index)) from error
     return np.where(truth == VOID, 0, truth).astype(np.uint8)
 
 

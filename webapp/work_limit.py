@@ -6,6 +6,7 @@ import os
 import time
 
 from webapp.html import duration_text
+from webapp.languages import message
 
 MAX_SECONDS = 60 * float(os.environ.get("MAMP_MAX_MINUTES", "30"))  # of one run or export
 MAX_PROCESSING_PIXELS = 4_000_000  # of a frame that is matched: memory grows with it, to about 5 GB
@@ -28,14 +29,10 @@ def check_work(seconds: float, processing_size: tuple[int, int]) -> None:
     height, width = processing_size
     if height * width > MAX_PROCESSING_PIXELS:
         raise WorkLimitError(
-            f"Frames of {width}x{height} are too large to be matched here: choose a smaller processing size, "
-            f"of at most {MAX_PROCESSING_PIXELS / 1e6:g} megapixels."
+            message("limit.size", width=width, height=height, megapixels=f"{MAX_PROCESSING_PIXELS / 1e6:g}")
         )
     if seconds > MAX_SECONDS:
-        raise WorkLimitError(
-            f"This run would take about {duration_text(seconds)}, and the limit is {limit_text()}: trim the clip, choose a "
-            "smaller processing size, or paint fewer objects."
-        )
+        raise WorkLimitError(message("limit.time", time=duration_text(seconds), limit=limit_text()))
 
 
 def limit_text() -> str:

@@ -9,6 +9,13 @@ from itertools import pairwise
 from mamp.runs.expected_overlap import expected_overlaps
 from mamp.runs.results import ObjectFrame
 
+REASONS = {
+    "lost": "lost from this frame on",
+    "area": "area changes from {before} to {after} pixels",
+    "confidence": "low confidence ({confidence})",
+    "overlap": "expected overlap with the true object {overlap}",
+}
+
 _LOW_CONFIDENCE = 0.6  # confidence below which a frame is flagged; clear objects are near 1
 _LOW_OVERLAP = 0.77  # expected J below which a frame is listed
 _AREA_RATIO = 2.5  # change of area from one frame to the next from which on a frame is flagged
@@ -22,14 +29,21 @@ class Flag:
     Attributes:
         frame: Frame number.
         object: Label of the object.
-        reason: Description for the user.
+        kind: What stands out: "lost", "area", "confidence" or "overlap".
+        values: The numbers of its reason, as text, by name.
         severity: Priority of the review [0, 1].
     """
 
     frame: int
     object: int
-    reason: str
+    kind: str
+    values: dict[str, str]
     severity: float
+
+    @property
+    def reason(self) -> str:
+        """What stands out, for the user."""
+        return REASONS[self.kind].format(**self.values)
 
 
 def frames_to_review(
@@ -50,17 +64,18 @@ def frames_to_review(
                 continue
             small, large = sorted((previous.area, current.area))
             if previous.area and not current.area:
-                flags.append(Flag(current.frame, current.object, "lost from this frame on", 1.0))
+                flags.append(Flag(current.frame, current.object, "lost", {}, 1.0))
             elif small and large > _AREA_RATIO * small:
-                reason = f"area changes from {previous.area} to {current.area} pixels"
-                flags.append(Flag(current.frame, current.object, reason, 0.9))
+                areas = {"before": str(previous.area), "after": str(current.area)}
+                flags.append(Flag(current.frame, current.object, "area", areas, 0.9))
         uncertain = [entry for entry in track if entry.area and entry.confidence < _LOW_CONFIDENCE]
-        flags += [Flag(e.frame, e.object, f"low confidence ({e.confidence:.2f})", 1 - e.confidence) for e in uncertain]
+        for e in uncertain:
+            confidence = {"confidence": f"{e.confidence:.2f}"}
+            flags.append(Flag(e.frame, e.object, "confidence", confidence, 1 - e.confidence))
         for entry in track:
             overlap = expected.get((entry.frame, entry.object), 1.0)
             if overlap < _LOW_OVERLAP:
-                reason = f"expected overlap with the true object {overlap:.2f}"
-                flags.append(Flag(entry.frame, entry.object, reason, 1 - overlap))
+                flags.append(Flag(entry.frame, entry.object, "overlap", {"overlap": f"{overlap:.2f}"}, 1 - overlap))
     selected: list[Flag] = []
     for flag in sorted(flags, key=lambda flag: (-flag.severity, flag.frame)):
         if all(abs(flag.frame - other.frame) >= _MIN_SPACING for other in selected):

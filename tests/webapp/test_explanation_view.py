@@ -15,6 +15,7 @@ from tests.conftest import browser
 from tests.webapp.painting import take_example
 from webapp import explanation_view, results_view
 from webapp import session as sessions
+from webapp.languages import text
 
 WAIT = 120_000  # [ms]
 
@@ -53,7 +54,7 @@ def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
     assert explained(finished, 8, 52, 50) == ""
     sessions.request_job(finished, "run")
     monkeypatch.setattr(explanation_view, "FrameExplainer", lambda *_, **__: pytest.fail("computed during a run"))
-    assert explanation_view.RUNNING in explained(finished, 8, 52, 50)
+    assert text("why.running", "en") in explained(finished, 8, 52, 50)
 
 
 def test_no_gpu_is_used_where_one_must_be_allocated(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +70,7 @@ def test_no_gpu_is_used_where_one_must_be_allocated(finished: dict[str, Any], mo
 def test_a_frame_that_would_take_too_long_is_refused(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanation_view, "MAX_PIXELS", 5 * 128 * 96)
     assert "figcaption" in explained(finished, 5, 46, 48)
-    assert explanation_view.TOO_FAR in explained(finished, 6, 48, 48)
+    assert text("why.too_far", "en") in explained(finished, 6, 48, 48)
 
 
 def test_raft_on_a_cpu_has_a_limit_of_its_own(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_raft_on_a_cpu_has_a_limit_of_its_own(finished: dict[str, Any], monkeypa
     result.write_receipt({**result.receipt, "settings": settings})
     monkeypatch.setattr(explanation_view, "MAX_RAFT_PIXELS", 5 * 128 * 96)
     monkeypatch.setattr(explanation_view, "FrameExplainer", lambda *_, **__: pytest.fail("computed beyond the limit"))
-    assert explanation_view.TOO_FAR in explained(finished, 6, 48, 48)
+    assert text("why.too_far", "en") in explained(finished, 6, 48, 48)
 
 
 def test_the_picture_stays_that_of_the_run_and_keeps_its_style(finished: dict[str, Any]) -> None:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import re
 import string
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import gradio as gr
 import pytest
+from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
+from mamp import Settings
+from webapp import run_handler
+from webapp.background import start_job, watch_job
+from webapp.clips import open_clip
+from webapp.html import duration_text
+from webapp.job_queue import Job
+from webapp.jobs import claim_job
 from webapp.languages import LANGUAGES, TEXTS, label_translations, language_of
+from webapp.mask_editing import select_frame
+from webapp.session import close_session, request_job
+from webapp.settings_controls import ON_PAGE
 
 pytestmark = pytest.mark.usefixtures("loops")
 
@@ -43,6 +58,44 @@ def test_every_language_has_every_text_with_the_same_placeholders(language: str)
 )
 def test_the_first_language_of_a_browser_decides(header: str, language: str) -> None:
     assert language_of(header) == language
+
+
+@contextmanager
+def visitor(accept_language: str) -> Iterator[None]:
+    """Handles events of a visitor whose browser prefers a language."""
+    request = SimpleNamespace(headers={"accept-language": accept_language})
+    token = LocalContext.request.set(gr.Request(cast(Any, request)))
+    try:
+        yield
+    finally:
+        LocalContext.request.reset(token)
+
+
+def test_handlers_answer_in_the_language_of_the_visitor(clip: Path) -> None:
+    with visitor("zh-CN,zh;q=0.9"):
+        assert "请先选择视频片段" in claim_job({}, "run")["status"]
+    with visitor("de-DE"):
+        session = open_clip({}, str(clip))["session"]
+        assert "12 Bilder, 128x96" in session["opened"] and duration_text(185) == "3 min 5 s"
+        assert select_frame(session, None, 3)["editor"]["note"].startswith("Bild 3: Kritzeln")
+    with visitor("es-ES"):
+        job = start_requested(session)
+        *_, last = watch_job(session, job)
+        assert "Pinte antes al menos un objeto" in last["status"], "the thread of a run does not know its visitor"
+    assert "Choose a clip first" in claim_job({}, "run")["status"]
+    close_session(session, keep=str(clip))
+
+
+def start_requested(session: dict[str, Any]) -> Job:
+    """Starts a run of a session on which nothing is painted."""
+    request_job(session, "run")
+    job = start_job(session, "run", 0, lambda: run_handler._run(session, 0.4, [], settings_values(), ""))
+    assert job is not None
+    return job
+
+
+def settings_values() -> list[Any]:
+    return [None if name == "weights" else value for name, value in Settings().to_dict().items() if name in ON_PAGE]
 
 
 def layout_texts(node: dict[str, Any], components: dict[int, dict[str, Any]]) -> list[str]:

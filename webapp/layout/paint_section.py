@@ -8,7 +8,7 @@ import gradio as gr
 
 from mamp.masks.palette import color_of
 from webapp.javascript import EDITOR, EDITOR_HTML, FRAME_AND_NAME_EVENTS
-from webapp.languages import label
+from webapp.languages import browser_texts, label
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def paint_section() -> PaintSection:
         js_on_load=EDITOR,
         apply_default_css=False,
         elem_id="editor",
+        texts=browser_texts("editor"),
         colors=["#{:02x}{:02x}{:02x}".format(*color_of(label)) for label in range(256)],
     )
     below_editor = gr.Column()

@@ -11,8 +11,9 @@ function choosePixel(frame, x, y, ask) {
     cross.setAttribute('transform', `translate(${x + 0.5} ${y + 0.5})`);
     if (!ask) return;
     const words = element.querySelector('.why-words');
-    words.innerHTML = '<h4></h4><p>Reading the memory of this frame. The first place in a frame takes some seconds.</p>';
-    words.firstChild.textContent = `Frame ${data.frameShown}`;
+    words.innerHTML = '<h4></h4><p></p>';
+    words.firstChild.textContent = textOf(TEXTS, 'why.frame', {frame: data.frameShown});
+    words.lastChild.textContent = textOf(TEXTS, 'why.reading');
     element.querySelector('.why').setAttribute('aria-busy', 'true');
     trigger('select', {frame: Number(data.frameShown), x, y});
 }

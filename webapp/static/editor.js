@@ -20,7 +20,7 @@
  * @property {Completion?} completion  null where the mask is exactly what was painted
  *
  * @typedef {{frame: number, edits: Edit[]}} PageMessage  To the server: the frame in the editor, and its edits.
- * @typedef {{value: any, colors: string[]}} Props
+ * @typedef {{value: any, colors: string[], texts: Texts}} Props
  */
 
 const SEND_AFTER = 20; // [ms]
@@ -103,7 +103,7 @@ class Editor {
         this.root.dataset.state = 'ready';
         const outdated = this.map.isEdited || (this.shown !== null && message.stroke < this.shown.stroke);
         if (!outdated && !message.pending) {
-            if (this.map.completion) this.say(`Frame ${message.frame}: too much or too little? Erase or paint a bit of it.`);
+            if (this.map.completion) this.say(this.text('editor.completed', {frame: message.frame}));
             else if (!sameRuns(message.mask, this.map.runs())) this.say(message.note);
             this.redraw(this.map.settle(message.mask));
             this.update();
@@ -129,7 +129,7 @@ class Editor {
             this.reveal(message);
             return;
         }
-        this.say(`Frame ${message.frame} could not be loaded. Choose it again.`);
+        this.say(this.text('editor.not_loaded', {frame: message.frame}));
         this.root.dataset.state = this.shown ? 'ready' : 'empty';
     }
 
@@ -142,8 +142,8 @@ class Editor {
         this.root.dataset.state = message ? 'ready' : 'empty';
         if (message && resized) this.view.fit(message.width, message.height);
         this.canvas.show(this.map, this.view.scale);
-        this.surface.setAttribute('aria-label', message ? `Frame ${message.frame} to paint on` : 'Frame to paint on');
-        this.say(message ? message.note : 'The first frame of the clip appears here.');
+        this.surface.setAttribute('aria-label', this.text(message ? 'editor.surface_of' : 'editor.surface', {frame: message?.frame}));
+        this.say(message ? message.note : this.text('editor.none'));
         this.publish();
         this.update();
         clearTimeout(this.timers.prepare);
@@ -163,7 +163,7 @@ class Editor {
         if (this.tool !== 'fill') return this.extendStroke(at);
         const filled = this.map.fill(at.x, at.y, this.label);
         if (filled) this.redraw(filled);
-        else if (this.map.at(at.x, at.y) !== this.label) this.say('This outline is open. Close it with the brush first.');
+        else if (this.map.at(at.x, at.y) !== this.label) this.say(this.text('editor.open'));
     }
 
     /** @param {Point} to */
@@ -201,7 +201,7 @@ class Editor {
         this.showBox(null);
         if (dragged) {
             if (Math.min(dragged.right - dragged.left, dragged.bottom - dragged.top) < SMALLEST_BOX)
-                return this.say('Drag a box around an object.');
+                return this.say(this.text('editor.drag'));
             this.map.commit({settled: false, box: {label: this.label, ...dragged}});
             return this.edited();
         }
@@ -215,7 +215,7 @@ class Editor {
         const {frame, revision} = this.shown, stroke = ++this.shown.stroke, {completion} = this.map;
         const others = this.edits.filter((edit) => edit.frame !== frame).slice(-1);
         this.edits = [...others, {frame, revision, stroke, mask: this.map.runs(), completion}];
-        this.say(completion ? `Frame ${frame}: completing the mask ...` : `Frame ${frame}: painted.`);
+        this.say(this.text(completion ? 'editor.completing' : 'editor.painted', {frame}));
         this.publish();
         this.update();
         clearTimeout(this.timers.send);
@@ -228,6 +228,11 @@ class Editor {
         /** @type {PageMessage} */
         const message = {frame: this.shown.frame, edits: this.edits};
         this.props.value = message;
+    }
+
+    /** @param {string} key @param {Record<string, any>} [values] */
+    text(key, values) {
+        return textOf(this.props.texts, key, values);
     }
 
     /** @param {string} text */
@@ -308,8 +313,8 @@ class Editor {
         const last = labels.reduce((one, other) => Math.max(one, other), Math.max(8, this.label));
         for (let label = this.palette.children.length + 1; label <= last; label++) {
             const button = document.createElement('button');
-            Object.assign(button, {type: 'button', textContent: String(label), title: `Paint object ${label}`});
-            button.setAttribute('aria-label', `Object ${label}`);
+            Object.assign(button, {type: 'button', textContent: String(label), title: this.text('editor.paint_object', {label})});
+            button.setAttribute('aria-label', this.text('editor.object_of', {label}));
             button.dataset.label = String(label);
             button.style.setProperty('--color', this.props.colors[label]);
             this.palette.append(button);

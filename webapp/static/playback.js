@@ -40,7 +40,7 @@ function moveCursor(frame) {
     if (!chart) return;
     chart.style.setProperty('--cursor', `${100 * frame / Number(chart.dataset.last)}%`);
     chart.dataset.frame = String(frame);
-    chart.querySelector('.plot-now').textContent = `frame ${frame}`;
+    chart.querySelector('.plot-now').textContent = textOf(TEXTS, 'chart.frame', {frame});
 }
 
 /** Shows a number in the slider, without its event. @param {number} frame */
