@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mamp.errors import UserError
+
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameter numbers in glibc's malloc.h
 _TRIM_BYTES = 512 << 20  # [bytes]
 _MMAP_BYTES = 32 << 20  # [bytes]; the maximum of glibc
 
 
-class ResourceError(ValueError):
+class ResourceError(UserError):
     """The machine ran out of disk or memory; the message is one sentence for the user."""
 
 
@@ -27,11 +29,13 @@ def as_resource_error(error: Exception) -> ResourceError | None:
     """The ``ResourceError`` for an error caused by lack of disk or memory; ``None`` for other errors."""
     # Without PyTorch, the error is not of a GPU; importing it here would slow down `python -m mamp --help`.
     if (torch := sys.modules.get("torch")) is not None and isinstance(error, torch.OutOfMemoryError):
-        return ResourceError("The GPU has too little memory for this; choose a smaller processing size.")
+        text = "The GPU has too little memory for this; choose a smaller processing size."
+        return ResourceError(text, "gpu_memory")
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-        return ResourceError("The machine has too little memory for this; choose a smaller processing size.")
+        text = "The machine has too little memory for this; choose a smaller processing size."
+        return ResourceError(text, "memory")
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
-        return ResourceError("The disk is full.")
+        return ResourceError("The disk is full.", "disk_full")
     return None
 
 

@@ -9,6 +9,7 @@ import gradio as gr
 
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
+from webapp.errors import error_text
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES
 from webapp.html import scroll_to, status_html
 from webapp.jobs import job_updates
@@ -45,7 +46,7 @@ def open_clip(session: Session, path: str | None) -> ClipUpdates:
             return clip_updates({}, status_html(too_long, error=True), clip_frames=frames)
         session = new_session(path)
     except VideoError as error:
-        return clip_updates({}, status_html(str(error), error=True))
+        return clip_updates({}, status_html(error_text(error), error=True))
     return clip_updates(session, clip_description(session), clip_frames=frames)
 
 
@@ -66,7 +67,7 @@ def trim_clip(session: Session, path: str | None, first: float | None, last: flo
         shutil.rmtree(folder, ignore_errors=True)
         if not isinstance(error, VideoError):
             raise
-        return {"status": status_html(str(error), error=True)}
+        return {"status": status_html(error_text(error), error=True)}
     close_session(session, keep=path)
     return clip_updates(trimmed, clip_description(trimmed), clip_frames=None)
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
+from dataclasses import replace
 
-from mamp.explanation.explanation import Decision, Explanation, LabelScore
+from mamp.explanation.explanation import Explanation, LabelScore
+from mamp.explanation.wording import describe
 from webapp.frame_svg import Image, Size, image_svg, outlined_path
 from webapp.html import object_chip
-from webapp.languages import message
+from webapp.languages import message, messages
 from webapp.memory_html import memory_html, timeline_html
 from webapp.motion_html import motion_html
 
 _FRAME_SIDE = 960  # longest side of the picture [pixels]
 _SCORES_SHOWN = 6
-_DECISIONS = {
-    Decision.INPUT_MASK: "the input mask",
-    Decision.VOTES: "the votes of the memory",
-    Decision.ADJUSTMENT: "the votes, adjusted for the number of cells of each label",
-    Decision.REDETECTION: "the search of the whole frame for lost objects",
-    Decision.UPSAMPLING: "the cells around it, since it lies at an edge",
-    Decision.UNKNOWN: "something else: this machine computes another label",
-}
 
 
 def frame_html(picture: Image, size: Size, frame: int, text: str = "") -> str:
@@ -35,27 +30,31 @@ def frame_html(picture: Image, size: Size, frame: int, text: str = "") -> str:
     return _panel(picture, size, frame, None, f"<p>{html.escape(text or message('why.ask'))}</p>")
 
 
-def explanation_html(explanation: Explanation, picture: Image, frames: int) -> str:
-    """An explanation.
+def explanation_html(explanation: Explanation, picture: Image, frames: int, names: Mapping[int, str]) -> str:
+    """An explanation, in the visitor's language.
 
     Args:
         explanation: Why a pixel got its label.
         picture: Its frame with the masks, RGB (H, W, 3) uint8 of any size.
         frames: Number of frames of the clip.
+        names: Object names by label, of the objects that have one.
     """
+    scores = [replace(score, name=_name(score.label, names)) for score in explanation.scores]
+    explanation = replace(explanation, scores=scores)
+    text = describe(explanation, messages("explanation"))
     size = (explanation.mask.shape[0], explanation.mask.shape[1])
     x, y = explanation.pixel
-    label = next((score for score in explanation.scores if score.label == explanation.label), None)
-    name = label.name if label else f"object {explanation.label}" if explanation.label else "background"
+    name = _name(explanation.label, names)
     chip = object_chip(explanation.label, html.escape(name)) if explanation.label else html.escape(name)
-    head = f"<p>Pixel {x}, {y} is <strong>{chip}</strong>, decided by {_DECISIONS[explanation.decision]}.</p>"
-    words = f"{head}<p>{html.escape(explanation.text)}</p>"
+    reason = message(f"why.by.{explanation.decision.name.lower()}")
+    head = message("why.pixel", x=x, y=y, name=f"<strong>{chip}</strong>", reason=reason)
+    words = f"<p>{head}</p><p>{html.escape(text)}</p>"
     if not explanation.memory:
         return _panel(picture, size, explanation.frame, explanation.pixel, words)
     parts = (
-        ("The frames in memory", memory_html(explanation), " open"),
-        ("What the motion does", motion_html(explanation), ""),
-        ("Memory over time", timeline_html(explanation, frames), ""),
+        (message("why.memory"), memory_html(explanation), " open"),
+        (message("why.motion"), motion_html(explanation), ""),
+        (message("why.time"), timeline_html(explanation, frames), ""),
     )
     details = "".join(
         f'<details class="why-part"{state}><summary>{title}</summary>{content}</details>'
@@ -87,17 +86,17 @@ def _scores_table(explanation: Explanation) -> str:
     best = sorted(explanation.scores, key=lambda score: -score.score)[:_SCORES_SHOWN]
     rows = "".join(_score_row(score) for score in best)
     with_discriminant = any(score.discriminant is not None for score in explanation.scores)
-    notes = [
-        "Votes: share of the weights of the most similar places (Eq. 2).",
-        "Score: the votes after all later steps.",
-    ]
-    if with_discriminant:
-        notes.append("Discriminant: 1 looks like the object, -1 like everything else (not in the paper).")
+    columns = ("votes", "score", "discriminant")
+    heads = "".join(f'<th scope="col">{message(f"why.{column}")}</th>' for column in ("label", *columns))
+    notes = " ".join(message(f"why.{column}_note") for column in (columns if with_discriminant else columns[:2]))
     return (
-        '<table class="why-scores"><thead><tr><th scope="col">Label</th><th scope="col">Votes</th>'
-        f'<th scope="col">Score</th><th scope="col">Discriminant</th></tr></thead><tbody>{rows}</tbody></table>'
-        f'<p class="why-note">{" ".join(notes)}</p>'
+        f'<table class="why-scores"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<p class="why-note">{notes}</p>'
     )
+
+
+def _name(label: int, names: Mapping[int, str]) -> str:
+    return names.get(label) or (message("why.object", label=label) if label else message("why.background"))
 
 
 def _score_row(score: LabelScore) -> str:

@@ -11,6 +11,7 @@ from mamp import Result
 from mamp.explanation.explain import FrameExplainer
 from mamp.masks.label_map import MaskError
 from webapp import ZERO_GPU
+from webapp.errors import error_text
 from webapp.explanation_html import explanation_html, frame_html
 from webapp.languages import message
 from webapp.results_view import frame_and_overlay, nearest, overlay_style
@@ -38,13 +39,13 @@ def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.
     try:
         explanation = _explainer(str(result.folder), session["clip"], frame).explain(*pixel)
     except MaskError as error:
-        return {"explained": frame_html(picture, size, frame, str(error))}
+        return {"explained": frame_html(picture, size, frame, error_text(error))}
     if not is_open(session):
         _forget(session["folder"])
         return {}
     if session.get("shown_frame", frame) != frame:  # another frame was chosen meanwhile
         return {}
-    return {"explained": explanation_html(explanation, picture, session["frames"])}
+    return {"explained": explanation_html(explanation, picture, session["frames"], project_of(session).names)}
 
 
 @lru_cache(maxsize=2)  # each holds the memory of its frame: 60 MB at 480p

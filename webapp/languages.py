@@ -14,6 +14,7 @@ import gradio as gr
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
 
+from mamp.explanation.wording import SENTENCES
 from mamp.runs.review import REASONS
 from mamp.settings import SETTINGS_INFO
 
@@ -39,7 +40,9 @@ def _settings_texts() -> dict[str, str]:
 TEXTS: dict[str, dict[str, str]] = {
     language: json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
 }
-TEXTS["en"] |= _settings_texts() | {f"review.{kind}": reason for kind, reason in REASONS.items()}
+TEXTS["en"] |= _settings_texts()
+TEXTS["en"] |= {f"review.{kind}": reason for kind, reason in REASONS.items()}
+TEXTS["en"] |= {f"explanation.{key}": sentence for key, sentence in SENTENCES.items()}
 
 _labels: dict[str, dict[str, object]] = {}  # of the layout: the values of each text, by key
 
@@ -66,6 +69,12 @@ def message(key: str, /, **values: object) -> str:
 def count_message(key: str, count: int, /, **values: object) -> str:
     """A text with a number, in the visitor's language: the table has it as ``KEY.one`` and as ``KEY.other``."""
     return message(f"{key}.{'one' if count == 1 else 'other'}", count=count, **values)
+
+
+def messages(part: str) -> dict[str, str]:
+    """The texts of a part in the visitor's language, with their placeholders, by the rest of their keys."""
+    table = TEXTS[visitor_language()]
+    return {key.removeprefix(f"{part}."): value for key, value in table.items() if key.startswith(f"{part}.")}
 
 
 def visitor_language() -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mamp import MaskError, read_mask
 from mamp.masks.mask_io import MaskFile
+from webapp.errors import error_text
 from webapp.html import input_masks_html, status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
 from webapp.languages import count_message, message
@@ -242,7 +243,7 @@ def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> 
     try:
         files = project_of(session).read_mask_files(paths, session["frame"])
     except MaskError as error:
-        return {"status": status_html(str(error), error=True), "masks": masks_html(session)}
+        return {"status": status_html(error_text(error), error=True), "masks": masks_html(session)}
     replace_masks(session, files)
     loaded = (message("masks.loaded", frame=index, description=file.description) for index, file in files.items())
     return mask_updates(session, " ".join(loaded))
@@ -259,7 +260,7 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
             project_of(session).load(file)
             session["revisions"], session["cleared"], session["open_strokes"] = {}, {}, {}
     except MaskError as error:
-        return {"status": status_html(str(error), error=True)}
+        return {"status": status_html(error_text(error), error=True)}
     text = count_message("project.loaded", len(file.masks), clip=file.clip)
     return {**mask_updates(session, text), "settings": control_values(file.settings)}
 

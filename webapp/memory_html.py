@@ -7,6 +7,7 @@ import math
 
 from mamp.explanation.explanation import Explanation, MemoryTerm, MemoryView, Point
 from webapp.frame_svg import Size, image_svg, label_color, outlined_path
+from webapp.languages import count_message, message
 
 _ZOOM = 2.0  # a memory frame is shown around the votes, at this magnification
 _SIDE = 420 * _ZOOM  # longest side of its picture [pixels]
@@ -19,12 +20,7 @@ _NEAR = 26  # distance of two numbers on the timeline that would overlap [pixels
 def memory_html(explanation: Explanation) -> str:
     """The memory frames as a strip, each with its votes and with the motion that led there."""
     views = "".join(_figure(view, explanation) for view in explanation.memory)
-    return (
-        '<p class="why-note">Dots are the places that voted, larger with more weight, in the '
-        "color of the label they vote for; gray is the background. The arrow is the motion from the chosen place to that "
-        "frame, and the square is the window that was searched (Sec. 3.2, motion-aware matching).</p>"
-        f'<div class="why-strip">{views}</div>'
-    )
+    return f'<p class="why-note">{message("memory.note")}</p><div class="why-strip">{views}</div>'
 
 
 def _figure(view: MemoryView, explanation: Explanation) -> str:
@@ -42,8 +38,8 @@ def _figure(view: MemoryView, explanation: Explanation) -> str:
         f'<rect x="{view.target[0] - reach[0]:.1f}" y="{view.target[1] - reach[1]:.1f}" '
         f'width="{2 * reach[0]:.1f}" height="{2 * reach[1]:.1f}"/>'
     )
-    source = ", object detected again" if view.redetected else ""
-    caption = f"Frame {view.frame}{source}: {view.weight:.0%} of the votes, {_motion_text(view.motion)}"
+    key = "memory.redetected" if view.redetected else "memory.caption"
+    caption = message(key, frame=view.frame, share=f"{view.weight:.0%}", motion=_motion_text(view.motion))
     return (
         f'<figure><svg viewBox="{left:.1f} {top:.1f} {shown_width:.1f} {shown_height:.1f}" role="img" '
         f'aria-label="{html.escape(caption)}">{image_svg(view.image, size, _SIDE)}'
@@ -54,9 +50,9 @@ def _figure(view: MemoryView, explanation: Explanation) -> str:
 
 def _motion_text(motion: Point | None) -> str:
     if motion is None:
-        return "no motion used"
+        return message("memory.unused")
     length = math.hypot(*motion)
-    return "no motion" if length < 1 else f"motion {length:.0f} {'pixel' if round(length) == 1 else 'pixels'}"
+    return message("memory.still") if length < 1 else count_message("memory.moved", round(length))
 
 
 def _shown_part(target: Point, center: Point, size: Size) -> tuple[float, float, float, float]:
@@ -98,11 +94,13 @@ def timeline_html(explanation: Explanation, frames: int) -> str:
 
     parts = [f'<path class="axis" d="M{_MARGIN} {_FLOOR}H{_WIDTH - _MARGIN}"/>']
     for view in explanation.memory:
-        kind = view.term.name.lower().replace("_", "-")
+        term = view.term.name.lower()
         height = _BAR * view.weight
-        title = f"<title>Frame {view.frame}, {view.term.value}: {view.weight:.0%} of the votes</title>"
+        share, shown = f"{view.weight:.0%}", message(f"memory.term.{term}")
+        title = message("memory.bar", frame=view.frame, term=shown, share=share)
         parts.append(
-            f'<g class="{kind}">{title}<rect x="{x(view.frame) - 3:.1f}" y="{_FLOOR - height:.1f}" width="6" '
+            f'<g class="{term.replace("_", "-")}"><title>{title}</title>'
+            f'<rect x="{x(view.frame) - 3:.1f}" y="{_FLOOR - height:.1f}" width="6" '
             f'height="{height:.1f}"/><circle cx="{x(view.frame):.1f}" cy="{_FLOOR}" r="5"/></g>'
         )
     asked = x(explanation.frame)
@@ -113,10 +111,10 @@ def timeline_html(explanation: Explanation, frames: int) -> str:
             parts.append(f'<text x="{x(number):.1f}" y="{_FLOOR + 24}" text-anchor="middle">{number}</text>')
             last_x = x(number)
     numbers = ", ".join(str(number) for number in sorted({view.frame for view in explanation.memory}))
-    label = f"Frames in memory at frame {explanation.frame}: {numbers}"
+    label = message("memory.frames", frame=explanation.frame, numbers=numbers)
+    bars = message("memory.bars", frame=explanation.frame, frames=frames)
     return (
-        f'<p class="why-note">{html.escape(_terms_text(explanation))} The bars are the shares of the votes; the line is '
-        f"frame {explanation.frame}, of {frames} frames (Sec. 3.2, memory bank).</p>"
+        f'<p class="why-note">{html.escape(_terms_text(explanation))} {bars}</p>'
         f'<svg class="why-time" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
     )
 
@@ -124,13 +122,10 @@ def timeline_html(explanation: Explanation, frames: int) -> str:
 def _terms_text(explanation: Explanation) -> str:
     """The frames of each term, in words."""
     sentences = []
-    for term, meaning in (
-        (MemoryTerm.LONG, "always stay in memory (long term, blue)"),
-        (MemoryTerm.SHORT, "were the recent ones (short term, orange)"),
-        (MemoryTerm.INPUT_MASK, "have an input mask (green)"),
-    ):
+    for term in MemoryTerm:
         numbers = sorted({view.frame for view in explanation.memory if view.term is term})
         if numbers:
-            listed = ", ".join(map(str, numbers[:-1])) + (" and " if len(numbers) > 1 else "") + str(numbers[-1])
-            sentences.append(f"{'Frames' if len(numbers) > 1 else 'Frame'} {listed} {meaning}.")
-    return " ".join(sentences).replace("Frame 0 always stay ", "Frame 0 always stays ")
+            *others, last = map(str, numbers)
+            listed = message("memory.and", first=", ".join(others), last=last) if others else last
+            sentences.append(count_message(f"memory.{term.name.lower()}", len(numbers), numbers=listed))
+    return " ".join(sentences)

@@ -11,6 +11,7 @@ from mamp import overlay
 from mamp.explanation.explanation import Explanation, MemoryView
 from mamp.explanation.flow_colors import flow_colors, flow_legend
 from webapp.frame_svg import Size, data_uri, image_svg
+from webapp.languages import message
 
 _SIDE = 420  # longest side of the pictures [pixels]
 _LEGEND = 72  # [pixels]
@@ -21,29 +22,31 @@ def motion_html(explanation: Explanation) -> str:
     """The masks with and without motion, the votes of the label, and the flow to each memory frame."""
     mask = explanation.unaligned_mask
     if mask is None:
-        return '<p class="why-note">This run used no motion: windows lie around the same place in every frame.</p>'
+        return f'<p class="why-note">{message("motion.none")}</p>'
     winner = max(explanation.scores, key=lambda score: score.score)
     label = next((score for score in explanation.scores if score.label == explanation.label), winner)
     changed = np.count_nonzero(mask != explanation.mask) / mask.size
-    text = (
-        f"Without motion, the windows would lie around the same place in every memory frame: {label.name} would have "
-        f"{label.unaligned_votes:.0%} of the votes instead of {label.votes:.0%}, and {changed:.1%} of the pixels of this "
-        "frame would have another label (Sec. 3.2 and Table 5)."
+    text = message(
+        "motion.without",
+        name=label.name,
+        unaligned=f"{label.unaligned_votes:.0%}",
+        votes=f"{label.votes:.0%}",
+        changed=f"{changed:.1%}",
     )
     size = (mask.shape[0], mask.shape[1])
     pictures = "".join(
         _figure(image_svg(overlay(explanation.image, _at(shown, explanation)), size, _SIDE), size, caption)
-        for shown, caption in ((explanation.mask, "With motion"), (mask, "Without motion, from the same memory"))
+        for shown, caption in ((explanation.mask, message("motion.with_it")), (mask, message("motion.without_it")))
     )
     moving = [view for view in explanation.memory if view.flow is not None]
     lengths = np.concatenate([np.hypot(*view.flow).ravel() for view in moving if view.flow is not None])
     largest = max(1.0, float(np.quantile(lengths, _USUAL)))
-    flows = "".join(_figure(_flow(view, largest, size), size, f"Motion to frame {view.frame}") for view in moving)
+    flows = "".join(
+        _figure(_flow(view, largest, size), size, message("motion.to", frame=view.frame)) for view in moving
+    )
     legend = (
         f'<div class="why-legend"><img src="{data_uri(flow_legend(_LEGEND), ".png")}" width="{_LEGEND}" height="{_LEGEND}" '
-        f'alt="Color wheel: red is right, yellow down, cyan left, blue up"><span>The color of a place is the direction of '
-        f"its motion to the memory frame, as in this wheel; stronger colors are longer, up to {largest:.0f} pixels. White "
-        "does not move.</span></div>"
+        f'alt="{message("motion.wheel")}"><span>{message("motion.colors", largest=f"{largest:.0f}")}</span></div>'
     )
     return (
         f'<p class="why-note">{html.escape(text)}</p><div class="why-strip why-pair">{pictures}</div>{legend}'

@@ -10,6 +10,7 @@ from typing import Any
 
 from mamp.masks.label_map import MaskError
 from webapp.chart import Plot
+from webapp.errors import error_text
 from webapp.html import object_chip, review_html, status_html
 from webapp.languages import message
 from webapp.results_view import frame_times
@@ -58,15 +59,15 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
                     yield {"scored": status_html(text, progress=count / total)}
         names = project_of(session).names
         flags = review_html(result, names, frame_times(session), score_plots(scores))
-        error_text = "" if scores.overlap else _nothing_scored(late=is_late())
+        problem = "" if scores.overlap else _nothing_scored(late=is_late())
     except MaskError as error:
-        error_text = str(error)
+        problem = error_text(error)
     if not is_open(session):
         return
     if is_replaced():
-        error_text = message("score.busy")
-    if error_text:
-        yield {"scored": status_html(error_text, error=True)}
+        problem = message("score.busy")
+    if problem:
+        yield {"scored": status_html(problem, error=True)}
     else:
         yield {"scored": scores_html(scores, names, count, total), "flags": flags}
 

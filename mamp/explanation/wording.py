@@ -2,85 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mamp.explanation.explanation import Decision, Explanation, MemoryView
 
 _MIN_MOTION = 1.0  # [pixels]; below it the text says that nothing moved
 _DECIDED = 0.3  # discriminant score beyond which it speaks for or against an object
 
+_MOST = "The largest share of the votes, {share}, is from frame {frame}"
+_LOOKS = "The discriminant of {name} gives {value}, so this looks {looks} (object discriminants, not in the paper)."
+SENTENCES = {
+    "input_mask": "The input mask of frame {frame} gives this label.",
+    "unknown": (
+        "The mask of the run has label {label} here, but this machine computes another one: the run was made on another "
+        "device, or its files were changed."
+    ),
+    "upsampling": (
+        "{name} has only {score} of the score of the nearest cell, but the pixel lies at an edge, where the cells around "
+        "it decide as well (Sec. 3.3, upsampling)."
+    ),
+    "redetection": (
+        "{name} has {score} of the score, because the whole frame was searched for lost objects (re-detection, not in the "
+        "paper)."
+    ),
+    "adjustment": (
+        "{name} has {votes} of the votes, but {score} of the score: labels with few cells nearby are favored (logit "
+        "adjustment, not in the paper)."
+    ),
+    "new": "No place in memory can be compared with this one, as it is newly visible: it is background (Sec. 3.2).",
+    "votes": (
+        "{name} has {votes} of the votes of the {places} most similar {place_noun} in {frames} memory {frame_noun} "
+        "(Sec. 3.2, Eq. 1 and 2)."
+    ),
+    "still": f"{_MOST}, around the same place: no motion was used.",
+    "redetected": f"{_MOST}, around the place where the object was detected again.",
+    "hardly": f"{_MOST}, around the same place: there is hardly any motion (Sec. 3.2, motion-aware matching).",
+    "moved": f"{_MOST}, where the motion leads {{way}} (Sec. 3.2, motion-aware matching).",
+    "left": "{pixels} {pixel_noun} to the left",
+    "right": "{pixels} {pixel_noun} to the right",
+    "up": "{pixels} {pixel_noun} up",
+    "down": "{pixels} {pixel_noun} down",
+    "and": "{one} and {other}",
+    "unlike": _LOOKS.replace("{looks}", "unlike it"),
+    "like": _LOOKS.replace("{looks}", "like it"),
+    "little": _LOOKS.replace("{looks}", "a little like it"),
+}
 
-def describe(explanation: Explanation) -> str:
-    """A few sentences on the decision, the motion and the discriminant."""
+
+def describe(explanation: Explanation, sentences: Mapping[str, str] = SENTENCES) -> str:
+    """A few sentences on the decision, the motion and the discriminant.
+
+    Args:
+        explanation: The explanation.
+        sentences: The keys of ``SENTENCES`` in any language. Placeholders may be left out.
+    """
     if explanation.decision is Decision.INPUT_MASK:
-        return f"The input mask of frame {explanation.frame} gives this label."
-    sentences = [_winner(explanation)]
+        return sentences["input_mask"].format(frame=explanation.frame)
+    parts = [_winner(explanation, sentences)]
     if explanation.votes:
-        sentences.append(_motion(max(explanation.memory, key=lambda view: view.weight)))
-    sentences += _discriminant(explanation)
-    return " ".join(sentences)
+        parts.append(_motion(max(explanation.memory, key=lambda view: view.weight), sentences))
+    parts += _discriminant(explanation, sentences)
+    return " ".join(parts)
 
 
-def _winner(explanation: Explanation) -> str:
+def _winner(explanation: Explanation, sentences: Mapping[str, str]) -> str:
     if explanation.decision is Decision.UNKNOWN:
-        return (
-            f"The mask of the run has label {explanation.label} here, but this machine computes another one: the run was "
-            "made on another device, or its files were changed."
-        )
+        return sentences["unknown"].format(label=explanation.label)
     best = next(each for each in explanation.scores if each.label == explanation.label)
-    name, votes, score = _capitalized(best.name), f"{best.votes:.0%}", f"{best.score:.0%}"
-    if explanation.decision is Decision.UPSAMPLING:
-        return (
-            f"{name} has only {score} of the score of the nearest cell, but the pixel lies at an edge, where the cells "
-            "around it decide as well (Sec. 3.3, upsampling)."
-        )
-    if explanation.decision is Decision.REDETECTION:
-        return (
-            f"{name} has {score} of the score, because the whole frame was searched for lost objects (re-detection, "
-            "not in the paper)."
-        )
-    if explanation.decision is Decision.ADJUSTMENT:
-        return (
-            f"{name} has {votes} of the votes, but {score} of the score: labels with few cells nearby are favored "
-            "(logit adjustment, not in the paper)."
-        )
+    values = {"name": _capitalized(best.name), "votes": f"{best.votes:.0%}", "score": f"{best.score:.0%}"}
+    if explanation.decision in (Decision.UPSAMPLING, Decision.REDETECTION, Decision.ADJUSTMENT):
+        return sentences[explanation.decision.name.lower()].format(**values)
     if not explanation.votes:
-        return "No place in memory can be compared with this one, as it is newly visible: it is background (Sec. 3.2)."
+        return sentences["new"]
     places, frames = len(explanation.votes), len({vote.frame for vote in explanation.votes})
-    return (
-        f"{name} has {votes} of the votes of the {places} most similar {_plural('place', places)} in {frames} memory "
-        f"{_plural('frame', frames)} (Sec. 3.2, Eq. 1 and 2)."
-    )
+    nouns = {"place_noun": _plural("place", places), "frame_noun": _plural("frame", frames)}
+    return sentences["votes"].format(places=places, frames=frames, **nouns, **values)
 
 
-def _motion(view: MemoryView) -> str:
+def _motion(view: MemoryView, sentences: Mapping[str, str]) -> str:
     """Where the memory frame with the most votes was searched."""
-    most = f"The largest share of the votes, {view.weight:.0%}, is from frame {view.frame}"
+    values = {"share": f"{view.weight:.0%}", "frame": view.frame}
     if view.motion is None:
-        return f"{most}, around the same place: no motion was used."
+        return sentences["still"].format(**values)
     if view.redetected:
-        return f"{most}, around the place where the object was detected again."
+        return sentences["redetected"].format(**values)
     x, y = view.motion
-    parts = [
-        f"{abs(value):.0f} {_plural('pixel', round(abs(value)))} {words[value > 0]}"
-        for value, words in ((x, ("to the left", "to the right")), (y, ("up", "down")))
+    ways = [
+        sentences[keys[value > 0]].format(pixels=f"{abs(value):.0f}", pixel_noun=_plural("pixel", round(abs(value))))
+        for value, keys in ((x, ("left", "right")), (y, ("up", "down")))
         if abs(value) >= _MIN_MOTION
     ]
-    if not parts:
-        return f"{most}, around the same place: there is hardly any motion (Sec. 3.2, motion-aware matching)."
-    return f"{most}, where the motion leads {' and '.join(parts)} (Sec. 3.2, motion-aware matching)."
+    if not ways:
+        return sentences["hardly"].format(**values)
+    way = ways[0] if len(ways) == 1 else sentences["and"].format(one=ways[0], other=ways[1])
+    return sentences["moved"].format(way=way, **values)
 
 
-def _discriminant(explanation: Explanation) -> list[str]:
+def _discriminant(explanation: Explanation, sentences: Mapping[str, str]) -> list[str]:
     """What the discriminant of the label, or else the one with the highest score, says."""
     known = {each.label: each.discriminant for each in explanation.scores if each.discriminant is not None}
     if not known:
         return []
     label = explanation.label if explanation.label in known else max(known, key=lambda each: known[each])
     name = next(each.name for each in explanation.scores if each.label == label)
-    looks = "unlike it" if known[label] < -_DECIDED else "like it" if known[label] > _DECIDED else "a little like it"
-    return [
-        f"The discriminant of {name} gives {known[label]:+.2f}, so this looks {looks} (object discriminants, not in the "
-        "paper)."
-    ]
+    looks = "unlike" if known[label] < -_DECIDED else "like" if known[label] > _DECIDED else "little"
+    return [sentences[looks].format(name=name, value=f"{known[label]:+.2f}")]
 
 
 def _plural(noun: str, count: int) -> str:

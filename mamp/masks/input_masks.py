@@ -108,7 +108,7 @@ def open_masks(
     for path, file in zip(paths, files, strict=True):
         objects, name = objects_in(file.mask), Path(path).name
         if not objects:
-            raise MaskError(f"The mask {name} contains no object.")
+            raise MaskError(f"The mask {name} contains no object.", "mask_empty", name=name)
         table = np.arange(256, dtype=np.uint8)
         if used & set(objects):
             free = [label for label in range(1, 256) if label not in used]

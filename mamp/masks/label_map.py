@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.errors import UserError
+
 Mask = NDArray[np.uint8]
 
 MAX_PIXELS = 64_000_000  # of a mask in a file
 VOID = 255  # label of pixels that nobody labeled, in DAVIS and PASCAL VOC
 
 
-class MaskError(ValueError):
+class MaskError(UserError):
     """An invalid mask; the message is one sentence for the user."""
 
 

@@ -123,7 +123,8 @@ def open_mask(path: str | Path, size: tuple[int, int] | None = None, pixel_aspec
     try:
         mask_file = _interpret(pixels)
     except PhotographError:
-        raise MaskError(f"The mask {path.name} has too many colors: it looks like a photograph.") from None
+        text = f"The mask {path.name} has too many colors: it looks like a photograph."
+        raise MaskError(text, "photograph", name=path.name) from None
     if size is None or mask_file.mask.shape == size:
         return mask_file
     height, width = mask_file.mask.shape
@@ -145,7 +146,8 @@ def _decode(path: Path) -> _Pixels:
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise MaskError(f"The mask {path.name} is too large: {image.width}x{image.height}.")
+                text = f"The mask {path.name} is too large: {image.width}x{image.height}."
+                raise MaskError(text, "mask_too_large", name=path.name, width=image.width, height=image.height)
             lossy = image.format == "JPEG" or image.info.get("compression") == "jpeg"
             ImageOps.exif_transpose(image, in_place=True)  # without it, an image that is upright is copied
             if image.mode == "P":
@@ -163,7 +165,8 @@ def _decode(path: Path) -> _Pixels:
     except MaskError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MaskError(f"The mask {path.name} cannot be read as an image.") from error
+        text = f"The mask {path.name} cannot be read as an image."
+        raise MaskError(text, "mask_unreadable", name=path.name) from error
 
 
 def _used(entries: NDArray[np.uint8]) -> NDArray[np.intp]:
@@ -360,5 +363,6 @@ def check_aspect(mask: Mask, size: tuple[int, int], pixel_aspect: float, name: s
     """Raises MaskError if a mask (H, W) has neither the aspect ratio of a clip of ``size`` (H, W) nor the displayed one."""
     aspect = (mask.shape[1] / mask.shape[0]) / (size[1] / size[0])
     if min(abs(aspect - 1), abs(aspect / pixel_aspect - 1)) > _ASPECT_TOLERANCE:
-        sizes = f"{mask.shape[1]}x{mask.shape[0]}, but the clip is {size[1]}x{size[0]}"
-        raise MaskError(f"The mask {name} is {sizes}: it has another shape.")
+        sizes = {"mask": f"{mask.shape[1]}x{mask.shape[0]}", "clip": f"{size[1]}x{size[0]}"}
+        text = f"The mask {name} is {sizes['mask']}, but the clip is {sizes['clip']}: it has another shape."
+        raise MaskError(text, "mask_shape", name=name, **sizes)

@@ -127,11 +127,12 @@ def read_rle_file(path: str | Path) -> RleFile:
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, MaskError):
             raise
-        raise MaskError(f"The file {path.name} cannot be read as JSON.") from error
+        raise MaskError(f"The file {path.name} cannot be read as JSON.", "no_json", name=path.name) from error
     try:
         frames, size = _frames(document)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise MaskError(f"The file {path.name} holds no masks as COCO run lengths.") from error
+        text = f"The file {path.name} holds no masks as COCO run lengths."
+        raise MaskError(text, "no_rle", name=path.name) from error
     frames = {frame: objects for frame, objects in frames.items() if objects}
     if not frames:
         raise MaskError(f"The file {path.name} holds no mask.")

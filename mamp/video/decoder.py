@@ -59,7 +59,7 @@ class VideoFile:
             frames = self._deinterlacer(self._frames(container, stream))
             pts, first = next(frames, (None, None))
             if first is None:
-                raise VideoError(f"{path.name} has no frame that can be decoded.")
+                raise VideoError(f"{path.name} has no frame that can be decoded.", "no_frame", name=path.name)
             if pts is not None and container.format.name == "avi":  # FFmpeg adds the delay of a decoder that reorders
                 self._origin += pts
                 pts = 0
@@ -120,11 +120,13 @@ class VideoFile:
     def _video_stream(self, container: InputContainer) -> VideoStream:
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
-            raise VideoError(f"{self.path.name} has no video in it, only sound or pictures.")
+            text = f"{self.path.name} has no video in it, only sound or pictures."
+            raise VideoError(text, "no_video", name=self.path.name)
         best = container.streams.best("video")
         stream = next((s for s in streams if best is not None and s.index == best.index), streams[0])
         if getattr(stream, "codec_context", None) is None:
-            raise VideoError(f"{self.path.name} is compressed in a way that cannot be decoded here.")
+            text = f"{self.path.name} is compressed in a way that cannot be decoded here."
+            raise VideoError(text, "codec", name=self.path.name)
         check_size(self.path, stream.width, stream.height)
         stream.codec_context.options = _DECODER_OPTIONS
         # With frame threads, one broken frame would lose its neighbors too.
@@ -247,6 +249,5 @@ def open_container(path: Path, *, whole: bool = False) -> InputContainer:
     try:
         return av.open(name, "r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
-        raise VideoError(
-            f"{path.name} cannot be read: it is no video ({KINDS}), or it is damaged or incomplete."
-        ) from error
+        text = f"{path.name} cannot be read: it is no video ({KINDS}), or it is damaged or incomplete."
+        raise VideoError(text, "unreadable", name=path.name, kinds=KINDS) from error

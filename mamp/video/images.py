@@ -84,7 +84,7 @@ def tiff_pages(path: Path) -> list[Page]:
     try:
         count = int(getattr(image, "n_frames", 1))
         if count < 2:
-            raise VideoError(f"{path.name} is a single image, not a clip.")
+            raise VideoError(f"{path.name} is a single image, not a clip.", "single_image", name=path.name)
     except Exception as error:
         image.close()
         if isinstance(error, VideoError):

@@ -228,7 +228,8 @@ class VideoReader:
                 known.pts.append(decoded.pts)
                 known.durations.append(duration)
             if limit is not None and len(known.ticks) > limit:
-                raise VideoError(f"{self.path.name} has more than {limit} frames. Please cut it.")
+                text = f"{self.path.name} has more than {limit} frames. Please cut it."
+                raise VideoError(text, "too_many_frames", name=self.path.name, limit=limit)
             self._known = known
         return self._known
 

@@ -11,12 +11,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mamp.errors import UserError
+
 RGB = NDArray[np.uint8]
 
 MAX_PIXELS = 8192 * 4352  # in a frame: 8K, rounded up as in cameras; headers are not trusted
 
 
-class VideoError(ValueError):
+class VideoError(UserError):
     """A clip that cannot be read or written; the message is one sentence for the user."""
 
 
@@ -91,4 +93,5 @@ def check_size(path: Path, width: int, height: int) -> None:
         VideoError: The frames have more than ``MAX_PIXELS`` pixels.
     """
     if width * height > MAX_PIXELS:
-        raise VideoError(f"{path.name} is {width}x{height}: frames of more than 8K cannot be taken.")
+        text = f"{path.name} is {width}x{height}: frames of more than 8K cannot be taken."
+        raise VideoError(text, "above_8k", name=path.name, width=width, height=height)

@@ -241,7 +241,9 @@ def cut_clip(reader: VideoReader, first: int, last: int, path: str | Path) -> No
     if same_file(reader.files, [Path(path)]):
         raise VideoError(f"{reader.path.name} would be overwritten by its own part.")
     if not 0 <= first <= last < reader.count():
-        raise VideoError(f"The clip has frames 0 to {reader.count() - 1}; frames {first} to {last} are no part of it.")
+        end = reader.count() - 1
+        text = f"The clip has frames 0 to {end}; frames {first} to {last} are no part of it."
+        raise VideoError(text, "no_part", end=end, first=first, last=last)
     begin = reader.time(first)
     size = (reader.info.height, reader.info.width)
     with VideoWriter(path, reader, size, begin=begin) as video:

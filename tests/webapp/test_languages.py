@@ -14,15 +14,18 @@ import gradio as gr
 import pytest
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
+from playwright.sync_api import Page, expect
 
 from mamp import Settings
+from mamp.video.decoder import KINDS
+from tests.conftest import ROOT, browser
 from webapp import run_handler
 from webapp.background import start_job, watch_job
 from webapp.clips import open_clip
 from webapp.html import duration_text
 from webapp.job_queue import Job
 from webapp.jobs import claim_job
-from webapp.languages import LANGUAGES, TEXTS, label_translations, language_of
+from webapp.languages import LANGUAGES, TEXTS, label_translations, language_of, text
 from webapp.mask_editing import select_frame
 from webapp.session import close_session, request_job
 from webapp.settings_controls import ON_PAGE
@@ -38,10 +41,20 @@ def placeholders(text: str) -> set[str]:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_has_every_text_with_the_same_placeholders(language: str) -> None:
-    assert TEXTS[language].keys() == TEXTS["en"].keys()
-    for key, text in TEXTS[language].items():
-        assert text.strip() and placeholders(text) == placeholders(TEXTS["en"][key]), key
-        assert not set('<>&"\\') & set(text), f"{key} goes into HTML and scripts as it is"
+    errors = {f"error.{kind}" for kind in kinds_of_errors()}  # mamp itself has these in English
+    assert len(errors) > 10
+    assert TEXTS[language].keys() == TEXTS["en"].keys() | (set() if language == "en" else errors)
+    for key, shown in TEXTS[language].items():
+        expected = placeholders(TEXTS["de" if key in errors else "en"][key])
+        others = set() if language == "en" else {name for name in expected if name.endswith("_noun")}
+        assert shown.strip() and placeholders(shown) == expected - others, key
+        assert not set('<>&"\\') & set(shown), f"{key} goes into HTML and scripts as it is"
+
+
+def kinds_of_errors() -> set[str]:
+    """The kinds of errors that the library raises."""
+    sources = (path.read_text() for path in (ROOT / "mamp").rglob("*.py"))
+    return {kind for source in sources for kind in re.findall(r'Error\(.*, "(\w+)"[,)]', source)}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +84,7 @@ def visitor(accept_language: str) -> Iterator[None]:
         LocalContext.request.reset(token)
 
 
-def test_handlers_answer_in_the_language_of_the_visitor(clip: Path) -> None:
+def test_handlers_answer_in_the_language_of_the_visitor(clip: Path, tmp_path: Path) -> None:
     with visitor("zh-CN,zh;q=0.9"):
         assert "请先选择视频片段" in claim_job({}, "run")["status"]
     with visitor("de-DE"):
@@ -82,6 +95,9 @@ def test_handlers_answer_in_the_language_of_the_visitor(clip: Path) -> None:
         job = start_requested(session)
         *_, last = watch_job(session, job)
         assert "Pinte antes al menos un objeto" in last["status"], "the thread of a run does not know its visitor"
+        (tmp_path / "broken.mp4").write_bytes(b"no video")
+        refused = open_clip({}, str(tmp_path / "broken.mp4"))["status"]
+        assert "No se puede leer broken.mp4: no es un vídeo" in refused
     assert "Choose a clip first" in claim_job({}, "run")["status"]
     close_session(session, keep=str(clip))
 
@@ -118,3 +134,34 @@ def test_every_text_of_the_layout_is_in_the_table(built_page: gr.Blocks) -> None
     translations = label_translations().translations
     assert translations.keys() == set(LANGUAGES)
     assert all("{" not in text for table in translations.values() for text in table.values())
+
+
+def test_the_page_speaks_the_language_of_the_browser(page_url: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with browser() as chromium:
+        for locale, size in (("zh-CN", (1280, 900)), ("de-DE", (390, 844)), ("es-ES", (390, 844))):
+            language = locale[:2]
+            tab = chromium.new_context(
+                locale=locale, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce"
+            ).new_page()
+            tab.goto(page_url)
+            tab.locator("#clip input[type=file]").set_input_files(tmp_path / "broken.mp4")
+            refused = text("error.unreadable", language, name="broken.mp4", kinds=KINDS)
+            expect(tab.get_by_text(refused).first).to_be_visible(timeout=30_000)
+            tab.get_by_role("button", name=text("gallery.street", language), exact=True).click()
+            expect(tab.get_by_text(text("gallery.finished", language))).to_be_visible(timeout=30_000)
+            assert_speaks(
+                tab, language, "panel.settings", "paint.frame", "review.correct", "review.flags", "editor.brush"
+            )
+            expect(tab.locator(".editor-note")).to_have_text(text("editor.painted", language, frame=0))
+            expect(tab.locator(".plot-now")).to_have_text(re.compile(text("chart.frame", language, frame=r"\d+")))
+            tab.get_by_role("button", name=text("run.start", language), exact=True).click()
+            outcome = text("run.done", language)
+            done = text("run.frames", language, outcome=outcome, done=38, total=38)
+            expect(tab.get_by_text(done)).to_be_visible(timeout=180_000)
+            assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), locale
+
+
+def assert_speaks(tab: Page, language: str, *keys: str) -> None:
+    for key in keys:
+        expect(tab.get_by_text(text(key, language), exact=True).first).to_be_visible()

@@ -1,0 +1,16 @@
+"""Errors whose message is for the user."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """An error with a message of one sentence for the user.
+
+    Attributes:
+        kind: Short name of what is wrong, for a program that tells it in other words; empty for rare errors.
+        values: What the message names, by name.
+    """
+
+    def __init__(self, message: str, kind: str = "", **values: object) -> None:
+        super().__init__(message)
+        self.kind, self.values = kind, values
