@@ -45,7 +45,8 @@ def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.
         return {}
     if session.get("shown_frame", frame) != frame:  # another frame was chosen meanwhile
         return {}
-    return {"explained": explanation_html(explanation, picture, session["frames"], project_of(session).names)}
+    names = {int(label): name for label, name in result.receipt["names"].items()}
+    return {"explained": explanation_html(explanation, picture, session["frames"], names)}
 
 
 @lru_cache(maxsize=2)  # each holds the memory of its frame: 60 MB at 480p
