@@ -47,19 +47,20 @@ def join(name: str) -> torch.device:
     return device
 
 
-def use_share_of_machine(name: str) -> torch.device:
+def use_share_of_machine(name: str, processes: int = 1) -> torch.device:
     """Shares a machine among the processes that torchrun started on it, without a process group.
 
     Each process gets its share of the cores, and one of the GPUs.
 
     Args:
         name: As for ``resolve_device``.
+        processes: Number of processes that share the machine, unless ``LOCAL_WORLD_SIZE`` says it.
 
     Returns:
         The device of this process.
     """
     device = resolve_device(name)
-    rank, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    rank, processes = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", processes))
     if processes > 1:
         threads = max(1, len(os.sched_getaffinity(0)) // processes)
         torch.set_num_threads(threads)

@@ -23,7 +23,7 @@ from mamp.video.reader import by_frame_index
 
 _LOCKS = ".locks"
 _RECORD = "clip.json"  # what the results were made from, and the error if there are none
-_WAIT_SECONDS = 1.0  # between looks at the clips of other processes
+_WAIT_SECONDS = (0.1, 1.0)  # between looks at the clips of other processes: at first, and after a while
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def segment_many(
     (out / _LOCKS).mkdir(parents=True, exist_ok=True)
     began, frames = time.monotonic(), 0
     attempt = attempt or f"{os.getpid()}-{time.time()}"
-    left = list(items)
+    left, wait = list(items), _WAIT_SECONDS[0]
     while left and not should_stop():
         worked = False
         for item in list(left):
@@ -112,7 +112,8 @@ def segment_many(
                 finished=True,
             )
         if not worked:
-            time.sleep(_WAIT_SECONDS)
+            time.sleep(wait)
+            wait = min(2 * wait, _WAIT_SECONDS[1])
 
 
 @contextmanager

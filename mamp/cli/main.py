@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         if name in arguments[:1]:  # the modules of the others would only cost time
             module = import_module(f"mamp.cli.{name}")
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(run=module.run, arguments=arguments)
     args = parser.parse_args(arguments)
     try:
         code: int = args.run(args)

@@ -18,6 +18,7 @@ from mamp.batch.export_dataset import FORMATS, check_formats, export_dataset
 from mamp.batch.index import write_index
 from mamp.batch.segment_many import BatchUpdate, segment_many
 from mamp.cli import options
+from mamp.cli.worker_processes import worker_processes
 from mamp.distributed import use_share_of_machine
 from mamp.masks.mask_io import describe_mask
 from mamp.masks.rle import is_rle_file
@@ -71,10 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", action="append", default=[], metavar="OBJECT=NAME", help="name of an object, as 1=dog"
     )
     parser.add_argument(
+        "--processes",
+        type=_positive,
+        default=1,
+        help="with --masks: processes on this machine; they share its cores or GPUs, and the clips (default: %(default)s)",
+    )
+    parser.add_argument(
         "--attempt",
         metavar="NAME",
         help="with --masks: a name that processes of one start share, each on its own or a machine of its own: a clip that "
-        "fails is tried once in all of them. Processes of one torchrun need none",
+        "fails is tried once in all of them. Those of --processes and of one torchrun need none",
     )
     parser.add_argument(
         "--export",
@@ -90,8 +97,8 @@ def run(args: argparse.Namespace) -> int:
     """Tracks objects through a clip and writes the results; see ``segment_clips`` for many."""
     if args.masks is not None:
         return segment_clips(args)
-    if args.export or args.attempt:
-        raise ValueError("--export and --attempt are for many clips, with --masks.")
+    if args.export or args.attempt or args.processes > 1:
+        raise ValueError("--export, --attempt and --processes are for many clips, with --masks.")
     masks = _input_masks(args.clip, args.mask)
     names = {}
     for text in args.name:
@@ -121,21 +128,28 @@ def segment_clips(args: argparse.Namespace) -> int:
     """Segments the clips of a list and writes an index; returns 3 if a clip failed."""
     if args.previous or args.name:
         raise ValueError("--previous and --name are for one clip.")
-    device = use_share_of_machine(args.device)
+    device = use_share_of_machine(args.device, args.processes)
     items = read_clip_list(str(args.clip), args.masks, options.from_arguments(args))
     check_formats(items, args.export)
-    # The processes that one agent of torchrun starts, and starts again, share an attempt; run ids may repeat.
-    attempt = args.attempt or (f"{socket.gethostname()}-{os.getppid()}" if "TORCHELASTIC_RUN_ID" in os.environ else "")
+    attempt = args.attempt or _attempt()
     updates = segment_many(items, args.out, attempt=attempt, device=str(device))
     # The first of the processes that torchrun or srun started speaks for the others.
     if any(int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "SLURM_PROCID")):
         return 3 if sum(update.finished and update.error is not None for update in updates) else 0
-    failed = _show_progress(updates, items, args.out)
+    with worker_processes(args.processes, [*args.arguments, "--attempt", attempt]):
+        failed = _show_progress(updates, items, args.out)
     index = write_index(items, args.out)
     print(f"{len(items) - failed} of {len(items)} clips segmented; {index} lists them")
     for path in export_dataset(items, args.out, args.export):
         print(f"{path} written")
     return 3 if failed else 0
+
+
+def _attempt() -> str:
+    """A name for this start. The processes that one agent of torchrun starts, and starts again, share it."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # which may repeat
+        return f"{socket.gethostname()}-{os.getppid()}"
+    return f"{socket.gethostname()}-{os.getpid()}-{time.time()}"
 
 
 def _show_progress(updates: Iterable[BatchUpdate], items: Sequence[ClipItem], out: Path) -> int:
@@ -165,6 +179,12 @@ def _rate(text: str) -> Fraction:
         return Fraction(text)
     except (ValueError, ZeroDivisionError) as error:
         raise argparse.ArgumentTypeError(f"{text} is no frame rate") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of processes")
+    return int(text)
 
 
 def _input_masks(clip: Path, arguments: list[str]) -> dict[int, list[Path]] | Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,14 @@ from mamp import read_mask, segment_video, write_mask
 from mamp.batch.clip_list import ClipItem, read_clip_list
 from mamp.batch.segment_many import segment_many
 from mamp.cli.main import main
+from mamp.cli.worker_processes import worker_processes
 from mamp.runs.results import Result
 from mamp.settings import Settings
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
 
 FAST = Settings(short_side=64, flow="none", radius=3, weights="patch")
 OPTIONS = ["--short-side", "64", "--flow", "none", "--radius", "3", "--weights", "patch"]
+OWN_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 LENGTHS = {"one": 6, "two": 9, "three": 4}
 
 
@@ -167,17 +170,36 @@ def test_a_terminal_shows_clips_frames_a_second_and_the_time_left(
 
 
 def test_two_processes_share_the_clips(shoot: Path) -> None:
-    """Neither does the work of the other, and both end when all is done."""
-    processes = [start(shoot) for _ in range(2)]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    """Neither does the work of the other, both end when all is done, and a clip that fails is tried once."""
+    (shoot / "clips/a broken one.mp4").write_bytes(b"nothing")
+    write_mask(shoot / "masks/a broken one.png", scene(0)[1])
+    assert start(shoot, more=["--processes", "2"]).wait(timeout=300) == 3
     assert frames_by_clip(shoot) == LENGTHS
     assert all(Result(shoot / "out" / name).receipt["masks_reused"] == 0 for name in LENGTHS)
+    attempts = {json.loads(record.read_text())["attempt"] for record in (shoot / "out").glob("*/clip.json")}
+    assert len(attempts) == 1
 
 
-def start(shoot: Path, *launcher: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_an_error_ends_the_processes_that_were_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text(
+        f'#!/bin/sh\necho "$LOCAL_RANK of $LOCAL_WORLD_SIZE: $*" >{tmp_path}/$LOCAL_RANK\nexec sleep 600\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    started = [tmp_path / "1", tmp_path / "2"]
+    with pytest.raises(KeyboardInterrupt), worker_processes(3, ["segment", "x"]):
+        deadline = time.monotonic() + 60
+        while not all(file.exists() and file.read_text() for file in started):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+    assert [file.read_text() for file in started] == [f"{rank} of 3: -m mamp segment x\n" for rank in (1, 2)]
+
+
+def start(shoot: Path, *launcher: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     program = list(launcher) or [sys.executable]
-    return subprocess.Popen([*program, "-m", "mamp", *command(shoot)], cwd=ROOT, env=environment)
+    return subprocess.Popen([*program, "-m", "mamp", *command(shoot, *more)], cwd=ROOT, env=OWN_THREAD)
 
 
 @pytest.fixture
