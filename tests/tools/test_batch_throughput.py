@@ -1,0 +1,37 @@
+"""The measurement of several processes: what it compares, and that the median counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mamp.batch.clip_list import read_clip_list
+from mamp.settings import Settings
+from tools import batch_throughput
+
+
+@pytest.mark.parametrize(("torchrun", "more"), [([], "--processes=3"), (["--torchrun"], "--nproc-per-node=3")])
+def test_one_process_and_several_take_turns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], torchrun: list[str], more: str
+) -> None:
+    commands: list[Sequence[str]] = []
+    seconds = iter([10.0, 5.0, 10.0, 2.0, 10.0, 4.0])
+
+    def timed(command: Sequence[str]) -> float:
+        clips, masks = command[command.index("segment") + 1 :], command[command.index("--masks") + 1]
+        folder = next(argument for argument in clips if not argument.startswith("--"))
+        assert all(item.masks for item in read_clip_list(folder, Path(masks), Settings()))
+        commands.append(command)
+        return next(seconds)
+
+    monkeypatch.setattr(batch_throughput, "segment", timed)
+    batch_throughput.main(
+        ["--clips", "2", "--frames", "2", "--short-side", "48", "--processes", "3", *torchrun, "--radius", "3"]
+    )
+    assert [more in command for command in commands] == [False, True] * 3
+    assert all(command[-2:] == ["--radius", "3"] for command in commands)
+    assert len({command[command.index("--out") + 1] for command in commands}) == 6
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["times_faster"] == 2.5
