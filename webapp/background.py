@@ -9,6 +9,8 @@ from contextlib import closing
 from threading import Thread
 from typing import Any
 
+from gradio.context import LocalContext
+
 from webapp.errors import error_for_visitor
 from webapp.html import duration_text, status_html
 from webapp.job_queue import LINES, Job, Kind
@@ -37,6 +39,8 @@ def start_job(
         return job_of(session)
     job.expect(seconds)
     context = contextvars.copy_context()  # with the visitor's request, whose quota ZeroGPU uses
+    # ZeroGPU would end a wait for a GPU with the event that began it, that is when the page is reloaded.
+    context.run(LocalContext.event_id.set, None)
     Thread(target=context.run, args=(_work, session, job, updates), daemon=True).start()
     return job
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
+from webapp import ZERO_GPU
 from webapp.languages import message
 
 MAX_WAITING = 20  # for runs, and as many for exports
+RUNS_AT_ONCE = 8  # on ZeroGPU
 
 Kind = Literal["run", "export"]
 
@@ -70,10 +72,15 @@ class Job:
 
 
 class Line:
-    """Jobs that work one after another, in the order in which they came."""
+    """Jobs in the order in which they came.
 
-    def __init__(self) -> None:
-        self._jobs: list[Job] = []  # the first one works
+    Args:
+        at_once: How many of them may work at the same time.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
+        self._at_once = at_once
+        self._jobs: list[Job] = []  # the first ones work
         self._moved = threading.Condition()
 
     def __len__(self) -> int:
@@ -87,7 +94,7 @@ class Line:
             self._jobs.append(job)
         try:
             with self._moved:
-                while self._jobs[0] is not job and is_wanted():
+                while job not in self._jobs[: self._at_once] and is_wanted():
                     self._moved.wait(0.5)
             yield
         finally:
@@ -96,15 +103,23 @@ class Line:
                 self._moved.notify_all()
 
     def ahead_of(self, job: Job) -> tuple[int, float]:
-        """The number of jobs before a job, and how long they are expected to take [s]."""
+        """The number of jobs that have to end before a job begins, and how long that is expected to take [s]."""
         with self._moved:
-            ahead = self._jobs[: self._jobs.index(job)] if job in self._jobs else []
-            return len(ahead), sum(other.seconds_left for other in ahead)
+            before = self._jobs[: self._jobs.index(job)] if job in self._jobs else []
+            if len(before) < self._at_once:
+                return 0, 0.0
+            return 1 + len(before) - self._at_once, sum(other.seconds_left for other in before) / self._at_once
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other job may wait."""
+        return len(self) >= self._at_once + MAX_WAITING
 
 
-LINES: dict[Kind, Line] = {"run": Line(), "export": Line()}
+# On ZeroGPU, runs wait for a GPU in the platform's own queue; nobody waits here while the video of another run is drawn.
+LINES: dict[Kind, Line] = {"run": Line(RUNS_AT_ONCE if ZERO_GPU else 1), "export": Line()}
 
 
 def refusal_of(kind: Kind) -> str:
     """Why no other job of a kind may wait, for the visitor; empty if one may."""
-    return message("run.queue_full", count=MAX_WAITING) if len(LINES[kind]) > MAX_WAITING else ""
+    return message("run.queue_full", count=MAX_WAITING) if LINES[kind].is_full else ""

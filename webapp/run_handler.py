@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -16,13 +14,13 @@ from mamp import OverlayStyle, Result, Settings, Update, WeightsError, read_mask
 from mamp.masks.label_map import objects_in
 from mamp.model.checkpoint import SMALL_WEIGHTS, shared_encoder
 from mamp.model.patch_encoder import PATCH
-from mamp.runs.request import OUTPUTS
+from mamp.runs.part import Part, TrackedFrame
 from mamp.settings import SettingsError
-from webapp import ZERO_GPU, spaces
 from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor
+from webapp.gpu_allocations import AllocationTracker, allocations, gpu_seconds_per_frame, needs_gpu, quota_text
 from webapp.html import duration_text, scroll_to, status_html
-from webapp.languages import count_message, message
+from webapp.languages import message
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.results_view import overlay_style, result_updates
@@ -32,33 +30,7 @@ from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
-GPU_SECONDS_PER_480P_FRAME, GPU_STARTUP_SECONDS, GPU_SECONDS_PER_ALLOCATION = 0.08, 10, 40
-
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, SMALL_WEIGHTS, PATCH)}
-
-
-def with_gpu_allocation(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    """Runs a function in a ZeroGPU allocation of the duration it needs; elsewhere returns it unchanged."""
-    if not ZERO_GPU:
-        return function
-
-    def duration(session: Session, settings: Settings, *_: object) -> int:
-        frames: int = min(session["frames"], frames_per_allocation(session, settings))
-        return math.ceil(GPU_STARTUP_SECONDS + frames * gpu_seconds_per_frame(session, settings))
-
-    decorated: Callable[..., Iterator[Any]] = spaces.GPU(duration=duration)(function)
-    return decorated
-
-
-def gpu_seconds_per_frame(session: Session, settings: Settings) -> float:
-    """GPU time to request per frame [s]. Optical flow dominates, so it is proportional to the number of pixels."""
-    height, width = _processing_size(session, settings)
-    return GPU_SECONDS_PER_480P_FRAME * max(0.2, height * width / (480 * 854))
-
-
-def frames_per_allocation(session: Session, settings: Settings) -> int:
-    """Frames per GPU allocation. Short allocations start sooner, and their frames are kept if the quota runs out."""
-    return max(1, int((GPU_SECONDS_PER_ALLOCATION - GPU_STARTUP_SECONDS) / gpu_seconds_per_frame(session, settings)))
 
 
 def estimate(session: Session, *chosen: Any) -> EstimateUpdates:
@@ -78,9 +50,8 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         return status_html(str(error), error=True)
     except (WeightsError, ValueError):
         return ""
-    if ZERO_GPU:
-        allocations = math.ceil(session["frames"] / frames_per_allocation(session, settings))
-        text = count_message("estimate.gpu", allocations, seconds=f"{seconds:.0f}", frames=session["frames"])
+    if needs_gpu(settings):
+        text = quota_text(session["frames"], _processing_size(session, settings))
     else:
         text = message("estimate.here", time=duration_text(max(1, seconds)), frames=session["frames"])
     return f'<div class="legend">{text} {message("estimate.limit", limit=limit_text())}</div>'
@@ -93,9 +64,8 @@ def expected_seconds(session: Session, settings: Settings) -> float:
         WeightsError: The weights of the optical flow cannot be loaded.
     """
     frames: int = session["frames"]
-    if ZERO_GPU:  # this process has no GPU for a trial
-        allocations = math.ceil(frames / frames_per_allocation(session, settings))
-        return allocations * GPU_STARTUP_SECONDS + frames * gpu_seconds_per_frame(session, settings)
+    if needs_gpu(settings):  # this process has no GPU for a trial
+        return sum(allocations(frames, gpu_seconds_per_frame(_processing_size(session, settings))))
     info = reader_of(session["clip"]).info
     masks = [read_mask(path) for path in project_of(session).input_masks.values()]
     objects = len({label for mask in masks for label in objects_in(mask)})
@@ -111,51 +81,23 @@ def _processing_size(session: Session, settings: Settings) -> tuple[int, int]:
 def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator[Update]:
     """Tracks the objects through the clip, resuming from the previous run. Finished frames are kept in every case.
 
-    On ZeroGPU each allocation computes the masks of some frames; the video is then written without a GPU.
+    On ZeroGPU the masks are tracked in GPU allocations, and everything else is done without one.
 
     Raises:
         WorkLimitError: The run would take too long or too much memory.
         gr.Error: The run failed; the message is for the visitor.
     """
     check_work(expected_seconds(session, settings), _processing_size(session, settings))
-    end = deadline()
-    if not ZERO_GPU:
-        yield from segment_frames(session, settings, style, end)
-        return
-    project = project_of(session)
-    failure: gr.Error | None = None
-    previously_done = -1
-    while failure is None and not project.stop_file.exists() and time.time() < end:
-        try:
-            for update in segment_on_gpu(
-                session, settings, style, end, ("masks",), frames_per_allocation(session, settings)
-            ):
-                if update.result is None:
-                    yield update
-        except gr.Error as error:  # for instance an exhausted quota
-            failure = error
-        done = project.result.frames if project.result else 0
-        if done in (previously_done, session["frames"]):
-            break
-        previously_done = done
-    if project.result is not None:
-        yield from segment_frames(session, settings, style, end, ("video",))
-    if failure is not None:
-        raise failure
+    end, project = deadline(), project_of(session)
+    track_in_allocations = AllocationTracker(project, end)
 
+    def track_part(part: Part) -> Generator[TrackedFrame, None, None]:
+        if (job := job_of(session)) is not None:
+            text = message("run.waiting_for_gpu", left=part.frames, total=session["frames"])
+            job.publish({"status": status_html(text)})
+        yield from track_in_allocations(part)
 
-def segment_frames(
-    session: Session,
-    settings: Settings,
-    style: OverlayStyle,
-    end: float,
-    outputs: Collection[str] = OUTPUTS,
-    frames: int | None = None,
-) -> Iterator[Update]:
-    """Segments the clip; stops at the time ``end`` [s since the epoch], or after ``frames`` new frames if given."""
-    project = project_of(session)
     out, previous = project.new_results_folder(), project.result
-    tracked = itertools.count(1)
     updates = segment_video(
         session["clip"],
         project.mask_sources,
@@ -164,32 +106,27 @@ def segment_frames(
         names=project.names,
         previous=previous.folder if previous else None,
         overlay_style=style,
-        should_stop=lambda: (
-            project.should_stop() or time.time() > end or (frames is not None and next(tracked) >= frames)
-        ),
+        should_stop=lambda: project.should_stop() or time.time() > end,
         encoder=encoders[settings.weights],
-        outputs=outputs,
+        track_part=track_part if needs_gpu(settings) else None,
     )
+    least = 0
     try:
         for update in updates:
             if update.result:
                 project.set_latest_results(out)
             yield update
     except Exception as error:
-        # Nobody waits for the run of a session that has ended. A process with a ZeroGPU allocation does not know of it.
-        if not project.folder.exists() or not (ZERO_GPU or is_open(session)):
+        least = 1  # the frame of an input mask is no result
+        if not is_open(session):  # nobody waits for the run of a session that has ended
             raise
-        # Only this error keeps its message when it crosses ZeroGPU's process boundary.
         raise error_for_visitor(error) from error
     finally:
         updates.close()
-        if (out / "receipt.json").exists():
+        if (out / "receipt.json").exists() and Result(out).frames > least:
             project.set_latest_results(out)
         else:
             shutil.rmtree(out, ignore_errors=True)
-
-
-segment_on_gpu = with_gpu_allocation(segment_frames)
 
 
 def run(
@@ -257,7 +194,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
             return
         project.save(settings)
         results = result_updates(session, opacity, parts, server)
-        text = message("run.resumes", error=error.message)
+        text = message("run.resumes", error=error.message, done=done.frames, total=session["frames"])
         yield {**hide_preview, **results, "status": status_html(text, error=True)}
 
 

@@ -30,24 +30,47 @@ class Update:
     result: Result | None = None  # on the last update only
 
 
+class Previews:
+    """Overlays to look at during a run, about once a second.
+
+    Args:
+        style: Style of the overlays.
+    """
+
+    def __init__(self, style: OverlayStyle | None) -> None:
+        self._style = style
+        self._last = 0.0
+
+    def __call__(self, image: Image, mask: Image | None = None) -> Image | None:
+        """The preview of a frame; ``None`` if the last one is younger than a second.
+
+        Args:
+            image: The overlay, or, with ``mask``, the frame to draw it over, RGB (H, W, 3) uint8.
+            mask: Label map (H, W) uint8 of the frame.
+        """
+        now = time.monotonic()
+        if now - self._last < _PREVIEW_SECONDS:
+            return None
+        self._last = now
+        return image if mask is None else overlay(image, mask, self._style)
+
+
 class Progress:
     """Counts the frames of a run.
 
     Args:
         done: The frames with a mask, which grow during the run.
         total: Number of frames in the clip.
-        overlay_style: Style of the preview.
 
     Attributes:
         tracked: Number of frames tracked.
         rendered: Number of frames in the video.
     """
 
-    def __init__(self, done: Sized, total: int, overlay_style: OverlayStyle | None) -> None:
-        self._done, self._total, self._overlay_style = done, total, overlay_style
+    def __init__(self, done: Sized, total: int) -> None:
+        self._done, self._total = done, total
         self.tracked = self.rendered = 0
         self._start = time.monotonic()
-        self._last_preview = 0.0
         self._last: Update | None = None
 
     @property
@@ -55,18 +78,8 @@ class Progress:
         """Time since the start of the run [s]."""
         return time.monotonic() - self._start
 
-    def update(self, index: int, image: Image, mask: Image | None = None) -> Update:
-        """An update, about once a second with a preview.
-
-        Args:
-            index: Number of the frame.
-            image: The overlay, or, with ``mask``, the frame to draw it over.
-            mask: Label map (H, W) uint8 of the frame.
-        """
-        now = time.monotonic()
-        preview = None
-        if now - self._last_preview >= _PREVIEW_SECONDS:
-            preview, self._last_preview = image if mask is None else overlay(image, mask, self._overlay_style), now
+    def update(self, index: int, preview: Image | None) -> Update:
+        """An update after frame ``index``, with its preview if there is one."""
         self._last = replace(self._at(index), preview=preview)
         return self._last
 

@@ -21,7 +21,8 @@ from mamp.runs.frame_loop import track_frames
 from mamp.runs.incremental import reusable_frames
 from mamp.runs.mask_store import MaskStore
 from mamp.runs.memory_files import MemoryFiles
-from mamp.runs.progress import Progress, Update
+from mamp.runs.part import Part, PartTracker, Span, TrackedFrame, missing_spans, track_spans
+from mamp.runs.progress import Previews, Progress, Update
 from mamp.runs.receipt import RunStatus, receipt_document
 from mamp.runs.request import RunRequest
 from mamp.runs.results import Result
@@ -43,6 +44,7 @@ class Run:
         encoder: Encoder on its device.
         result: The folder.
         timer: Timer that also counted loading.
+        track_part: Tracks missing frames in place of this process; see ``segment_video``.
 
     Raises:
         MaskError: The folder holds masks that no run wrote.
@@ -55,17 +57,19 @@ class Run:
         encoder: EncoderFunction,
         result: Result,
         timer: StageTimer,
+        track_part: PartTracker | None = None,
     ) -> None:
         self._request, self._identity, self._result, self._timer = request, identity, result, timer
         self._device = device_of(encoder)
+        self._track_part = track_part
         self._store = MaskStore(result, request.reader)
-        tracks = "masks" in request.outputs  # else it may run where the device of the flow is not available
-        flow = load_flow(replace(request.settings, device=str(self._device))) if tracks else None
         self._memories = MemoryFiles(result, request, identity)
+        tracks_here = "masks" in request.outputs and track_part is None  # else the flow's device may not be available
+        flow = load_flow(replace(request.settings, device=str(self._device))) if tracks_here else None
         self._trackers = TrackerFactory(request, self._store, self._memories, encoder, flow, timer)
-        self._progress = Progress(self._store, request.frames_total, request.overlay_style)
+        self._progress = Progress(self._store, request.frames_total)
+        self._previews = Previews(request.overlay_style)
         self._status = RunStatus(encoder=getattr(encoder, "architecture", None))
-        self._tracker: MaskTracker | None = None
         self._preview: Image | None = None
         result.clear()
         for index, mask in request.input_masks.items():
@@ -85,11 +89,22 @@ class Run:
         # A killed run leaves this receipt and its masks: enough to resume from.
         self._store.write_object_frames()
         self._write_receipt("killed")
-        self._status.stopped = "masks" not in self._request.outputs and self._incomplete
+        failure: Exception | None = None
         try:
-            if not self._status.stopped:
-                yield from self._track_backwards(should_stop)
-            yield from self._track_forwards(should_stop)
+            if "masks" in self._request.outputs:
+                self._keep_first_mask()
+                try:
+                    yield from self._track(should_stop)
+                except Exception as error:
+                    if self._track_part is None:
+                        raise
+                    failure = error  # of another process: this one draws what there is
+            if "masks" not in self._request.outputs or failure is not None:
+                self._status.stopped = self._incomplete
+            if "video" in self._request.outputs:
+                yield from self._draw(should_stop)
+            if failure is not None:
+                raise failure
         except Exception as error:
             resource_error = as_resource_error(error)
             self._status.error = _message(resource_error or error)
@@ -102,7 +117,7 @@ class Run:
             if self._progress.rendered < len(self._store) and "video" in self._request.outputs:
                 self._status.stopped = True
                 with suppress(ValueError, OSError):
-                    for _ in self._track_forwards(lambda: True):
+                    for _ in self._draw(lambda: True):
                         pass
             self._finish()
         yield self._progress.last(self._request.first, self._preview, self._result)
@@ -111,69 +126,90 @@ class Run:
     def _incomplete(self) -> bool:
         return len(self._store) < self._request.frames_total
 
-    def _track_backwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
-        """Masks of the frames before the first input mask, last frame first; rendered later, while tracking forwards."""
+    def _keep_first_mask(self) -> None:
+        """Stores the first input mask as the mask of its frame."""
         first = self._request.first
         if first not in self._store:
             mask = self._request.input_masks[first]
             with self._timer.stage("write"):
                 self._store.keep(first, mask, dict.fromkeys(objects_in(mask), 1.0))
-        missing = [index for index in range(first) if index not in self._store]
-        if not missing:
-            return
-        self._tracker = self._trackers.tracker_at(max(missing), -1)
-        frames = self._timer.timed("read", self._request.reader.backwards(max(missing)))
-        tracked = track_frames(
-            frames,
-            lambda _: self._tracker,
-            self._request.settings,
-            self._request.input_masks,
-            device=self._device,
-            timer=self._timer,
-        )
-        with closing(tracked):
-            for frame, mask_or_none in tracked:
-                assert mask_or_none is not None
-                mask = self._keep(frame, mask_or_none)
-                yield self._progress.update(frame.index, frame.image, mask)
-                if should_stop():
-                    self._status.stopped = True
-                    self._save_memory(-1)
-                    return
 
-    def _track_forwards(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+    def _track(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
+        """Masks of the missing frames; those after the first input mask are left to ``_draw`` if it can track them."""
+
+        def stops() -> bool:
+            self._status.stopped = self._status.stopped or (self._incomplete and should_stop())
+            return self._status.stopped
+
+        if self._track_part is not None:
+            yield from self._track_parts(self._track_part, stops)
+            return
+        frames = self._kept_frames(stops, backwards_only="video" in self._request.outputs)
+        with closing(frames), prefetched(frames, self._device) as tracked:
+            for frame, mask in tracked:
+                yield self._progress.update(frame.index, self._previews(frame.image, mask))
+
+    def _kept_frames(
+        self, stops: Callable[[], bool], *, backwards_only: bool
+    ) -> Generator[tuple[Frame, Image], None, None]:
+        """Tracks missing frames, and stores their masks."""
+        spans = [span for span in self._missing_spans if span.direction < 0 or not backwards_only]
+        with closing(track_spans(self._trackers, spans, stops)) as tracked:
+            for frame, mask, tracker in tracked:
+                self._keep(frame.index, mask, tracker)
+                yield frame, mask
+
+    def _track_parts(self, track_part: PartTracker, stops: Callable[[], bool]) -> Iterator[Update]:
+        """Has missing frames tracked part by part, as long as there are new ones."""
+        done = -1
+        while done < len(self._store) < self._request.frames_total:
+            done = len(self._store)
+            part = Part(self._request, self._identity, self._result.folder, self._missing_spans)
+            with closing(track_part(part)) as tracked:
+                for frame in tracked:
+                    self._keep(frame.index, frame.mask, frame)
+                    yield self._progress.update(frame.index, frame.preview)
+                    if stops():
+                        return
+        self._status.stopped = self._incomplete
+
+    @property
+    def _missing_spans(self) -> list[Span]:
+        return missing_spans(self._store, self._request.first, self._request.frames_total)
+
+    def _draw(self, should_stop: Callable[[], bool]) -> Iterator[Update]:
         """The video, and the masks that are still missing. Once stopped: the video of the existing masks."""
         self._progress.rendered = 0
         ending = False
         with ExitStack() as opened:
-            video: VideoWriter | None = None
-            if "video" in self._request.outputs:
-                video = VideoWriter(self._result.overlay, self._request.reader, self._request.size)
-                opened.callback(self._count_video_frames, video)  # runs after the video is closed
-                opened.callback(video.close)
+            video = VideoWriter(self._result.overlay, self._request.reader, self._request.size)
+            opened.callback(self._count_video_frames, video)  # runs after the video is closed
+            opened.callback(video.close)
             frames = opened.enter_context(closing(self._masked_frames(lambda: ending or should_stop())))
             masked_frames = opened.enter_context(prefetched(frames, self._device))
             try:
                 for frame, mask in masked_frames:
-                    if video is None:
-                        yield self._progress.update(frame.index, frame.image, mask)
-                    else:
-                        yield self._progress.update(frame.index, self._render(video, frame, mask))
+                    yield self._progress.update(frame.index, self._previews(self._render(video, frame, mask)))
             except (GeneratorExit, KeyboardInterrupt, SystemExit):
                 ending = True
                 for frame, mask in masked_frames:  # the video includes frames tracked ahead
-                    if video is not None:
-                        self._render(video, frame, mask)
+                    self._render(video, frame, mask)
                 raise
-        self._status.audio = video.audio if video else None
+        self._status.audio = video.audio
 
     def _masked_frames(self, should_stop: Callable[[], bool]) -> Generator[tuple[Frame, Image], None, None]:
-        """Frames with their masks: existing ones, and tracked ones until the run is stopped."""
-        missing_only = "video" not in self._request.outputs
-        self._tracker = None
+        """All frames with their masks: existing ones, and tracked ones until the run is stopped."""
+        tracker: MaskTracker | None = None
+
+        def tracker_for(frame: Frame) -> MaskTracker | None:
+            nonlocal tracker
+            if not self._status.stopped:
+                tracker = tracker or self._trackers.tracker_at(frame.index, 1)
+            return None if self._status.stopped else tracker
+
         tracked = track_frames(
             self._timer.timed("read", self._request.reader),
-            self._forward_tracker,
+            tracker_for,
             self._request.settings,
             self._request.input_masks,
             device=self._device,
@@ -182,43 +218,29 @@ class Run:
         )
         with closing(tracked):
             for frame, new_mask in tracked:
-                if new_mask is not None:
-                    mask = self._keep(frame, new_mask)
+                if new_mask is not None and tracker is not None:
+                    self._keep(frame.index, new_mask, tracker)
+                    mask = new_mask
                 elif frame.index in self._store:
-                    self._tracker = None
-                    if missing_only:
-                        continue
+                    tracker = None
                     mask = self._store.mask(frame.index)
-                elif missing_only or frame.index > self._store.last:
+                elif frame.index > self._store.last:
                     return
                 else:
                     continue
                 yield frame, mask
                 if not self._status.stopped and self._incomplete and should_stop():
                     self._status.stopped = True
-                    if new_mask is not None:
-                        self._save_memory(1)
+                    if tracker is not None:
+                        with self._timer.stage("write"):
+                            self._memories.save(tracker.stored_memory(), 1)
 
-    def _forward_tracker(self, frame: Frame) -> MaskTracker | None:
-        if self._status.stopped:
-            return None
-        self._tracker = self._tracker or self._trackers.tracker_at(frame.index, 1)
-        return self._tracker
-
-    def _keep(self, frame: Frame, mask: Image) -> Image:
+    def _keep(self, index: int, mask: Image, tracked: MaskTracker | TrackedFrame) -> None:
         """Stores the mask of a tracked frame."""
-        assert self._tracker is not None
         with self._timer.stage("write"):
-            self._store.keep(frame.index, mask, self._tracker.confidence)
+            self._store.keep(index, mask, tracked.confidence)
         self._progress.tracked += 1
-        self._status.short_of_memory |= self._tracker.short_of_memory
-        return mask
-
-    def _save_memory(self, direction: int) -> None:
-        """Stores the memory of the tracker, so that the next run resumes in constant time."""
-        assert self._tracker is not None
-        with self._timer.stage("write"):
-            self._memories.save(self._tracker.stored_memory(), direction)
+        self._status.short_of_memory |= tracked.short_of_memory
 
     def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
         with self._timer.stage("render"):

@@ -15,6 +15,7 @@ from mamp.masks.overlay import OverlayStyle
 from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.packed_masks import PackedMasks
+from mamp.runs.part import PartTracker
 from mamp.runs.progress import Update
 from mamp.runs.receipt import run_identity
 from mamp.runs.request import OUTPUTS, RunRequest
@@ -41,6 +42,7 @@ def segment_video(
     encoder: EncoderFunction | None = None,
     outputs: Collection[str] = OUTPUTS,
     fps: Fraction = RATE,
+    track_part: PartTracker | None = None,
 ) -> Generator[Update, None, None]:
     """Segments objects through a clip. It streams: memory use does not grow with the length of the clip.
 
@@ -60,9 +62,11 @@ def segment_video(
         overlay_style: Style of the overlay video.
         should_stop: Called after every frame; true ends the run.
         encoder: Encoder to use instead of loading one.
-        outputs: "masks", "video" or both. With a short GPU allocation, run "masks" part by part, each resuming from the
-            ``previous`` one, then "video" for all of them without a GPU.
+        outputs: "masks", "video" or both.
         fps: Frame rate of a clip without time stamps, as a folder of frames [frames/s].
+        track_part: Tracks missing frames in place of this process, for instance in one that has a GPU for seconds: it is
+            called until all frames have masks, or no new one comes, and may run ``mamp.runs.part.track_part`` there. If
+            it fails, the video of the masks so far is made before the error is raised.
 
     Yields:
         An update after each frame; the last one carries the result.
@@ -94,7 +98,7 @@ def segment_video(
     request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries)
     with timer.stage("read"):
         identity = run_identity(request, loaded)
-    run = Run(request, identity, loaded, Result(Path(out_dir)), timer)
+    run = Run(request, identity, loaded, Result(Path(out_dir)), timer, track_part)
     if previous_result is not None:
         run.reuse_frames(previous_result)
     yield from run.updates(should_stop)

@@ -39,12 +39,24 @@ class FrameConverter:
 
     def __init__(self, name: str, codec: str, first: VideoFrame) -> None:
         self._name = name
-        self._reformatter, self._reformatting = VideoReformatter(), Lock()
+        self._prepare()
         self.size = (first.height, first.width)
         self.matrix = _display_matrix(first)
         self._padded = False
         if first.format.name in _PACKED_ALPHA and codec not in _REAL_ALPHA:
             self._padded = _is_padding(self._convert(first, "rgba"), likely=codec in _PADDED)
+
+    def _prepare(self) -> None:
+        self._reformatter, self._reformatting = VideoReformatter(), Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """To read the clip in another process too: everything but what only this one can use."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_reformat")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """See ``__getstate__``."""
+        vars(self).update(state)
+        self._prepare()
 
     def __call__(self, frame: VideoFrame) -> RGB:
         """The frame as upright RGB (H, W, 3) uint8.

@@ -39,6 +39,7 @@ class ImageSequence:
     """
 
     def __init__(self, path: Path, fps: Fraction = RATE) -> None:
+        self._path = path
         self.damage: str | None = None
         left_out: list[Page]
         if path.is_dir():
@@ -73,6 +74,10 @@ class ImageSequence:
             pixel_format="rgb24",
             duration=float(len(self._pages) / fps),
         )
+
+    def __reduce__(self) -> tuple[type[ImageSequence], tuple[Path, Fraction]]:
+        """To read the images in another process too, which opens them again: an open TIFF cannot be passed on."""
+        return ImageSequence, (self._path, self.info.fps)
 
     def name(self, index: int) -> str:
         """See ``Source``."""

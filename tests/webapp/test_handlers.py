@@ -1,6 +1,6 @@
 """The event handlers of the page."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -119,79 +119,6 @@ def test_stop_ends_the_run_and_keeps_finished_frames(session: dict[str, Any]) ->
     next(updates)
     jobs.cancel_job(session)
     assert "Stopped" in status(list(updates)[-1])
-
-
-class ZeroGpu:
-    """A stand-in for the ``spaces`` package: records the requested durations, and refuses after some allocations."""
-
-    def __init__(self, allocations: int) -> None:
-        self.allocations, self.durations = allocations, list[int]()
-
-    def GPU(self, *, duration: Callable[..., int]) -> Callable[[Any], Any]:  # noqa: N802 (the name in spaces)
-        def decorate(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-            def allocated(*args: Any) -> Iterator[Any]:
-                if len(self.durations) == self.allocations:
-                    raise gr.Error("You have exceeded your GPU quota.")
-                self.durations.append(duration(*args))
-                yield from function(*args)
-
-            return allocated
-
-        return decorate
-
-
-@pytest.fixture
-def zero_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ZeroGpu:
-    gpu = ZeroGpu(request.param)
-    monkeypatch.setattr(run_handler, "spaces", gpu)
-    monkeypatch.setattr(run_handler, "ZERO_GPU", True)
-    monkeypatch.setattr(run_handler, "GPU_SECONDS_PER_ALLOCATION", run_handler.GPU_STARTUP_SECONDS + 5.5)
-    monkeypatch.setattr(run_handler, "gpu_seconds_per_frame", lambda *_: 1.0)
-    monkeypatch.setattr(run_handler, "segment_on_gpu", run_handler.with_gpu_allocation(run_handler.segment_frames))
-    return gpu
-
-
-@pytest.mark.parametrize("zero_gpu", [9], indirect=True)
-def test_a_long_run_requests_several_gpu_allocations(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    last = finished(session, editor(session, scene(0)[1]))
-    assert "Done: 12 of 12 frames" in status(last)
-    assert zero_gpu.durations == [15, 15, 15]
-    result = sessions.project_of(session).result
-    assert result is not None and VideoReader(result.overlay).count() == 12
-    parts = [path.read_bytes() for path in sorted(result.masks_dir.iterdir())]
-
-    run_handler.ZERO_GPU = False  # undone by the fixture
-    sessions.project_of(session).new_results_folder()
-    (sessions.project_of(session).folder / "results.txt").unlink()
-    finished(session, editor(session, scene(0)[1]))
-    unbroken = sessions.project_of(session).result
-    assert unbroken is not None and parts == [path.read_bytes() for path in sorted(unbroken.masks_dir.iterdir())]
-
-
-@pytest.mark.parametrize("zero_gpu", [2], indirect=True)
-def test_frames_finished_before_the_quota_is_exceeded_are_kept(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    last = finished(session, editor(session, scene(0)[1]))
-    assert "exceeded your GPU quota" in status(last) and "Finished frames are kept" in status(last)
-    result = sessions.project_of(session).result
-    assert result is not None and VideoReader(result.overlay).count() == result.frames == 11
-    zero_gpu.allocations = 3
-    assert "Done: 12 of 12 frames" in status(finished(session, editor(session, scene(0)[1])))
-
-
-@pytest.mark.parametrize("zero_gpu", [0], indirect=True)
-def test_a_refused_gpu_allocation_is_reported(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    last = finished(session, editor(session, scene(0)[1]))
-    assert "exceeded your GPU quota" in status(last) and "kept" not in status(last)
-
-
-def test_requested_gpu_time_depends_on_frames_and_pixels(
-    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small, large = Settings(short_side=48), Settings(short_side=0)
-    assert run_handler.gpu_seconds_per_frame(session, small) <= run_handler.gpu_seconds_per_frame(session, large)
-    assert run_handler.frames_per_allocation(session, small) >= run_handler.frames_per_allocation(session, large) > 100
-    monkeypatch.setattr(run_handler, "ZERO_GPU", True)
-    assert "GPU seconds" in run_handler.estimate_text(session, *START.values())
 
 
 def test_any_frame_can_be_painted(session: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -209,6 +209,27 @@ def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(
     assert "Stopped" in list(others[0])[-1]["status"]
     assert "at work" in str(list(others[1]))
     assert not any(sessions.has_job(person) for person in people) and not len(line)
+
+
+def test_where_two_may_work_at_once_the_third_waits_for_one_of_them() -> None:
+    line, (one, two, three) = Line(2), [Job("run") for _ in range(3)]
+    one.expect(30)
+    two.expect(10)
+    begun = Event()
+
+    def work() -> None:
+        with line.turn(three):
+            begun.set()
+
+    with line.turn(one):
+        with line.turn(two):
+            waiting = Thread(target=work)
+            waiting.start()
+            while len(line) < 3:
+                assert not begun.is_set()
+            assert line.ahead_of(two) == (0, 0.0) and line.ahead_of(three) == (1, 20.0)
+        assert begun.wait(60), "the first one still works"
+    waiting.join()
 
 
 def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(
