@@ -75,13 +75,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--processes",
         type=_positive,
         default=1,
+        metavar="N",
         help="with --masks: processes on this machine; they share its cores or GPUs, and the clips (default: %(default)s)",
     )
     parser.add_argument(
         "--attempt",
         metavar="NAME",
-        help="with --masks: a name that processes of one start share, each on its own or a machine of its own: a clip that "
-        "fails is tried once in all of them. Those of --processes and of one torchrun need none",
+        help="with --masks: name of this start, the same for processes that are started one by one, as by SLURM: a clip "
+        "that fails is tried once in a start",
     )
     parser.add_argument(
         "--export",
@@ -133,16 +134,21 @@ def segment_clips(args: argparse.Namespace) -> int:
     check_formats(items, args.export)
     attempt = args.attempt or _attempt()
     updates = segment_many(items, args.out, attempt=attempt, device=str(device))
-    # The first of the processes that torchrun or srun started speaks for the others.
-    if any(int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "SLURM_PROCID")):
-        return 3 if sum(update.finished and update.error is not None for update in updates) else 0
-    with worker_processes(args.processes, [*args.arguments, "--attempt", attempt]):
-        failed = _show_progress(updates, items, args.out)
-    index = write_index(items, args.out)
-    print(f"{len(items) - failed} of {len(items)} clips segmented; {index} lists them")
-    for path in export_dataset(items, args.out, args.export):
-        print(f"{path} written")
+    # The first of the processes that this one, torchrun or srun started speaks for the others.
+    is_first = not any(int(os.environ.get(name, 0)) for name in ("LOCAL_RANK", "SLURM_PROCID"))
+    processes = 1 if "LOCAL_RANK" in os.environ else args.processes
+    with worker_processes(processes, [*args.arguments, "--attempt", attempt]):
+        failed = _show_progress(updates, items, args.out) if is_first else _failures(updates)
+    if is_first:
+        index = write_index(items, args.out)
+        print(f"{len(items) - failed} of {len(items)} clips segmented; {index} lists them")
+        for path in export_dataset(items, args.out, args.export):
+            print(f"{path} written")
     return 3 if failed else 0
+
+
+def _failures(updates: Iterable[BatchUpdate]) -> int:
+    return sum(update.finished and update.error is not None for update in updates)
 
 
 def _attempt() -> str:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,20 @@ def test_a_terminal_shows_clips_frames_a_second_and_the_time_left(
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert main(command(shoot)) == 0
     assert terminal.getvalue().endswith(last) and capsys.readouterr().out == "", "one process of a machine speaks"
+
+
+def test_each_task_of_slurm_starts_its_processes_and_those_of_torchrun_start_none(
+    shoot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    monkeypatch.setattr("mamp.cli.segment.worker_processes", lambda count, _: nullcontext(started.append(count)))
+    monkeypatch.setattr("mamp.cli.segment.use_share_of_machine", lambda *_: "cpu")
+    monkeypatch.setattr("mamp.cli.segment.segment_many", lambda *_, **__: iter(()))
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert main(command(shoot, "--processes", "3")) == 0
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert main(command(shoot, "--processes", "3")) == 0
+    assert started == [3, 1]
 
 
 def test_two_processes_share_the_clips(shoot: Path) -> None:
