@@ -175,10 +175,10 @@ class Settings:
     weights: str | None = _setting(
         None,
         "Features",
-        "Trained encoder, small for speed or of Table 1 of the paper, or color patches: the untrained baseline.",
-        menu={"": "Trained encoder", "small": "Small encoder: fast", "patch": "Color patches, untrained"},
+        "Small encoder, the larger one of Table 1 of the paper, or color patches: the untrained baseline.",
+        menu={"": "Small encoder", "table1": "Encoder of the paper: slow on a CPU", "patch": "Color patches, untrained"},
         special=None,
-        special_meaning="the shipped weights of Table 1",
+        special_meaning="the shipped weights of the small encoder",
     )
     raft_weights: str = _setting(
         "LibreYOLO/LibreRAFTl-flow-sintel",

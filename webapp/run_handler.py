@@ -12,7 +12,7 @@ import gradio as gr
 
 from mamp import OverlayStyle, Result, Settings, Update, WeightsError, read_mask, segment_video
 from mamp.masks.label_map import objects_in
-from mamp.model.checkpoint import SMALL_WEIGHTS, shared_encoder
+from mamp.model.checkpoint import TABLE_1_WEIGHTS, shared_encoder
 from mamp.model.patch_encoder import PATCH
 from mamp.runs.part import Part, TrackedFrame
 from mamp.settings import SettingsError
@@ -30,7 +30,7 @@ from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
-encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, SMALL_WEIGHTS, PATCH)}
+encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, TABLE_1_WEIGHTS, PATCH)}
 
 
 def estimate(session: Session, *chosen: Any) -> EstimateUpdates:

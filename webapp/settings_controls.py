@@ -10,7 +10,7 @@ import gradio as gr
 
 from mamp import Settings
 from mamp.distributed import resolve_device
-from mamp.model.checkpoint import SMALL_WEIGHTS
+from mamp.model.checkpoint import TABLE_1_WEIGHTS
 from mamp.model.patch_encoder import PATCH
 from mamp.settings import SETTINGS_INFO
 from webapp.languages import label
@@ -65,7 +65,7 @@ def choose_preset(name: str) -> SettingsUpdates:
 
 def _control_value(name: str, value: Any) -> Any:
     if name == "weights":
-        return value if value in (SMALL_WEIGHTS, PATCH) else ""
+        return value if value in (TABLE_1_WEIGHTS, PATCH) else ""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     menu = ON_PAGE[name].menu
@@ -85,5 +85,5 @@ def settings_of(*values: Any) -> Settings:
 
 def with_own_weights(settings: Settings) -> Settings:
     """Settings from outside, with the server's own weights and device in place of those they name."""
-    weights = settings.weights if settings.weights in (SMALL_WEIGHTS, PATCH) else WEIGHTS
+    weights = settings.weights if settings.weights in (TABLE_1_WEIGHTS, PATCH) else WEIGHTS
     return replace(settings, weights=weights, raft_weights=RAFT, device="auto")

@@ -21,6 +21,7 @@ from mamp.model.patch_encoder import PATCH, PatchEncoder
 
 TABLE_1_WEIGHTS, SMALL_WEIGHTS = "table1", "small"  # given in place of a weights file
 _FOLDER = Path(__file__).parent.parent / "weights"
+DEFAULT_WEIGHTS = SMALL_WEIGHTS
 SHIPPED_WEIGHTS = {TABLE_1_WEIGHTS: _FOLDER / "mamp.safetensors", SMALL_WEIGHTS: _FOLDER / "mamp-small.safetensors"}
 
 
@@ -39,7 +40,7 @@ def load_encoder(
     """Loads an encoder, ready for inference.
 
     Args:
-        source: ``None`` or ``"table1"`` for the shipped weights of Table 1, ``"small"`` for those of the small encoder,
+        source: ``None`` or ``"small"`` for the shipped weights of the small encoder, ``"table1"`` for those of Table 1,
             ``"patch"`` for ``PatchEncoder``, else a file or a Hugging Face Hub id (``user/name``, ``user/name@revision``
             or ``user/name@revision:file``). A file is this project's safetensors or the checkpoint of the paper's authors
             (``{"state_dict": ...}``).
@@ -57,7 +58,7 @@ def load_encoder(
     """
     if source == PATCH:
         return PatchEncoder()
-    path = resolve_weights(source or TABLE_1_WEIGHTS, filename=filename)
+    path = resolve_weights(source or DEFAULT_WEIGHTS, filename=filename)
     if sha256 is not None and file_sha256(path) != sha256.lower():
         raise WeightsError(f"{path.name} does not have the expected SHA-256: it is damaged or another file.")
     state, options = _read_state(path)
@@ -84,7 +85,7 @@ def shared_encoder(source: str | None, device: str) -> EncoderFunction:
     Raises:
         WeightsError: As ``load_encoder``.
     """
-    stamp = None if source == PATCH else file_stamp(resolve_weights(source or TABLE_1_WEIGHTS))
+    stamp = None if source == PATCH else file_stamp(resolve_weights(source or DEFAULT_WEIGHTS))
     return _shared_encoder(source, resolve_device(device), stamp)
 
 

@@ -86,11 +86,17 @@ def status(update: dict[str, Any]) -> str:
     return str(update["status"])
 
 
-def test_a_run_takes_the_small_encoder_if_chosen(session: dict[str, Any]) -> None:
-    list(start(session, editor(session, scene(0)[1]), chosen={**CHOSEN, "weights": "small"}))
+@pytest.mark.parametrize(
+    ("chosen", "weights", "encoder"),
+    [("", "mamp-small.safetensors", "width 64, depth 3"), ("table1", "mamp.safetensors", "Table 1")],
+)
+def test_the_receipt_of_a_run_says_which_encoder_ran(
+    session: dict[str, Any], chosen: str, weights: str, encoder: str
+) -> None:
+    list(start(session, editor(session, scene(0)[1]), chosen={**CHOSEN, "weights": chosen}))
     result = sessions.project_of(session).result
     assert result is not None
-    assert (result.receipt["weights"], result.receipt["encoder"]) == ("mamp-small.safetensors", "width 64, depth 3")
+    assert (result.receipt["weights"], result.receipt["encoder"]) == (weights, encoder)
 
 
 def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
@@ -316,15 +322,15 @@ def test_a_project_file_restores_masks_names_and_settings(session: dict[str, Any
 def test_presets_set_every_control() -> None:
     for settings in settings_controls.PRESETS.values():
         assert settings_controls.settings_of(*settings_controls.control_values(settings).values()) == replace(
-            settings, weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT
+            settings, raft_weights=settings_controls.RAFT
         )
 
 
 def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
     external = replace(Settings.paper(), weights="/etc/passwd", raft_weights="/etc/passwd", device="cuda:7")
-    expected = replace(Settings.paper(), weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT)
+    expected = replace(external, weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT, device="auto")
     assert settings_controls.with_own_weights(external) == expected
-    for shipped in ("small", "patch"):
+    for shipped in ("table1", "patch"):
         assert settings_controls.with_own_weights(replace(external, weights=shipped)).weights == shipped
 
 
