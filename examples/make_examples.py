@@ -55,9 +55,7 @@ def main() -> None:
     write_mask(HERE / "shapes.png", shapes[0][1])
 
     for name in ("street", "lawn", "cup", "shapes"):
-        for _ in segment_video(
-            HERE / f"{name}.mp4", {0: HERE / f"{name}.png"}, HERE / "results" / name, Settings(short_side=240)
-        ):
+        for _ in segment_video(HERE / f"{name}.mp4", {0: HERE / f"{name}.png"}, HERE / "results" / name, Settings()):
             pass
 
 

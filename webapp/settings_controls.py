@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from mamp import Settings
-from mamp.distributed import resolve_device
 from mamp.model.checkpoint import TABLE_1_WEIGHTS
 from mamp.model.patch_encoder import PATCH
 from mamp.settings import SETTINGS_INFO
@@ -20,12 +19,7 @@ WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 
 ON_PAGE = {name: info for name, info in SETTINGS_INFO.items() if info.on_page}
-# The page starts with "Default": what is fast enough on the device of the server.
-PRESETS = (
-    {"Default": Settings(), "Paper": Settings.paper(), "Fast": Settings.fast()}
-    if resolve_device("auto").type == "cuda"
-    else {"Default": Settings.fast(), "Paper": Settings.paper(), "Accurate": Settings()}
-)
+PRESETS = {"Default": Settings(), "Fast": Settings.fast(), "Paper": Settings.paper()}
 START = PRESETS["Default"]
 
 
