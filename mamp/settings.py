@@ -176,7 +176,11 @@ class Settings:
         None,
         "Features",
         "Small encoder, the larger one of Table 1 of the paper, or color patches: the untrained baseline.",
-        menu={"": "Small encoder", "table1": "Encoder of the paper: slow on a CPU", "patch": "Color patches, untrained"},
+        menu={
+            "": "Small encoder",
+            "table1": "Encoder of the paper: slow on a CPU",
+            "patch": "Color patches, untrained",
+        },
         special=None,
         special_meaning="the shipped weights of the small encoder",
     )
@@ -207,8 +211,8 @@ class Settings:
 
     @classmethod
     def fast(cls) -> Settings:
-        """Settings for a CPU: the page starts with these where there is no GPU."""
-        return cls(short_side=240)
+        """Settings for speed: a small frame and four reference frames instead of seven."""
+        return cls(short_side=192, long_term=(0, 10), short_term=(1, 3))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

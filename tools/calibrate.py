@@ -69,9 +69,13 @@ def fit(tracks: Sequence[Track]) -> tuple[float, float, float]:
     """Intercept and weights of a logistic regression of J; every object counts the same, and no weight is negative."""
     rows, targets, weights = [], [], []
     for track in tracks:
-        first, *others = track.object_frames
-        rows += [evidence(entry.area, first.area, entry.frame) for entry in others]
-        targets += track.overlap[1:]
+        first = track.object_frames[0]
+        # There is no expected overlap where an object was not found.
+        others = [
+            pair for pair in zip(track.object_frames, track.overlap, strict=True) if pair[0].frame and pair[0].area
+        ]
+        rows += [evidence(entry.area, first.area, entry.frame) for entry, _ in others]
+        targets += [J for _, J in others]
         weights += [1 / len(others)] * len(others)
     A = np.c_[np.ones(len(rows)), -np.array(rows)]
     y, w = np.array(targets), np.array(weights)
@@ -90,8 +94,10 @@ def report(name: str, tracks: Sequence[Track]) -> tuple[np.ndarray, np.ndarray]:
     expected, true, found, by_chance, bad_frames, listed_bad, listed = [], [], 0, 0, 0, 0, 0
     for track in tracks:
         estimates = expected_overlaps(track.object_frames, {0})
-        expected += [estimates[entry.frame, entry.object] for entry in track.object_frames[1:]]
-        true += track.overlap[1:]
+        for entry, J in zip(track.object_frames[1:], track.overlap[1:], strict=True):
+            if (entry.frame, entry.object) in estimates:
+                expected.append(estimates[entry.frame, entry.object])
+                true.append(J)
         bad = [entry.frame for entry, J in zip(track.object_frames, track.overlap, strict=True) if J < _BAD]
         flags = [flag.frame for flag in frames_to_review(track.object_frames, {0}, limit=_LISTED)]
         even = np.linspace(1, track.object_frames[-1].frame, _LISTED)

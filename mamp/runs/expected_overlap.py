@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from mamp.runs.results import ObjectFrame
 
 # python -m tools.calibrate DAVIS MASKS
-INTERCEPT, AREA_WEIGHT, TIME_WEIGHT = 2.46, 0.13, 0.28
+INTERCEPT, AREA_WEIGHT, TIME_WEIGHT = 3.11, 0.22, 0.35
 
 
 def expected_overlap(area: int, input_area: int, distance: int) -> float:

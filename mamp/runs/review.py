@@ -17,7 +17,7 @@ REASONS = {
 }
 
 _LOW_CONFIDENCE = 0.6  # confidence below which a frame is flagged; clear objects are near 1
-_LOW_OVERLAP = 0.77  # expected J below which a frame is listed
+_LOW_OVERLAP = 0.82  # expected J below which a frame is listed
 _AREA_RATIO = 2.5  # change of area from one frame to the next from which on a frame is flagged
 _MIN_SPACING = 5  # distance of listed frames [frames]: neighbors show the same problem
 

@@ -1,5 +1,6 @@
 """The calibration recovers a map from masks, and its table compares expectation and truth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -28,8 +29,14 @@ def test_masks_that_grow_and_get_worse_are_expected_to_be_worse(
             write_mask(tmp_path / f"masks/{name}/{t:05d}.png", mask)
     tracks = calibrate.read_tracks(find_sequences(tmp_path / "data"), tmp_path / "masks")
     assert sorted(track.name for track in tracks) == ["spreading", "still"]
-    _intercept, area, time = calibrate.fit(tracks)
-    assert area > 0 and time >= 0
+    constants = calibrate.fit(tracks)
+    assert constants[1] > 0 and constants[2] >= 0
+    lost = [replace(entry, area=0) for entry in tracks[0].object_frames[-5:]]
+    tracks[0].object_frames[-5:], tracks[0].overlap[-5:] = lost, [0.0] * 5
+    shorter = [replace(track, object_frames=track.object_frames[:25], overlap=track.overlap[:25]) for track in tracks]
+    # An object that was not found has no expected overlap.
+    assert calibrate.fit(tracks) == pytest.approx(calibrate.fit([shorter[0], tracks[1]]), abs=1e-4)
+    write_mask(tmp_path / "masks/still/00029.png", np.zeros_like(truth))
     curve = tmp_path / "curve.png"
     arguments = ["calibrate", str(tmp_path / "data"), str(tmp_path / "masks"), "--curve", str(curve)]
     monkeypatch.setattr("sys.argv", arguments)
