@@ -29,6 +29,7 @@ from webapp import (
 from webapp import session as sessions
 from webapp.html import status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
+from webapp.languages import TEXTS
 from webapp.project import Project
 
 CHOSEN = settings_controls.control_values(
@@ -348,7 +349,8 @@ def test_a_setting_out_of_range_is_reported_and_starts_no_run(session: dict[str,
 def test_every_setting_of_the_page_has_a_control_with_label_and_help() -> None:
     for name, info in settings_controls.ON_PAGE.items():
         control = settings_controls.settings_control(name)
-        assert control.label == info.label and info.help in control.info
+        label, help = (TEXTS["en"][shown.key] for shown in (control.label, control.info))
+        assert label == info.label and info.help in help
 
 
 def test_the_endpoint_accepts_a_mask_or_a_project_and_reports_errors(
