@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,6 +34,8 @@ from webapp.session import (
 from webapp.settings_controls import control_values, with_own_weights
 from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
 
+_MAX_STEM = 120  # [bytes] of the name of a trimmed clip
+
 
 def open_clip(session: Session, path: str | None) -> ClipUpdates:
     """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line."""
@@ -61,8 +64,9 @@ def trim_clip(session: Session, path: str | None, first: float | None, last: flo
         reader_of(path).count(MAX_CLIP_FRAMES)
         if last - first >= MAX_FRAMES:
             raise VideoError(message("trim.too_long", first=f"{first:.0f}", last=f"{last:.0f}", limit=MAX_FRAMES))
-        cut_clip(reader_of(path), int(first), int(last), folder / "part.mp4")
-        trimmed = new_session(str(folder / "part.mp4"), folder)
+        part = folder / part_name(path, int(first), int(last))
+        cut_clip(reader_of(path), int(first), int(last), part)
+        trimmed = new_session(str(part), folder)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if not isinstance(error, VideoError):
@@ -70,6 +74,12 @@ def trim_clip(session: Session, path: str | None, first: float | None, last: flo
         return {"status": status_html(error_text(error), error=True)}
     close_session(session, keep=path)
     return clip_updates(trimmed, clip_description(trimmed), clip_frames=None)
+
+
+def part_name(path: str, first: int, last: int) -> str:
+    """The name of a trimmed clip, which its results carry; not longer than file systems allow."""
+    stem = Path(path).stem.encode()[:_MAX_STEM].decode(errors="ignore")
+    return f"{stem}_{first}-{last}.mp4"
 
 
 def clip_description(session: Session) -> str:
@@ -157,8 +167,7 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         "frame": gr.update(value=session.get("frame", 0), maximum=max(1, frames - 1), interactive=frames > 1),
         "masks": masks_html(session),
     }
-    if session:
-        updates["scroll"] = scroll_to("editor")
+    updates["scroll"] = scroll_to("editor" if session else "status")
     if clip_frames is not None:
         last_frame = max(min(clip_frames, MAX_FRAMES) - 1, 0)
         updates["trim_panel"] = gr.update(visible=clip_frames > 1, open=clip_frames > MAX_FRAMES)

@@ -5,8 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import PurePath
 
 from mamp.settings import Settings
+from webapp.project import PROJECT_FILE
+
+
+def _project_file(clip: str) -> str:
+    """The name under which a browser saves the project file; see ``webapp.downloads``."""
+    return f"{PurePath(clip).stem}_{PROJECT_FILE}"
 
 
 def _mask_file(index: int) -> str:
@@ -33,7 +40,7 @@ def as_python(clip: str, masked_frames: Iterable[int], settings: Settings, names
     masks = ", ".join(f'{index}: "{_mask_file(index)}"' for index in masked_frames)
     names_argument = f", names={dict(names)!r}" if names else ""
     return (
-        "# unzip project.zip -d project\n"
+        f"# unzip {shlex.quote(_project_file(clip))} -d project\n"
         "from mamp import Settings, segment_video\n\n"
         f"masks = {{{masks}}}\n"
         f'for update in segment_video({clip!r}, masks, "out", Settings({arguments}){names_argument}):\n'
@@ -53,7 +60,7 @@ def as_command(clip: str, masked_frames: Iterable[int], settings: Settings, name
         command += [f"--{name.replace('_', '-')}", text]
     for label, name in names.items():
         command += ["--name", f"{label}={name}"]
-    return f"unzip project.zip -d project\n{shlex.join(command)}\n"
+    return f"unzip {shlex.quote(_project_file(clip))} -d project\n{shlex.join(command)}\n"
 
 
 def as_client(clip: str, server: str) -> str:
@@ -66,6 +73,6 @@ def as_client(clip: str, server: str) -> str:
     return (
         "from gradio_client import Client, handle_file\n\n"
         f"client = Client({server!r})\n"
-        f'files = client.predict(handle_file({clip!r}), handle_file("project.zip"), api_name="/segment")\n'
+        f'files = client.predict(handle_file({clip!r}), handle_file({_project_file(clip)!r}), api_name="/segment")\n'
         "print(files)\n"
     )

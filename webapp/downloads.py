@@ -35,6 +35,6 @@ class ClipNames:
 
 
 def download_name(path: Path) -> str | None:
-    """The name under which a file of a result is saved; ``None`` for other files."""
+    """The name under which a file of a result or a project file is saved; ``None`` for other files."""
     clip = clip_of(path)
     return None if clip is None else f"{clip.stem}_{path.name}"

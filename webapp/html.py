@@ -34,7 +34,7 @@ def status_html(text: str | I18nData, *, error: bool = False, progress: float | 
 
 
 def scroll_to(part: str) -> dict[str, str]:
-    """Tells the page to bring its "editor", "preview" or "result" into view; each time anew."""
+    """Tells the page to bring its "editor", "preview", "result" or "status" into view; each time anew."""
     return {"to": part, "request": secrets.token_hex(4)}
 
 
@@ -53,15 +53,18 @@ def object_chip(label: int, text: str) -> str:
     return f'<span class="chip"><i style="background:rgb({red},{green},{blue})"></i>{text}</span>'
 
 
-def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str:
+def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str], removed: str = "") -> str:
     """The frames that have an input mask, with the objects and their areas, and one name field per object.
 
     Args:
         masks: Mask files by frame number.
         names: Object names by label.
+        removed: What was removed and can be brought back, as plain text.
     """
+    undo = f'<p class="legend">{removed} <button type="button" data-undo>{message("masks.undo")}</button></p>'
+    undo = undo if removed else ""
     if not masks:
-        return ""
+        return undo
     rows, labels = [], set()
     for index, path in masks.items():
         mask = read_mask(path)
@@ -82,9 +85,8 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str]) -> str
         f'value="{html.escape(names.get(label, ""))}"></label>'
         for label in sorted(labels)
     )
-    return (
-        f'<ul class="rows" aria-label="{message("masks.list")}">{"".join(rows)}</ul><div class="names">{fields}</div>'
-    )
+    items = f'<ul class="rows" aria-label="{message("masks.list")}">{"".join(rows)}</ul>'
+    return f'{items}{undo}<div class="names">{fields}</div>'
 
 
 def _remove_button(frame: int, label: int = 0) -> str:

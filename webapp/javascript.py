@@ -19,20 +19,20 @@ EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODU
 EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
 
 
-def _with_texts(name: str, part: str) -> str:
-    """A script of a component that is hidden at first: Gradio loses its properties, such as texts."""
+def _texts(part: str) -> str:
+    """The texts of a script, for one that finds no properties: Gradio loses those of components that are hidden first."""
     texts = json.dumps(browser_texts(part), ensure_ascii=False)
-    scripts = ((_STATIC / f"{file}.js").read_text() for file in ("texts", name))
-    return "\n".join((f"const TEXTS = {texts};", *scripts))
+    return f"const TEXTS = {texts};\n{(_STATIC / 'texts.js').read_text()}"
 
 
-PLAYBACK = _with_texts("playback", "chart")
-CHOOSE_PIXEL = _with_texts("choose_pixel", "why")
+PLAYBACK = f"{_texts('chart')}\n{(_STATIC / 'playback.js').read_text()}"
+CHOOSE_PIXEL = f"{_texts('why')}\n{(_STATIC / 'choose_pixel.js').read_text()}"
 
 # A click on an element with a frame number selects that frame; an edited name field submits the name.
 FRAME_AND_NAME_EVENTS = """
 element.addEventListener('click', (event) => {
     const named = event.target.closest('[data-frame]'), removed = event.target.closest('[data-removed-frame]')?.dataset;
+    if (event.target.closest('[data-undo]')) trigger('undo');
     if (removed) trigger('delete', {frame: Number(removed.removedFrame), object: Number(removed.removedObject)});
     if (named) trigger('select', {frame: Number(named.dataset.frame)});
 });
@@ -47,7 +47,15 @@ element.addEventListener('change', (event) => {
 READ_ADDRESS = """
 (session) => [session, /^#project=(\\w+)$/.exec(location.hash)?.[1] ?? '']
 """
+SHOW_RESTORING = f"""
+() => {{
+    {_texts("clip")}
+    if (!/^#project=\\w+$/.test(location.hash)) return {{__type__: 'update'}};
+    return `<div class="status" role="status">${{textOf(TEXTS, 'clip.restoring')}}</div>`;
+}}
+"""
 SHOW_ADDRESS = """
+addEventListener('hashchange', () => location.reload()); // not by the line below, but by a visitor
 watch('value', () => {
     const project = props.value?.project;
     if (project === undefined) return;

@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from mamp import MaskError, read_mask
+from mamp import MaskError, read_mask, write_mask
 from mamp.masks.mask_io import MaskFile
 from webapp.errors import error_text
 from webapp.html import input_masks_html, status_html
@@ -220,8 +220,36 @@ def remove_from_mask(session: Session, painted: Any, event: gr.EventData) -> Edi
     mask = read_mask(path)
     left = np.where((mask == label) | (label == 0), 0, mask).astype(np.uint8)
     replace_masks(session, {index: MaskFile(left, "painted")})
-    key = "masks.object_removed" if label else "masks.removed"
-    return mask_updates(session, message(key, label=label, frame=index))
+    write_mask(_removal_file(session), mask)
+    text = message("masks.object_removed" if label else "masks.removed", label=label, frame=index)
+    session["removal"] = {"frame": index, "revision": _revisions(session)[index][0], "text": text}
+    return mask_updates(session, text)
+
+
+def undo_removal(session: Session, painted: Any) -> EditorUpdates:
+    """Brings the mask back from which something was removed last, unless its frame was edited meanwhile."""
+    if not session:
+        return {}
+    save_strokes(session, painted)
+    if not _removal_text(session):
+        return {"masks": masks_html(session)}
+    index = session.pop("removal")["frame"]
+    replace_masks(session, {index: MaskFile(read_mask(_removal_file(session)), "painted")})
+    return mask_updates(session, message("masks.restored", frame=index))
+
+
+def _removal_text(session: Session) -> str:
+    """What was removed last, if it can be brought back; otherwise empty."""
+    removal = session.get("removal")
+    if removal is None or _revisions(session).get(removal["frame"]) != [removal["revision"], 0]:
+        return ""
+    text: str = removal["text"]
+    return text
+
+
+def _removal_file(session: Session) -> Path:
+    """File of the mask before something was removed from it."""
+    return Path(session["folder"]) / "removed.png"
 
 
 def mask_updates(session: Session, text: str) -> EditorUpdates:
@@ -267,4 +295,7 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
 
 def masks_html(session: Session) -> str:
     """The input masks and the object names as HTML."""
-    return input_masks_html(project_of(session).input_masks, project_of(session).names) if session else ""
+    if not session:
+        return ""
+    project = project_of(session)
+    return input_masks_html(project.input_masks, project.names, _removal_text(session))

@@ -28,6 +28,7 @@ from webapp.languages import message
 
 Image = NDArray[np.uint8]
 
+PROJECT_FILE = "project.zip"
 _MAX_NAME_LENGTH = 60
 _MAX_MASK_JSON_BYTES = 1 << 24  # of run lengths; Python's objects take twenty times the memory of their text
 _MAX_JSON_BYTES = 1 << 20  # of the project file's text
@@ -135,7 +136,7 @@ class Project:
     @property
     def file(self) -> Path:
         """The project file, which ``save`` writes."""
-        return self.folder / "project.zip"
+        return self.folder / PROJECT_FILE
 
     @property
     def stop_file(self) -> Path:

@@ -23,6 +23,7 @@ from webapp.html import duration_text, scroll_to, status_html
 from webapp.languages import message
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
+from webapp.project import Project
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds
 from webapp.session import Session, is_open, job_of, project_of, reader_of
@@ -171,13 +172,15 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         "results": gr.update(visible=False),
     }
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
+    used = _input_masks(project)
     try:
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
                 project.save(settings)
                 results = result_updates(session, opacity, parts, server)
-                status = status_html(_outcome_text(update, update.result, was_asked=project.stop_file.exists()))
-                yield {**hide_preview, **results, "status": status, "scroll": scroll_to("result")}
+                text = _outcome_text(update, update.result, was_asked=project.stop_file.exists())
+                text += message("run.changed") if _input_masks(project) != used else ""
+                yield {**hide_preview, **results, "status": status_html(text), "scroll": scroll_to("result")}
             elif update.preview is not None:
                 progress = update.done / update.frames_total
                 text = message("run.frame", done=update.done, total=update.frames_total)
@@ -196,6 +199,11 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         results = result_updates(session, opacity, parts, server)
         text = message("run.resumes", error=error.message, done=done.frames, total=session["frames"])
         yield {**hide_preview, **results, "status": status_html(text, error=True)}
+
+
+def _input_masks(project: Project) -> dict[int, bytes]:
+    """The input masks as files, by frame number: visitors paint during a run."""
+    return {index: path.read_bytes() for index, path in project.input_masks.items()}
 
 
 def _outcome_text(update: Update, result: Result, *, was_asked: bool) -> str:

@@ -20,7 +20,7 @@ from gradio.utils import get_upload_folder
 from mamp import VideoReader
 from webapp.job_queue import Job, Kind
 from webapp.languages import message
-from webapp.project import Project
+from webapp.project import PROJECT_FILE, Project
 
 MAX_FRAMES = int(os.environ.get("MAMP_MAX_FRAMES", "900"))
 MAX_CLIP_FRAMES = 20 * MAX_FRAMES  # limit for a clip to trim: counting frames takes time
@@ -144,9 +144,10 @@ def close_session(session: Session, *, keep: str | None = None) -> None:
 
 
 def clip_of(path: Path) -> Path | None:
-    """The clip of the session in which a file of a result lies; ``None`` for other files."""
+    """The clip of the session to which a file of a result or a project file belongs; ``None`` for other files."""
+    folder = path.parent if path.name == PROJECT_FILE else path.parent.parent
     with _lock:
-        use = _uses.get(str(path.parent.parent))
+        use = _uses.get(str(folder))
         return None if use is None else use.clip
 
 

@@ -210,8 +210,8 @@ def _label_scores(
         discriminant = None
         if query.discriminants and label:
             discriminant = float(query.discriminant_scores[(index - 1, *cell)])
-        votes, score = float(readout.vote_sums[index]), float(found.scores[(index, *cell)])
-        without_motion = float(unaligned.vote_sums[index])
+        shares = (readout.vote_sums[index], unaligned.vote_sums[index], found.scores[(index, *cell)])
+        votes, without_motion, score = (max(0.0, float(share)) for share in shares)  # sums round to a bit below zero
         scores.append(LabelScore(label, name, votes, without_motion, score, discriminant))
     return scores
 

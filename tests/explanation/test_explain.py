@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 
 from mamp import PatchEncoder, Settings, explain, segment_video, write_mask
 from mamp.explanation.cell_grid import CellGrid
-from mamp.explanation.explain import FrameExplainer
+from mamp.explanation.explain import FrameExplainer, _label_scores
 from mamp.explanation.explanation import Decision, Explanation, MemoryTerm
 from mamp.explanation.votes import read_cell
 from mamp.masks.label_map import MaskError
@@ -171,3 +173,12 @@ def test_what_cannot_be_explained_is_refused_with_one_sentence(tmp_path: Path) -
             explain(*arguments)
     with pytest.raises(MaskError, match="The run in run was made with other weights, patch"):
         explain(run, clip, 3, 0, 0, encoder=lambda lab: PatchEncoder()(lab))
+
+
+def test_shares_that_round_to_a_bit_below_zero_are_zero() -> None:
+    query: Any = SimpleNamespace(labels=[0, 1], discriminants=None)
+    found: Any = SimpleNamespace(scores=torch.tensor([[[1.0]], [[-1e-9]]]))
+    readout: Any = SimpleNamespace(vote_sums=[1.0, -1e-9])
+    request: Any = SimpleNamespace(names={})
+    shares = _label_scores(query, found, readout, readout, (0, 0), request)[1]
+    assert f"{shares.votes:.0%} {shares.unaligned_votes:.0%} {shares.score:.0%}" == "0% 0% 0%"

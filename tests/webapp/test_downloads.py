@@ -49,7 +49,7 @@ def test_results_are_saved_under_the_name_of_the_clip(session: Session) -> None:
     assert disposition(folder / "run-1" / "masks.zip") == f"{named}masks.zip"
     assert disposition(folder / "run-1" / "cutout.webm") == f"{named}cutout.webm"
     assert disposition(folder / "run-1" / "overlay.mp4", range="bytes=1-2") == f"{named}overlay.mp4"
-    assert disposition(folder / "project.zip") == 'attachment; filename="project.zip"'
+    assert disposition(folder / "project.zip") == f"{named}project.zip"
     kept = shutil.copytree(folder, folder.with_name("kept"))
     close_session(session)
     assert disposition(kept / "run-1" / "masks.zip") == 'attachment; filename="masks.zip"'

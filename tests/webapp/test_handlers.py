@@ -110,6 +110,41 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     assert frame.shape == overlaid.shape == (96, 128, 3) and (frame != overlaid).any()
 
 
+def test_the_end_of_a_run_tells_that_masks_were_changed_meanwhile(session: dict[str, Any]) -> None:
+    changed = "The masks were changed during the run"
+    running = start(session, editor(session, scene(0)[1]))
+    shown = next(update for update in running if "Frame 1 of 12" in status(update))
+    mask_editing.select_frame(session, None, 4)
+    mask_editing.save_strokes(session, editor(session, scene(4)[1]))
+    for update in running:
+        shown |= update
+    assert changed in status(shown)
+    assert changed not in status(finished(session, None))
+
+
+def test_what_was_removed_from_a_mask_comes_back_unless_the_frame_was_edited(session: dict[str, Any]) -> None:
+    two = np.where(scene(0)[1], 1, 0).astype(np.uint8)
+    two[:10, :10] = 2
+    mask_editing.save_strokes(session, editor(session, two))
+    removed = mask_editing.remove_from_mask(session, None, gr.EventData(None, {"frame": 0, "object": 2}))
+    assert "Object 2 was removed from frame 0." in status(removed) and "data-undo" in removed["masks"]
+    assert "The mask of frame 0 is back." in status(mask_editing.undo_removal(session, None))
+    assert np.array_equal(shown_mask(session), two) and "data-undo" not in mask_editing.masks_html(session)
+
+    whole = mask_editing.remove_from_mask(session, None, gr.EventData(None, {"frame": 0, "object": 0}))
+    assert "data-undo" in whole["masks"]
+    mask_editing.save_strokes(session, editor(session, scene(0)[1]))
+    assert "data-undo" not in mask_editing.masks_html(session)
+    assert "status" not in mask_editing.undo_removal(session, None)
+    assert np.array_equal(shown_mask(session), scene(0)[1])
+
+
+def test_a_refused_clip_brings_its_message_into_view(session: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    refused = clips.open_clip(session, str(tmp_path / "broken.mp4"))
+    assert "cannot be read" in status(refused) and refused["scroll"]["to"] == "status"
+
+
 def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
     assert "Paint at least one object" in status(finished(session, editor(session)))
     assert "Paint at least one object" in status(finished(session, editor(session, np.zeros((96, 128), np.uint8))))
@@ -254,7 +289,7 @@ def test_a_clip_that_is_too_long_can_be_trimmed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(clips, "MAX_FRAMES", 6)
     long = write_clip(tmp_path / "long.mp4", [scene(t)[0] for t in range(15)], sound="aac")
     session = clips.trim_clip({}, str(long), 5, 9)["session"]
-    assert session["frames"] == 5
+    assert session["frames"] == 5 and Path(session["clip"]).name == "long_5-9.mp4"
     reader = VideoReader(session["clip"])
     assert reader.info.has_audio and float(reader.time(4)) == pytest.approx(0.16)
     first = next(iter(reader)).image.astype(int)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.conftest import browser
 from tests.webapp.painting import choose_frame, paint, take_example, wait_for_objects
@@ -72,6 +72,22 @@ def test_a_reload_finds_the_clip_the_masks_and_the_result(page: Page, page_url: 
         expect(page.locator("video[src*='overlay']")).to_be_visible()
     page.get_by_role("button", name="Clear frame").click()
     expect_masks(page, 0)
+    opens_a_pasted_address(page)
+
+
+def opens_a_pasted_address(page: Page) -> None:
+    """Another page takes the address of a project, and tells while it waits for the server."""
+    other, address = page.context.new_page(), page.url
+    other.goto(address.partition("#")[0])
+    expect(other.get_by_text("Choose a clip to begin")).to_be_visible(timeout=30_000)
+    held: list[Route] = []
+    other.route("**/queue/join*", lambda request: held.append(request))
+    other.evaluate("(address) => { location.href = address; }", address)
+    expect(other.get_by_text("Bringing your clip and your masks back")).to_be_visible(timeout=30_000)
+    other.unroute("**/queue/join*")
+    for request in held:
+        request.continue_()
+    expect(other.get_by_text("Your clip and your masks are here again")).to_be_visible(timeout=30_000)
 
 
 def test_a_run_goes_on_while_its_page_is_reloaded(page: Page) -> None:

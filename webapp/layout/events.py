@@ -8,7 +8,7 @@ import gradio as gr
 
 from webapp.clips import choose_example, open_clip, resume_session, trim_clip
 from webapp.explanation_view import explain_pixel
-from webapp.javascript import READ_ADDRESS, SHOW_JOB
+from webapp.javascript import READ_ADDRESS, SHOW_JOB, SHOW_RESTORING
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job, watch
 from webapp.layout.browser_section import BrowserSection
 from webapp.layout.clip_section import ClipSection
@@ -26,6 +26,7 @@ from webapp.mask_editing import (
     remove_from_mask,
     rename_object,
     select_frame,
+    undo_removal,
 )
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate, run
@@ -62,6 +63,7 @@ def connect_events(
         **review.results,
     }
     wiring = Wiring(page, session, components)
+    page.load(None, None, run.status, js=SHOW_RESTORING, api_visibility="private")
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
@@ -102,6 +104,7 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
     wiring.connect(paint.masks.delete, remove_from_mask, editor)
+    wiring.connect(paint.masks.undo, undo_removal, editor)
     wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file)
     wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file)
 

@@ -4,6 +4,7 @@ const PARTS = {
     editor: ['#editor', '#editor [data-state=ready]', '#run-bar'],
     preview: ['#run-bar', '#preview'],
     result: ['#result-video'],
+    status: ['#run-bar'],
 };
 const TICK = 150, ATTEMPTS = 30; // [ms]; parts appear some time after the server's message
 const STILL_PAINTING = 3000; // [ms] since the last stroke
