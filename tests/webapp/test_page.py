@@ -302,6 +302,19 @@ def test_the_page_meets_the_accessibility_rules(page: Page, page_url: str, size:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (
         "the page is wider than the window"
     )
+    if size[0] < 640:
+        assert_fits_a_phone(page)
+
+
+def assert_fits_a_phone(page: Page) -> None:
+    """The frame has the whole width, and Gradio's controls are large enough for a finger."""
+    width = page.locator("#editor .editor-view").evaluate("(view) => view.getBoundingClientRect().width")
+    assert width == 390
+    clear = page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove"))
+    number = page.get_by_label("number input for Frame to paint on")
+    for control in (clear.first, number, page.get_by_role("button", name="Correct this frame")):
+        box = control.bounding_box()
+        assert box is not None and min(box["width"], box["height"]) >= 40, control
 
 
 def assert_accessible(page: Page) -> None:

@@ -105,6 +105,7 @@ def review_section() -> ReviewSection:
                     label=label("export.label"),
                     info=label("export.info"),
                     scale=3,
+                    min_width=280,
                 )
                 prepare = gr.Button(label("export.prepare"), size="sm", scale=1)
             exported = gr.File(
