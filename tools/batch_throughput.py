@@ -2,7 +2,8 @@
 
 Both segment the same synthetic clips, start-up included: ``python -m mamp segment`` in one process with all cores, and with
 ``--processes``, or torchrun, in several that share them. They take turns, because shared machines change their speed
-from minute to minute, and only the ratio of two neighbors counts. Other options are those of ``segment``.
+from minute to minute, and only the ratio of two neighbors counts. Where other work runs, compare the CPU time: it tells
+what threads cost. Other options are those of ``segment``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -39,17 +41,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.torchrun:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={options.processes}"]
         several = [sys.executable, *launcher, *_MODULE]
-    ratios = []
+    ratios: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         files = make_clips(Path(folder), options.clips, options.frames, options.short_side)
         for number in range(options.rounds):
-            seconds = [
+            times = [
                 segment([*command, *files, "--out", f"{folder}/out{number}-{turn}", *more])
                 for turn, command in enumerate((one, several))
             ]
-            ratios.append(seconds[0] / seconds[1])
-            print(f"one process {seconds[0]:.1f} s, several {seconds[1]:.1f} s: {ratios[-1]:.2f} times", flush=True)
-    report = {**vars(options), "cores": len(os.sched_getaffinity(0)), "times_faster": statistics.median(ratios)}
+            ratios.append((times[0][0] / times[1][0], times[0][1] / times[1][1]))
+            for name, (seconds, cpu_seconds) in zip(("one process", "several"), times, strict=True):
+                print(f"{name} {seconds:.1f} s, CPU time {cpu_seconds:.1f} s", flush=True)
+            print(f"{ratios[-1][0]:.2f} times faster, {ratios[-1][1]:.2f} times less CPU time", flush=True)
+    faster, less = (statistics.median(column) for column in zip(*ratios, strict=True))
+    report = {**vars(options), "cores": len(os.sched_getaffinity(0)), "times_faster": faster, "times_less_cpu": less}
     print(json.dumps(report))
 
 
@@ -63,12 +68,18 @@ def make_clips(folder: Path, clips: int, frames: int, short_side: int) -> list[s
     return [str(folder / "clips"), "--masks", str(folder / "masks")]
 
 
-def segment(command: Sequence[str]) -> float:
-    """Runs a command with all cores; returns the time it takes [s]."""
+def segment(command: Sequence[str]) -> tuple[float, float]:
+    """Runs a command with all cores; returns the time it takes and the CPU time of all its processes [s]."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    start = time.monotonic()
+    start, used = time.monotonic(), _cpu_seconds()
     subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    return time.monotonic() - start
+    return time.monotonic() - start, _cpu_seconds() - used
+
+
+def _cpu_seconds() -> float:
+    """CPU time of the processes that have ended [s]."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

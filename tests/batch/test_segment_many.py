@@ -173,8 +173,13 @@ def test_a_terminal_shows_clips_frames_a_second_and_the_time_left(
 def test_each_task_of_slurm_starts_its_processes_and_those_of_torchrun_start_none(
     shoot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = []
-    monkeypatch.setattr("mamp.cli.segment.worker_processes", lambda count, _: nullcontext(started.append(count)))
+    started: list[int] = []
+
+    def start_none(processes: int, _: object) -> nullcontext[None]:
+        started.append(processes)
+        return nullcontext()
+
+    monkeypatch.setattr("mamp.cli.segment.worker_processes", start_none)
     monkeypatch.setattr("mamp.cli.segment.use_share_of_machine", lambda *_: "cpu")
     monkeypatch.setattr("mamp.cli.segment.segment_many", lambda *_, **__: iter(()))
     monkeypatch.setenv("SLURM_PROCID", "1")
