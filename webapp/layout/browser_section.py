@@ -1,4 +1,5 @@
-"""Hidden components with what the browser itself has to do: name the session in the page's address, and scroll."""
+"""Hidden components with what the browser itself has to do: name the session in the page's address, scroll, and
+show a still of a clip that it cannot play."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.javascript import SCROLL, SHOW_ADDRESS
+from webapp.javascript import SCROLL, SHOW_ADDRESS, STILL
 
 
 @dataclass(frozen=True)
@@ -24,5 +25,6 @@ class BrowserSection:
 
 def browser_section() -> BrowserSection:
     """Builds the section."""
+    gr.HTML(None, visible="hidden", js_on_load=STILL)
     address = gr.HTML(None, visible="hidden", js_on_load=SHOW_ADDRESS)
     return BrowserSection(address, gr.HTML(None, visible="hidden", js_on_load=SCROLL))
