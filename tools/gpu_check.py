@@ -26,7 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mamp.flow.optical_flow import load_flow
-from mamp.model.checkpoint import TABLE_1_WEIGHTS, load_encoder
+from mamp.model.checkpoint import load_encoder
 from mamp.settings import Settings
 from mamp.timing import StageTimer
 from mamp.tracker import Frame, MaskTracker
@@ -63,8 +63,8 @@ class Check:
         return self.end - time.monotonic()
 
     def settings(self, short_side: int, device: str | None = None) -> Settings:
-        """The default settings, with the encoder of Table 1 on every device."""
-        return Settings(short_side=short_side, weights=TABLE_1_WEIGHTS, device=device or self.device)
+        """The default settings at a processing size, on the checked device unless another one is given."""
+        return Settings(short_side=short_side, device=device or self.device)
 
 
 def versions(check: Check) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def speed_with_few_cores(check: Check) -> dict[str, Any]:
 
 
 def _benchmark(check: Check, short_side: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "mamp", "benchmark", "--weights", TABLE_1_WEIGHTS, "--device", check.device]
+    command = [sys.executable, "-m", "mamp", "benchmark", "--device", check.device]
     command += ["--frames", str(check.frames), "--short-side", str(short_side)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=check.seconds_left, check=True)  # nosec
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
