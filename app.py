@@ -16,7 +16,7 @@ import webapp  # noqa: F401 (first: it imports spaces)
 from webapp.downloads import ClipNames
 from webapp.examples import intro_html
 from webapp.image_formats import restrict_image_formats
-from webapp.languages import browser_texts, label_translations
+from webapp.languages import browser_texts, label_translations, text
 from webapp.layout.api_section import api_section
 from webapp.layout.browser_section import browser_section
 from webapp.layout.clip_section import clip_section
@@ -34,7 +34,7 @@ def build() -> gr.Blocks:
     restrict_image_formats()
     page: gr.Blocks
     with gr.Blocks(
-        title="MAMP: follow objects through a video",
+        title=text("page.title", "en"),  # until the browser has its own, see TITLE
         delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),  # uploads that no session uses
         fill_width=False,
     ) as page:

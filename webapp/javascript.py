@@ -25,6 +25,7 @@ def _texts(part: str) -> str:
     return f"const TEXTS = {texts};\n{(_STATIC / 'texts.js').read_text()}"
 
 
+TITLE = f"{_texts('page')}\ndocument.title = textOf(TEXTS, 'page.title');"
 STILL = f"{_texts('clip')}\n{(_STATIC / 'still.js').read_text()}"
 PLAYBACK = f"{_texts('chart')}\n{(_STATIC / 'playback.js').read_text()}"
 CHOOSE_PIXEL = f"{_texts('why')}\n{(_STATIC / 'choose_pixel.js').read_text()}"

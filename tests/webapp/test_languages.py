@@ -146,6 +146,7 @@ def test_the_page_speaks_the_language_of_the_browser(page_url: str, tmp_path: Pa
                 locale=locale, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce"
             ).new_page()
             tab.goto(page_url)
+            expect(tab).to_have_title(text("page.title", language), timeout=30_000)
             tab.locator("#clip input[type=file]").set_input_files(tmp_path / "broken.mp4")
             refused = text("error.unreadable", language, name="broken.mp4", kinds=KINDS)
             expect(tab.get_by_text(refused).first).to_be_visible(timeout=30_000)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.javascript import SCROLL, SHOW_ADDRESS, STILL
+from webapp.javascript import SCROLL, SHOW_ADDRESS, STILL, TITLE
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class BrowserSection:
 
 def browser_section() -> BrowserSection:
     """Builds the section."""
-    gr.HTML(None, visible="hidden", js_on_load=STILL)
+    for script in (TITLE, STILL):
+        gr.HTML(None, visible="hidden", js_on_load=script)
     address = gr.HTML(None, visible="hidden", js_on_load=SHOW_ADDRESS)
     return BrowserSection(address, gr.HTML(None, visible="hidden", js_on_load=SCROLL))
