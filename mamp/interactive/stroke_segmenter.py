@@ -42,13 +42,13 @@ _CLICK = 0.06  # of the short side: strokes up to this extent say nothing about 
 _CLICKED = 0.5  # of the short side: the box that a click stands for
 _REACH = 0.5  # of the longer side of a correction's extent: how far from it the mask may change
 _FAR = 0.3  # of the longer side of the strokes' extent: what is further away from them is background at first
-_NEAR = 0.05  # of the longer side of the strokes' extent: what is as near to them is object at first
+_NEAR = 0.01  # of the longer side of the strokes' extent: what is as near to them is object at first
 _CORE = 0.5  # of the sides of a box: an ellipse of this size is object at first
 _OUTLINED = 2  # area of filled strokes, of their own area: an outline from here on
 _WORKING_AREA = 25_000  # [pixels] of the image that is cut
 _FITTED_CELLS = 4_000  # more do not change the discriminant
 _CONTRAST = 40  # gray levels per unit of the discriminant score, and per usual deviation of a color
-_LAB_SCALE = np.array((2.5, 8, 8), np.float32)  # inverse of the usual deviation of L, a and b
+_LAB_SCALE = np.array((3.25, 10.4, 10.4), np.float32)  # inverse of the usual deviation of L, a and b
 _COVERED = 0.3  # share of a working pixel that a stroke has to cover
 _UNUSED = 2  # label of cells that nothing is known of
 
@@ -209,7 +209,7 @@ class StrokeSegmenter:
         mask = _cut(score, colors, segmentation)
         score = self._scores(cell_box, self._statistics(cell_box, mask, ~mask), marks)
         mask = _cut(score, colors, segmentation)
-        return box, (mask | inside) & ~outside, score
+        return box, parts_with(likely, (mask | inside) & ~outside), score
 
     def _statistics(self, cell_box: Box, inside: Bool, outside: Bool) -> dict[int, ClassStatistics]:
         """Statistics of the cells that hold pixels inside (label 1) and outside (label 0) an object, with equal weight."""
@@ -333,6 +333,12 @@ def _cut(score: Scores, colors: Scores, segmentation: Mask) -> Bool:
         cv2.grabCut(image, segmentation, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
         objects = np.isin(segmentation, (cv2.GC_FGD, cv2.GC_PR_FGD))
     return _resized(objects, score.shape) > 0.5
+
+
+def parts_with(pixels: Bool, mask: Bool) -> Bool:
+    """The connected parts of a mask (H, W) that contain one of some pixels (H, W)."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    return mask & np.isin(parts, np.unique(parts[pixels & mask]))
 
 
 def _contradicted(previous: Mask, strokes: Strokes) -> Bool:

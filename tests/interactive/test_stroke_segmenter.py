@@ -4,6 +4,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mamp import MaskError, PatchEncoder, StrokeSegmenter, load_encoder, mask_from_strokes
+from mamp.interactive.stroke_segmenter import parts_with
 from mamp.interactive.strokes import OUTSIDE, click_strokes
 from tests.conftest import overlap, scene
 
@@ -40,6 +41,15 @@ def test_a_box_finds_the_object_in_it(segmenter: StrokeSegmenter) -> None:
     assert overlap(mask, DISK) > 0.9
     mask[16:80, 4:69] = 0
     assert not mask.any()
+
+
+def test_parts_that_no_stroke_touches_are_left_out() -> None:
+    mask, strokes = np.zeros((20, 30), bool), np.zeros((20, 30), bool)
+    mask[2:18, 2:10], mask[2:18, 14:20], mask[2:18, 24:28] = True, True, True
+    strokes[5, 4:8], strokes[5, 25], strokes[5, 12] = True, True, True
+    expected = mask.copy()
+    expected[:, 14:20] = False
+    np.testing.assert_array_equal(parts_with(strokes, mask), expected)
 
 
 def test_one_function_does_the_same(segmenter: StrokeSegmenter) -> None:
