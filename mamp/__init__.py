@@ -3,8 +3,12 @@
 Names are imported when they are first used, so that ``import mamp`` and ``python -m mamp --help`` do not wait for PyTorch.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# PyTorch's threads wait actively for each other, on a busy machine for one that does not run. Read when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 if TYPE_CHECKING:
     from mamp.batch.clip_list import ClipItem, read_clip_list

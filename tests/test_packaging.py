@@ -1,8 +1,11 @@
 """What a Space needs from this repository: its front matter, its requirements and small files."""
 
+import os
 import re
+import subprocess
 import sys
 
+import pytest
 from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
@@ -62,3 +65,12 @@ def test_readme_animation_loads_quickly() -> None:
 
 def test_readme_has_at_most_120_lines() -> None:
     assert README.count("\n") <= 120
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, "20000"), ("7", "7")])
+def test_threads_wait_actively_for_a_short_time_only(own: str | None, expected: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    code = "import mamp, os, sys; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    given = environment if own is None else environment | {"GOMP_SPINCOUNT": own}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=given, cwd=ROOT, check=True)
+    assert done.stdout.split() == [expected, "False"]
