@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess  # nosec B404 (only this program is started)
+import subprocess  # nosec
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
