@@ -366,7 +366,5 @@ def _changed_near_strokes(previous: Mask, mask: Mask, strokes: Strokes) -> Mask:
         changed = (mask == label) & np.isin(previous, np.unique(previous[seeds])) & (previous != label)
         if int(label) in known:
             changed &= near
-        _, regions = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
-        kept = np.unique(regions[changed & seeds])
-        result[np.isin(regions, kept) & changed] = label
+        result[parts_with(seeds, changed)] = label
     return result
