@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mamp.batch.clip_list import ClipItem
@@ -16,30 +15,7 @@ from mamp.masks.label_map import MaskError
 from mamp.runs.results import Result
 from mamp.runs.review import frames_to_review
 
-
-@dataclass(frozen=True)
-class IndexRow:
-    """A clip in the table.
-
-    Attributes:
-        clip: Name of the clip's folder of results.
-        frames: Number of frames with a mask.
-        seconds: Time that the clip took [s].
-        objects: Number of objects.
-        mean_confidence: Mean over objects and frames [0, 1]; empty without masks.
-        frames_to_review: Numbers of the frames to review, the most doubtful first.
-        end: "complete", "stopped", "killed", "failed" or "not started".
-        message: Why it failed; empty otherwise.
-    """
-
-    clip: str
-    frames: int = 0
-    seconds: float = 0.0
-    objects: int = 0
-    mean_confidence: float | str = ""
-    frames_to_review: str = ""
-    end: str = "not started"
-    message: str = ""
+_COLUMNS = ("clip", "frames", "seconds", "objects", "mean_confidence", "frames_to_review", "end", "message")
 
 
 def write_index(items: Sequence[ClipItem], out: str | Path) -> Path:
@@ -47,9 +23,9 @@ def write_index(items: Sequence[ClipItem], out: str | Path) -> Path:
     out = Path(out)
     sections = [_section(item, out / item.name) for item in items]
     text = io.StringIO()
-    table = csv.DictWriter(text, list(IndexRow.__dataclass_fields__), lineterminator="\n")
-    table.writeheader()
-    table.writerows(asdict(_row(section)) for section in sections)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(_COLUMNS)
+    table.writerows(map(_row, sections))
     write_atomically(out / "index.csv", text.getvalue())
     write_atomically(out / "index.html", index_page(sections))
     return out / "index.html"
@@ -77,8 +53,9 @@ def _section(item: ClipItem, folder: Path) -> ClipSection:
     )
 
 
-def _row(section: ClipSection) -> IndexRow:
-    return IndexRow(
+def _row(section: ClipSection) -> tuple[object, ...]:
+    """A clip in the table, with an empty text where there is no confidence."""
+    return (
         section.name,
         section.frames,
         round(section.seconds, 2),
