@@ -7,24 +7,19 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from mamp import Settings, write_mask
+from mamp import Settings
 from mamp.batch.clip_list import read_clip_list
 from mamp.batch.index import write_index
 from mamp.batch.segment_many import segment_many
 from mamp.runs.results import Result
-from tests.conftest import browser, scene, write_clip
+from tests.batch.shoot import make_shoot
+from tests.conftest import browser
 
 FAST = Settings(short_side=64, flow="none", radius=3, weights="patch")
 
 
 def test_clips_are_found_by_their_end_their_confidence_and_their_frames_to_review(tmp_path: Path) -> None:
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "masks").mkdir()
-    for name in ("a & b", "c", "later"):
-        write_clip(tmp_path / f"clips/{name}.mp4", [scene(t)[0] for t in range(6)])
-        write_mask(tmp_path / f"masks/{name}.png", scene(0)[1])
-    (tmp_path / "clips/broken.mp4").write_bytes(b"nothing")
-    write_mask(tmp_path / "masks/broken.png", scene(0)[1])
+    make_shoot(tmp_path, dict.fromkeys(("a & b", "c", "later"), 6), broken=True)
     items = read_clip_list(str(tmp_path / "clips"), tmp_path / "masks", FAST)
     for _ in segment_many([item for item in items if item.name != "later"], tmp_path / "out"):
         pass

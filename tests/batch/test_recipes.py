@@ -11,9 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mamp import write_mask
 from mamp.runs.results import Result
-from tests.conftest import ROOT, scene, write_clip
+from tests.batch.shoot import make_shoot
+from tests.conftest import ROOT
 
 SRUN = """#!/bin/bash
 # Starts the tasks of a job step, as srun does, and ends with the highest exit code.
@@ -33,13 +33,7 @@ def test_the_tasks_of_slurm_share_the_clips(tmp_path: Path) -> None:
     srun.parent.mkdir()
     srun.write_text(SRUN)
     srun.chmod(0o755)
-    (tmp_path / "the clips").mkdir()
-    (tmp_path / "masks").mkdir()
-    for name in ("a", "b", "c"):
-        write_clip(tmp_path / f"the clips/{name}.mp4", [scene(t)[0] for t in range(4)])
-        write_mask(tmp_path / f"masks/{name}.png", scene(0)[1])
-    (tmp_path / "the clips/broken.mp4").write_bytes(b"nothing")
-    write_mask(tmp_path / "masks/broken.png", scene(0)[1])
+    make_shoot(tmp_path, dict.fromkeys(("a", "b", "c"), 4), clips="the clips", broken=True)
     options = ["--short-side", "64", "--flow", "none", "--radius", "3", "--weights", "patch", "--export", "coco"]
     out = tmp_path / "out"
     environment = {

@@ -24,6 +24,7 @@ from mamp.cli.main import main
 from mamp.cli.worker_processes import worker_processes
 from mamp.runs.results import Result
 from mamp.settings import Settings
+from tests.batch.shoot import make_shoot
 from tests.conftest import ROOT, TORCHRUN, scene, write_clip
 
 FAST = Settings(short_side=64, flow="none", radius=3, weights="patch")
@@ -35,11 +36,7 @@ LENGTHS = {"one": 6, "two": 9, "three": 4}
 @pytest.fixture
 def shoot(tmp_path: Path) -> Path:
     """Three clips with masks."""
-    (tmp_path / "masks").mkdir()
-    (tmp_path / "clips").mkdir()
-    for name, length in LENGTHS.items():
-        write_clip(tmp_path / "clips" / f"{name}.mp4", [scene(t)[0] for t in range(length)])
-        write_mask(tmp_path / "masks" / f"{name}.png", scene(0)[1])
+    make_shoot(tmp_path, LENGTHS)
     return tmp_path
 
 
