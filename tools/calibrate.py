@@ -71,12 +71,11 @@ def fit(tracks: Sequence[Track]) -> tuple[float, float, float]:
     for track in tracks:
         first = track.object_frames[0]
         # There is no expected overlap where an object was not found.
-        others = [
-            pair for pair in zip(track.object_frames, track.overlap, strict=True) if pair[0].frame and pair[0].area
-        ]
-        rows += [evidence(entry.area, first.area, entry.frame) for entry, _ in others]
-        targets += [J for _, J in others]
-        weights += [1 / len(others)] * len(others)
+        later = zip(track.object_frames[1:], track.overlap[1:], strict=True)
+        found = [(entry, J) for entry, J in later if entry.area]
+        rows += [evidence(entry.area, first.area, entry.frame) for entry, _ in found]
+        targets += [J for _, J in found]
+        weights += [1 / len(found) for _ in found]
     A = np.c_[np.ones(len(rows)), -np.array(rows)]
     y, w = np.array(targets), np.array(weights)
 
