@@ -7,7 +7,7 @@ class UserError(ValueError):
     """An error with a message of one sentence for the user.
 
     Attributes:
-        kind: Short name of what is wrong, for a program that tells it in other words; empty for rare errors.
+        kind: Short name of the error, by which a program finds its message in another language; empty for rare errors.
         values: What the message names, by name.
     """
 

@@ -255,7 +255,7 @@ class MaskTracker:
 
     @torch.inference_mode()
     def stored_memory(self) -> StoredMemory:
-        """What the tracker remembers; with ``restore_memory``, another one goes on from here."""
+        """The memory of the tracker, from which ``restore_memory`` continues in another one."""
         frames = {
             number: StoredFrame(
                 value=memory.value.cpu().numpy(),

@@ -56,7 +56,7 @@ class AllocationTracker:
     """Tracks the frames of a run in GPU allocations.
 
     Args:
-        project: The project, which may be told to stop.
+        project: The project; its visitor may stop the run.
         end: Time after which no further allocation is requested [s since the epoch].
     """
 

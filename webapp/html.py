@@ -61,8 +61,9 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str], remove
         names: Object names by label.
         removed: What was removed and can be brought back, as plain text.
     """
-    undo = f'<p class="legend">{removed} <button type="button" data-undo>{message("masks.undo")}</button></p>'
-    undo = undo if removed else ""
+    undo = ""
+    if removed:
+        undo = f'<p class="legend">{removed} <button type="button" data-undo>{message("masks.undo")}</button></p>'
     if not masks:
         return undo
     rows, labels = [], set()

@@ -107,7 +107,7 @@ PartTracker = Callable[[Part], Generator[TrackedFrame, None, None]]
 def track_part(
     part: Part, encoder: EncoderFunction, should_stop: Callable[[], bool]
 ) -> Generator[TrackedFrame, None, None]:
-    """Tracks frames of a part until it is told to stop. It reads the run's folder, and writes the tracker's memory there.
+    """Tracks frames of a part. It reads the run's folder, and writes the memory of the tracker there.
 
     Args:
         part: The part.
