@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,21 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mamp.flow.optical_flow import FlowFunction, dis_flow
-from mamp.flow.warp import gather_by_flow
 from mamp.masks.label_map import MaskError, as_label_map, merge_input_mask, resize_mask
-from mamp.model.color import rgb_to_lab
-from mamp.model.encoder import EncoderFunction, device_of, has_bfloat16
-from mamp.propagation.alignment import pad_to_stride, to_cells
-from mamp.propagation.cell_features import color_features, independent_motion
-from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep, reference_frames
-from mamp.propagation.memory_readout import MemoryReader, Query, Reference
-from mamp.propagation.object_discriminant import class_statistics
+from mamp.model.encoder import EncoderFunction, device_of
+from mamp.propagation.alignment import to_cells
+from mamp.propagation.memory_readout import MemoryReader, Query
 from mamp.propagation.redetection import Redetection, Redetector
 from mamp.propagation.reference_motion import ReferenceMotion
-from mamp.propagation.stored_memory import StoredFrame, StoredMemory
 from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
 from mamp.settings import Settings
 from mamp.timing import StageTimer
+from mamp.tracker_memory import TrackerMemory, image_tensor, width_x_height
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -62,6 +56,7 @@ class MaskTracker:
         timer: Counts the stages "encode", "match" and "read-out", and the wait for flows within "match" as ``FLOW_WAIT``.
 
     Attributes:
+        memory: The frames that later ones are compared with, and what else is needed to resume.
         confidence: Confidence in each object on the last frame, by label [0, 1]: the mean margin of its cells over the
             second label, reduced on a shot change; 0 where the object was not found, 1 where its mask was given.
 
@@ -96,7 +91,6 @@ class MaskTracker:
             logit_adjustment=logit_adjustment,
         )
         self.encoder = encoder
-        self.radius = radius
         self.chained = flow is not None and motion == "chained"
         self.upsampling = upsampling
         self.discriminant_weight = discriminant_weight
@@ -106,14 +100,25 @@ class MaskTracker:
             radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
         )
         self._redetector = Redetector(self._reader)
-        self._long_term, self._short_term = tuple(long_term), tuple(short_term)
-        self._motion: ReferenceMotion | None = None
+        reference_motion = None
         if flow is not None:
-            recent = max(self._short_term, default=0)
-            self._motion = ReferenceMotion(
+            recent = max(short_term, default=0)
+            reference_motion = ReferenceMotion(
                 flow, chained=self.chained, recent=recent, device=self.device, timer=self._timer
             )
-        self.reset()
+        self.memory = TrackerMemory(
+            encoder,
+            reference_motion,
+            self._reader,
+            self.mask_to_cells,
+            long_term=long_term,
+            short_term=short_term,
+            radius=radius,
+            with_discriminants=discriminant_weight > 0,
+            device=self.device,
+            timer=self._timer,
+        )
+        self.confidence: dict[int, float] = {}
 
     @classmethod
     def from_settings(
@@ -134,13 +139,8 @@ class MaskTracker:
 
     def reset(self) -> None:
         """Clears the memory: the next frame is a first frame."""
-        self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
-        self._labels: list[int] = [0]
-        self._size: tuple[int, int] | None = None
-        if self._motion is not None:
-            self._motion.reset()
-        self._t = 0
-        self.confidence: dict[int, float] = {}
+        self.memory.reset()
+        self.confidence = {}
 
     @torch.inference_mode()
     def step(
@@ -172,23 +172,22 @@ class MaskTracker:
         """
         processed = (frame.shape[0], frame.shape[1])
         size = output_size or processed
-        self._check_frame(frame)
+        self.memory.check_frame(frame)
         small = None
         if mask is not None:
             mask = as_label_map(mask)
             if mask.shape not in (processed, tuple(size)):
-                raise MaskError(f"The mask is {_by(mask.shape)}, but must be {_by(processed)}.")
+                raise MaskError(f"The mask is {width_x_height(mask.shape)}, but must be {width_x_height(processed)}.")
             small = resize_mask(mask, processed)
-        if self._t == 0 and (small is None or not small.any()):
+        if self.memory.t == 0 and (small is None or not small.any()):
             raise MaskError("The first frame needs a mask that contains at least one object.")
-        self._size = processed
         with self._timer.stage("match"):
-            self._update_motion(frame)
-        if next_frame is not None and self._motion is not None:
-            self._motion.prefetch(self._t, frame, next_frame, self._bank)
+            self.memory.add_motion(frame)
+        if next_frame is not None:
+            self.memory.prefetch_motion(frame, next_frame)
         with self._timer.stage("encode"):
-            key, colors = self._encode(frame)
-        if self._t == 0:
+            key, colors = self.memory.encode(frame)
+        if self.memory.t == 0:
             assert mask is not None
             result, self.confidence = resize_mask(mask, size), {}
         else:
@@ -197,8 +196,8 @@ class MaskTracker:
                 result = merge_input_mask(result, resize_mask(mask, size))
         if small is not None:
             self.confidence |= {int(label): 1.0 for label in np.unique(small) if label}
-        self._remember(frame, key, colors, result, small)
-        self._t += 1
+        self.memory.remember(frame, key, colors, result, small)
+        self.memory.t += 1
         return result
 
     @torch.inference_mode()
@@ -214,112 +213,12 @@ class MaskTracker:
         Raises:
             ValueError: The frame has a wrong size or type, or there is no frame in memory.
         """
-        self._check_frame(frame)
-        if not len(self._bank):
+        self.memory.check_frame(frame)
+        if not len(self.memory):
             raise ValueError("there is no frame in memory to compare with")
-        self._size = (frame.shape[0], frame.shape[1])
-        self._update_motion(frame)
-        key, colors = self._encode(frame)
-        cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
-        query = self._query(frame, key.float(), cues)
+        self.memory.add_motion(frame)
+        query = self.memory.query(frame, *self.memory.encode(frame))
         return query, self._match(query)
-
-    @torch.inference_mode()
-    def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, input_mask: Mask | None = None) -> None:
-        """Adds a frame with a known mask to the memory, without tracking it: to resume in the middle of a clip.
-
-        Restore, in order, the frames that ``frames_to_restore`` names, with their masks from ``step`` and their input
-        masks; then ``step`` continues with frame ``t`` + 1, as if it had tracked all frames. Where motion is chained,
-        pass the frames between them too, from frame 0 on, without a mask.
-
-        Args:
-            t: Number of the frame, counted from the first tracked frame.
-            frame: RGB (H, W, 3) uint8.
-            mask: Label map uint8 of any size, as ``step`` returned it; ``None`` for a frame that only serves the chain of
-                flows.
-            input_mask: Input mask of the frame, as passed to ``step``.
-
-        Raises:
-            ValueError: As ``step``.
-        """
-        processed = (frame.shape[0], frame.shape[1])
-        self._check_frame(frame)
-        small = None if input_mask is None else resize_mask(as_label_map(input_mask), processed)
-        self._size = processed
-        self._t = t
-        self._update_motion(frame)
-        if mask is not None:
-            key, colors = self._encode(frame)
-            self._remember(frame, key, colors, mask, small)
-        self._t += 1
-
-    @torch.inference_mode()
-    def stored_memory(self) -> StoredMemory:
-        """The memory of the tracker, from which ``restore_memory`` continues in another one."""
-        frames = {
-            number: StoredFrame(
-                value=memory.value.cpu().numpy(),
-                motion_cue=memory.cues[-1:].cpu().numpy(),
-                motion=None if memory.motion is None else memory.motion.cpu().numpy(),
-                given=memory.given,
-            )
-            for number, memory in sorted(self._bank.all().items())
-        }
-        return StoredMemory(self._t, list(self._labels), frames)
-
-    @torch.inference_mode()
-    def restore_memory(self, memory: StoredMemory, frames: Mapping[int, Frame]) -> None:
-        """Continues from a stored memory: ``step``, or ``restore_frame``, goes on with frame ``memory.t``.
-
-        Args:
-            memory: The memory of a tracker with the same settings and encoder.
-            frames: RGB (H, W, 3) uint8 by frame number: those in memory, and the one before ``memory.t``.
-
-        Raises:
-            ValueError: As ``step``.
-        """
-        self.reset()
-        for number, stored in memory.frames.items():
-            self._check_frame(frames[number])
-            self._size = (frames[number].shape[0], frames[number].shape[1])
-            key, colors = self._encode(frames[number])
-            restored = MemoryFrame(
-                image=frames[number],
-                key=key,
-                cues=torch.cat((colors, torch.from_numpy(stored.motion_cue).to(self.device))),
-                value=torch.from_numpy(stored.value).to(self.device),
-                given=stored.given,
-                motion=None if stored.motion is None else torch.from_numpy(stored.motion).to(self.device),
-            )
-            self._bank.add(number, self._with_statistics(restored))
-        if self._motion is not None:
-            self._motion.resume(frames[memory.t - 1])
-        self._labels, self._t = list(memory.labels), memory.t
-
-    def frames_to_restore(self, t: int, given: Collection[int] = (), *, to_inspect: bool = False) -> list[int]:
-        """The frames before ``t`` from which its memory follows, ascending.
-
-        These are the first and the previous frame, those in memory, those with an input mask, and those that were in memory
-        then: a correction changes what the memory holds of them.
-
-        Args:
-            t: Number of the next frame.
-            given: Numbers of the frames with input masks.
-            to_inspect: Leave out frames that only later frames reference, since ``inspect`` follows.
-        """
-        if t < 1:
-            return []
-        corrections = sorted(frame for frame in given if 0 < frame < t)
-        if to_inspect:
-            terms = {"long_term": self._long_term, "short_term": self._short_term}
-            return sorted({0, t - 1, *corrections, *reference_frames(t, given=corrections, **terms)})
-        needed = {0, t - 1, *corrections, *self._frames_in_memory(t, corrections)}
-        for number, frame in enumerate(corrections):
-            needed.update(self._frames_in_memory(frame, corrections[:number]))
-        return sorted(needed)
-
-    def _frames_in_memory(self, t: int, given: Collection[int]) -> list[int]:
-        return frames_to_keep(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
     def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
         """Tracks objects through a whole clip.
@@ -358,7 +257,7 @@ class MaskTracker:
 
     def mask_to_cells(self, mask: Mask) -> Tensor:
         """The labels of a mask at the cells (h, w); with ``scores_to_mask`` the size-aware alignment (Sec. 3.3)."""
-        return to_cells(self._tensor(mask))
+        return to_cells(image_tensor(mask, self.device))
 
     def scores_to_mask(self, scores: Tensor, labels: Sequence[int], frame: Frame, size: tuple[int, int]) -> Mask:
         """The label with the highest score at every pixel.
@@ -375,7 +274,7 @@ class MaskTracker:
         processed = (frame.shape[0], frame.shape[1])
         upsampler: ScoreUpsampler = BilinearUpsampler(processed, size)
         if self.upsampling == "guided":
-            upsampler = GuidedUpsampler(self._tensor(frame).permute(2, 0, 1) / 255, size)
+            upsampler = GuidedUpsampler(image_tensor(frame, self.device).permute(2, 0, 1) / 255, size)
         return np.asarray(argmax_labels(scores, labels, upsampler).cpu().numpy(), np.uint8)
 
     def _backwards(self, frames: list[Frame], mask: Mask) -> list[Mask]:
@@ -383,143 +282,23 @@ class MaskTracker:
         answers = [self.step(frame, mask if age == 0 else None) for age, frame in enumerate(reversed(frames))]
         return answers[:0:-1]
 
-    def _update_motion(self, frame: Frame) -> None:
-        """Updates the motion from the new frame to the frames in memory."""
-        if self._motion is None:
-            return
-        self._motion.update(self._t, frame, self._bank)
-        first = self._bank.all().get(0)
-        if self.chained and self.discriminant_weight and self._t == 1 and first is not None:
-            flow = self._motion.first_frame_motion(frame, first)
-            cues = torch.cat((first.cues[:-1], independent_motion(flow, first.value > 0)))
-            self._bank.replace(0, self._with_statistics(replace(first, cues=cues)))
-
-    @property
-    def _flow_to_previous(self) -> Tensor | None:
-        """Displacement from the newest frame to the previous one (2, h, w) [cells], if it is tracked."""
-        return None if self._motion is None else self._motion.flow_to_previous
-
-    @property
-    def _previous_memory(self) -> MemoryFrame | None:
-        """The frame before the newest one, if it is kept."""
-        return self._bank.all().get(self._t - 1)
-
-    def _check_frame(self, frame: Frame) -> None:
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ValueError(f"a frame must be RGB uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
-        if self._size is not None and frame.shape[:2] != self._size:
-            raise ValueError(f"the frame is {_by(frame.shape)}, but the frames before it are {_by(self._size)}")
-
-    def _encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used."""
-        lab = pad_to_stride(rgb_to_lab(self._tensor(frame)))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
-            key = self.encoder(lab[None])[0]
-        return key, color_features(lab) if self.discriminant_weight else key[:0].float()
-
-    def _auxiliary_features(self, colors: Tensor, objects: Tensor) -> Tensor:
-        """Color features and, given estimated object cells (h, w) bool, the independent motion (D, h, w)."""
-        if not self.discriminant_weight:
-            return colors
-        if self._flow_to_previous is None:
-            return torch.cat((colors, colors.new_zeros(1, *colors.shape[1:])))
-        return torch.cat((colors, independent_motion(self._flow_to_previous, objects)))
-
-    def _warped_previous_mask(self, colors: Tensor) -> Tensor:
-        """Object cells of the previous frame, warped to the newest (h, w) bool; none if it is not in memory."""
-        previous = self._previous_memory
-        if previous is None or self._flow_to_previous is None:
-            return colors.new_zeros(colors.shape[1:], dtype=torch.bool)
-        return gather_by_flow(self._flow_to_previous.round(), previous.value[None])[0][0][0] > 0
-
-    def _remember(self, frame: Frame, key: Tensor, colors: Tensor, mask: Mask, input_mask: Mask | None) -> None:
-        """Adds the newest frame to the memory, and its input mask to the frames there.
-
-        Args:
-            frame: RGB (H, W, 3) uint8.
-            key: Its features (C, h, w).
-            colors: Its color features (D, h, w).
-            mask: Its label map uint8 of any size.
-            input_mask: Input mask (H, W) uint8, if it has one.
-        """
-        # From the mask, not from the scores: a run that resumes has only its masks.
-        value = self.mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
-        cues = self._auxiliary_features(colors, value > 0)
-        memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=input_mask is not None)
-        if input_mask is not None:
-            self._labels = sorted({*self._labels, *np.unique(input_mask).tolist()})
-            if self._t > 0:
-                corrected = replace(memory, value=self.mask_to_cells(input_mask))
-                self._backpropagate_correction(self._with_statistics(corrected))
-        with self._timer.stage("match"):
-            self._bank.add(self._t, self._with_statistics(memory))
-
-    def _backpropagate_correction(self, corrected: MemoryFrame) -> None:
-        """Propagates an input mask back to the frames in memory.
-
-        They were labeled without it, and together would outweigh it at the next frame. In short-term frames the labels of
-        the mask are replaced everywhere; older ones are too far away to remove anything.
-        """
-        labels = torch.tensor(self._labels, device=self.device)
-        recent = self._t - max(self._short_term, default=0)
-        for t, memory in self._bank.all().items():
-            key = memory.key.float()
-            references = self._references(memory.image, key, t, {self._t: corrected})
-            scores = self._reader(self._reader.query(key, memory.cues, references, self._labels))
-            propagated = labels[scores.argmax(dim=0)].to(torch.uint8)
-            outdated = torch.isin(memory.value, corrected.value) & (t >= recent)
-            value = torch.where(propagated > 0, propagated, memory.value.masked_fill(outdated, 0))
-            self._bank.replace(t, self._with_statistics(replace(memory, value=value)))
-
-    def _with_statistics(self, memory: MemoryFrame) -> MemoryFrame:
-        """A memory frame with the statistics of its labels, if they are used."""
-        if not self.discriminant_weight:
-            return memory
-        return replace(
-            memory, class_statistics=class_statistics(memory.key, memory.cues, memory.value, radius=self.radius)
-        )
-
-    def _tensor(self, image: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(np.require(image, requirements=["C", "W"])).to(self.device)
-
     def _propagate(
         self, frame: Frame, key: Tensor, colors: Tensor, size: tuple[int, int]
     ) -> tuple[Mask, dict[int, float]]:
         """The mask of the newest frame (H, W) uint8, at a size (H, W), and the confidence in each object."""
-        cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
         with self._timer.stage("match"):
-            found = self._match(self._query(frame, key.float(), cues))
-            margins = label_margins(found.scores, self._labels)
+            found = self._match(self.memory.query(frame, key, colors))
+            margins = label_margins(found.scores, self.memory.labels)
         # After a shot change a detection may be another object.
         confidence = {label: margin * (1 - found.shot_change) for label, margin in margins.items()}
         with self._timer.stage("read-out"):
-            return self.scores_to_mask(found.scores, self._labels, frame, size), confidence
-
-    def _query(self, frame: Frame, key: Tensor, cues: Tensor) -> Query:
-        """The newest frame as a query, from its features (C, h, w) float and auxiliary features (D, h, w)."""
-        references = self._references(frame, key, self._t, self._bank.references(self._t))
-        return self._reader.query(key, cues, references, self._labels)
+            return self.scores_to_mask(found.scores, self.memory.labels, frame, size), confidence
 
     def _match(self, query: Query) -> Redetection:
-        """Scores of the labels for the newest frame (K, h, w), K = len(self._labels)."""
+        """Scores of the labels for the newest frame (K, h, w)."""
         scores = self._reader(query)
         if not self.discriminant_weight:
             return Redetection(scores)
-        return self._redetector(scores, query, previous=self._previous_memory, flow_to_previous=self._flow_to_previous)
-
-    def _references(self, frame: Frame, query: Tensor, t: int, memories: Mapping[int, MemoryFrame]) -> list[Reference]:
-        """Frames in memory as references of frame ``t``, with the motion to them."""
-        early = max(self._long_term, default=0)
-        references = []
-        for number, memory in memories.items():
-            motion = None
-            if self._motion is not None:
-                motion = self._motion.motion_to(self._t, frame, query, abs(t - number), memory)
-            # Masks soon after the first input mask are mostly right.
-            references.append(Reference(memory, motion, reliable=memory.given or number <= early, number=number))
-        return references
-
-
-def _by(shape: Sequence[int]) -> str:
-    """A size as width x height."""
-    return "x".join(str(side) for side in reversed(shape[:2]))
+        return self._redetector(
+            scores, query, previous=self.memory.previous, flow_to_previous=self.memory.flow_to_previous
+        )

@@ -199,10 +199,10 @@ def test_a_restored_tracker_resumes_with_the_same_masks(settings: dict[str, obje
     unbroken = list(MaskTracker(PatchEncoder(), **settings).track(frames, input_masks))  # type: ignore[arg-type]
     for at in (1, 3, 8, 12):
         tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
-        restored = tracker.frames_to_restore(at, input_masks)
+        restored = tracker.memory.frames_to_restore(at, input_masks)
         for t in range(at):
             mask = unbroken[t] if t in restored else None
-            tracker.restore_frame(t, frames[t], mask, input_mask=input_masks.get(t))
+            tracker.memory.restore_frame(t, frames[t], mask, input_mask=input_masks.get(t))
         resumed = [tracker.step(frames[t], input_masks.get(t)) for t in range(at, 14)]
         np.testing.assert_array_equal(resumed, unbroken[at:])
 
@@ -215,12 +215,12 @@ def test_a_tracker_goes_on_from_a_stored_memory(tmp_path: Path) -> None:
         for t in range(14):
             if t in (1, 9):
                 with (tmp_path / "memory.npz").open("wb") as file:
-                    tracker.stored_memory().write(file, "key")
+                    tracker.memory.stored().write(file, "key")
                 memory = StoredMemory.read(tmp_path / "memory.npz", "key")
                 assert memory is not None and memory.t == t
                 tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
                 kept = {number: frames[number] for number in {*memory.frames, t - 1}}
-                tracker.restore_memory(memory, kept)
+                tracker.memory.restore(memory, kept)
             mask = tracker.step(frames[t], masks.get(t))
         unbroken = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
         np.testing.assert_array_equal(mask, list(unbroken.track(frames, masks))[-1])
@@ -229,7 +229,7 @@ def test_a_tracker_goes_on_from_a_stored_memory(tmp_path: Path) -> None:
 def test_a_tracker_restored_without_objects_finds_none() -> None:
     tracker = MaskTracker(PatchEncoder(), discriminant_weight=0.2, logit_adjustment=0.1)
     frame, mask = scene(0)
-    tracker.restore_frame(0, frame, np.zeros_like(mask))
+    tracker.memory.restore_frame(0, frame, np.zeros_like(mask))
     assert not tracker.step(frame).any() and tracker.confidence == {}
 
 
@@ -267,8 +267,8 @@ def test_chained_motion_computes_one_flow_per_frame_and_composes_them() -> None:
     masks = list(tracker.track(frames, {0: truth[0]}))
     assert len(calls) == 4, "all references are in the short term"
     assert all(overlap(mask, true) > 0.9 for mask, true in zip(masks, truth, strict=True))
-    assert tracker._bank.all()[0].motion is not None
-    assert float(tracker._bank.all()[0].motion[0].mean()) == pytest.approx(
+    assert tracker.memory._bank.all()[0].motion is not None
+    assert float(tracker.memory._bank.all()[0].motion[0].mean()) == pytest.approx(
         -60 * 4 / 4
     )  # cells, composed over four frames
     with pytest.raises(ValueError, match="motion must be one of chained, direct"):
@@ -395,17 +395,17 @@ def test_a_restored_tracker_resumes_with_the_same_masks_at_any_output_size() -> 
     frames = [scene(t)[0] for t in range(12)]
     unbroken, resumed = (MaskTracker(PatchEncoder(), **settings) for _ in range(2))  # type: ignore[arg-type]
     masks = [unbroken.step(frame, scene(0)[1] if t == 0 else None, output_size=size) for t, frame in enumerate(frames)]
-    kept = resumed.frames_to_restore(8, [0])
+    kept = resumed.memory.frames_to_restore(8, [0])
     for t, frame in enumerate(frames[:8]):
         input_mask = scene(0)[1] if t == 0 else None
-        resumed.restore_frame(t, frame, masks[t] if t in kept else None, input_mask=input_mask)
+        resumed.memory.restore_frame(t, frame, masks[t] if t in kept else None, input_mask=input_mask)
     np.testing.assert_array_equal([resumed.step(frame, output_size=size) for frame in frames[8:]], masks[8:])
 
 
 def test_inspecting_a_frame_needs_fewer_frames_than_going_on_from_it() -> None:
     tracker = MaskTracker(PatchEncoder())
-    assert tracker.frames_to_restore(25, to_inspect=True) == [0, 5, 10, 20, 22, 24]
-    assert tracker.frames_to_restore(25, [0, 12, 30], to_inspect=True) == [0, 5, 10, 12, 20, 22, 24]
-    assert {21, 23} <= set(tracker.frames_to_restore(25))
+    assert tracker.memory.frames_to_restore(25, to_inspect=True) == [0, 5, 10, 20, 22, 24]
+    assert tracker.memory.frames_to_restore(25, [0, 12, 30], to_inspect=True) == [0, 5, 10, 12, 20, 22, 24]
+    assert {21, 23} <= set(tracker.memory.frames_to_restore(25))
     with pytest.raises(ValueError, match="no frame in memory"):
         tracker.inspect(np.zeros((16, 16, 3), np.uint8))

@@ -34,6 +34,7 @@ class ReferenceMotion:
 
     Attributes:
         flows: Runs the flow function.
+        chained: As given.
         flow_to_previous: Displacement of the newest frame to the previous one (2, h, w) [cells]; only if ``chained``.
     """
 
@@ -42,7 +43,8 @@ class ReferenceMotion:
     ) -> None:
         self.flows = FlowPrefetcher(flow)
         self._timer = timer
-        self._chained, self._recent, self._device = chained, recent, device
+        self.chained = chained
+        self._recent, self._device = recent, device
         self.reset()
 
     def reset(self) -> None:
@@ -57,7 +59,7 @@ class ReferenceMotion:
 
     def update(self, t: int, frame: Frame, bank: MemoryBank) -> None:
         """Extends the composed motion of every frame in memory to frame ``t``; does nothing unless ``chained``."""
-        if not self._chained:
+        if not self.chained:
             return
         if self._previous_frame is not None:
             self.flow_to_previous = self._flow_to(t, frame, 1, self._previous_frame)
@@ -79,12 +81,12 @@ class ReferenceMotion:
                 if memory.motion is not None and not self._is_recent(t - number):
                     self.flows.submit(t, frame, t - number, memory.image, fast=True, initial_motion=memory.motion)
         images = {t + 1 - number: memory.image for number, memory in bank.references(t + 1).items()}
-        if self._chained:
+        if self.chained:
             images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
-        if self._chained or 1 in bank.short_term:
+        if self.chained or 1 in bank.short_term:
             images[1] = frame
         for distance, image in images.items():
-            self.flows.submit(t + 1, next_frame, distance, image, fast=self._chained and distance > 1)
+            self.flows.submit(t + 1, next_frame, distance, image, fast=self.chained and distance > 1)
 
     def motion_to(self, t: int, frame: Frame, query: Tensor, distance: int, memory: MemoryFrame) -> Tensor:
         """Displacement of frame ``t`` to a reference: composed, direct, or for each cell the best of several estimates.

@@ -163,6 +163,6 @@ def track_spans(
                 finally:
                     if ends:
                         with timer.stage("write"):
-                            trackers.memories.save(tracker.stored_memory(), span.direction)
+                            trackers.memories.save(tracker.memory.stored(), span.direction)
                 if ends:
                     return

@@ -48,7 +48,7 @@ class TrackerFactory:
         first, size = self.request.first, self.request.processing_size
         tracker = MaskTracker.from_settings(self.request.settings, self.encoder, self.flow)
         given = [abs(t - first) for t in self.request.input_masks if (t - first) * direction >= 0]
-        restored = set(tracker.frames_to_restore(abs(index - first), given, to_inspect=to_inspect))
+        restored = set(tracker.memory.frames_to_restore(abs(index - first), given, to_inspect=to_inspect))
         with self.timer.stage("track"):
             begun = self._restore_memory(tracker, abs(index - first), direction)
             distances = None if tracker.chained else sorted(t for t in restored if t >= begun)
@@ -56,7 +56,7 @@ class TrackerFactory:
                 t = abs(frame.index - first)
                 mask = self.store.mask(frame.index) if t in restored else None
                 input_mask = self.request.input_masks[frame.index] if t in given else None
-                tracker.restore_frame(t, resize_frame(frame.image, size), mask, input_mask=input_mask)
+                tracker.memory.restore_frame(t, resize_frame(frame.image, size), mask, input_mask=input_mask)
         return tracker
 
     def _restore_memory(self, tracker: MaskTracker, t: int, direction: int) -> int:
@@ -69,7 +69,7 @@ class TrackerFactory:
             abs(frame.index - self.request.first): resize_frame(frame.image, self.request.processing_size)
             for frame in self.request.reader.frames(indices)
         }
-        tracker.restore_memory(memory, frames)
+        tracker.memory.restore(memory, frames)
         return memory.t
 
     def _frames_between(

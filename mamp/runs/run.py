@@ -233,7 +233,7 @@ class Run:
                     self._status.stopped = True
                     if tracker is not None:
                         with self._timer.stage("write"):
-                            self._memories.save(tracker.stored_memory(), 1)
+                            self._memories.save(tracker.memory.stored(), 1)
 
     def _keep(self, index: int, mask: Image, tracked: MaskTracker | TrackedFrame) -> None:
         """Stores the mask of a tracked frame."""

@@ -87,9 +87,9 @@ def test_a_run_restored_near_a_shot_change_resumes_with_the_same_masks(at: int) 
     shown = [elsewhere(t) if 6 <= t < 10 else frame for t, frame in enumerate(frames)]
     whole, _ = tracked(shown, truth[0])
     resumed = MaskTracker(load_encoder(), **FITTED)  # type: ignore[arg-type]
-    kept = resumed.frames_to_restore(at, [0])
+    kept = resumed.memory.frames_to_restore(at, [0])
     for t, frame in enumerate(shown[:at]):
-        resumed.restore_frame(t, frame, whole[t] if t in kept else None, input_mask=truth[0] if t == 0 else None)
+        resumed.memory.restore_frame(t, frame, whole[t] if t in kept else None, input_mask=truth[0] if t == 0 else None)
     np.testing.assert_array_equal([resumed.step(frame) for frame in shown[at:]], whole[at:])
 
 
