@@ -26,7 +26,8 @@ def reusable_frames(
         previous: The previous run.
         names: Names of all frames by number, as in ``VideoReader.name``.
         input_masks: Input masks (H, W) uint8 of the new run by frame number.
-        identity: Clip, sizes, settings and weights of the new run; see ``run_identity``.
+        identity: Clip, sizes, settings and weights of the new run; see ``run_identity``. The clip may be left out where it
+            is known to be the same.
 
     Returns:
         Frame numbers before the first input mask that was added, changed or removed; none if that is the first one of the

@@ -24,8 +24,8 @@ class Update:
     frame: int  # number of the frame just finished
     done: int
     frames_total: int
-    fps: float  # frames tracked per second; frames rendered per second where none needed tracking
-    seconds_left: float | None  # ``None`` while masks are missing and none was tracked yet
+    fps: float  # frames tracked per second, without setup and reused frames; frames rendered where hardly any was tracked
+    seconds_left: float | None  # ``None`` while masks are missing and no two frames in a row were tracked yet
     preview: Image | None = None  # RGB (H, W, 3), about once a second
     result: Result | None = None  # on the last update only
 
@@ -63,20 +63,39 @@ class Progress:
         total: Number of frames in the clip.
 
     Attributes:
-        tracked: Number of frames tracked.
         rendered: Number of frames in the video.
     """
 
     def __init__(self, done: Sized, total: int) -> None:
         self._done, self._total = done, total
-        self.tracked = self.rendered = 0
+        self.rendered = 0
         self._start = time.monotonic()
         self._last: Update | None = None
+        self._tracked = 0  # all frames that were tracked
+        self._latest: tuple[int, float] | None = None  # number of the last one, and when its mask was kept [s]
+        self._timed, self._seconds_timed = 0, 0.0  # frames that followed another one at once, and their time [s]
 
     @property
     def seconds(self) -> float:
         """Time since the start of the run [s]."""
         return time.monotonic() - self._start
+
+    def tracked(self, index: int) -> None:
+        """Counts a tracked frame.
+
+        Its time counts for the speed if the frame beside it was the last one: only then is there no setup and no reused
+        frame in it.
+        """
+        now = time.monotonic()
+        if self._latest is not None and abs(index - self._latest[0]) == 1:
+            self._timed += 1
+            self._seconds_timed += now - self._latest[1]
+        self._tracked += 1
+        self._latest = index, now
+
+    def pause(self) -> None:
+        """Notes that there is other work before the next frame is tracked."""
+        self._latest = None
 
     def update(self, index: int, preview: Image | None) -> Update:
         """An update after frame ``index``, with its preview if there is one."""
@@ -89,6 +108,9 @@ class Progress:
 
     def _at(self, index: int) -> Update:
         done = len(self._done)
-        fps = max(1, self.tracked or self.rendered) / max(1e-6, self.seconds)
-        known = self.tracked or done == self._total
+        if self._timed:
+            fps = self._timed / max(1e-6, self._seconds_timed)
+        else:
+            fps = max(1, self._tracked or self.rendered) / max(1e-6, self.seconds)
+        known = self._timed or done == self._total
         return Update(index, done, self._total, fps, (self._total - done) / fps if known else None)

@@ -8,6 +8,7 @@ from typing import Any
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.incremental import clip_sha256
 from mamp.runs.request import RunRequest
+from mamp.settings import Settings
 
 
 @dataclass
@@ -42,13 +43,23 @@ class RunStatus:
 
 def run_identity(request: RunRequest, encoder: EncoderFunction) -> dict[str, Any]:
     """The entries of the receipt that determine the masks; runs with equal ones can reuse each other's masks."""
-    height, width = request.size
-    processed_height, processed_width = request.processing_size
+    clip = {"clip_sha256": clip_sha256(request.reader.path)}
+    return clip | identity_within_clip(request.size, request.settings, encoder)
+
+
+def identity_within_clip(size: tuple[int, int], settings: Settings, encoder: EncoderFunction) -> dict[str, Any]:
+    """The entries of ``run_identity`` without the hash of the clip, for runs that are known to be of one clip.
+
+    Args:
+        size: Size of the clip (H, W) [pixels].
+        settings: Settings of the run.
+        encoder: Encoder of the run.
+    """
+    (height, width), (processed_height, processed_width) = size, settings.processing_size(size)
     return {
-        "clip_sha256": clip_sha256(request.reader.path),
         "size": [width, height],
         "processed_size": [processed_width, processed_height],
-        "settings": request.settings.to_dict(),
+        "settings": settings.to_dict(),
         **getattr(encoder, "origin", {"weights": "given by the caller", "weights_sha256": None}),
     }
 

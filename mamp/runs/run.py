@@ -164,6 +164,7 @@ class Run:
         done = -1
         while done < len(self._store) < self._request.frames_total:
             done = len(self._store)
+            self._progress.pause()
             part = Part(self._request, self._identity, self._result.folder, self._missing_spans)
             with closing(track_part(part)) as tracked:
                 for frame in tracked:
@@ -239,7 +240,7 @@ class Run:
         """Stores the mask of a tracked frame."""
         with self._timer.stage("write"):
             self._store.keep(index, mask, tracked.confidence)
-        self._progress.tracked += 1
+        self._progress.tracked(index)
         self._status.short_of_memory |= tracked.short_of_memory
 
     def _render(self, video: VideoWriter, frame: Frame, mask: Image) -> Image:
