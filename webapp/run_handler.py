@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import gradio as gr
 
-from mamp import OverlayStyle, Result, Settings, Update, WeightsError, read_mask, segment_video
-from mamp.masks.label_map import objects_in
+from mamp import MaskError, OverlayStyle, Result, Settings, Update, WeightsError, read_mask, segment_video
+from mamp.masks.label_map import Mask, objects_in
 from mamp.model.checkpoint import TABLE_1_WEIGHTS, shared_encoder
 from mamp.model.patch_encoder import PATCH
+from mamp.runs.incremental import reusable_frames
 from mamp.runs.part import Part, TrackedFrame
+from mamp.runs.receipt import identity_within_clip
 from mamp.settings import SettingsError
 from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor
 from webapp.gpu_allocations import AllocationTracker, allocations, gpu_seconds_per_frame, needs_gpu, quota_text
 from webapp.html import duration_text, scroll_to, status_html
-from webapp.languages import message
+from webapp.languages import count_message, message
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.project import Project
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds
-from webapp.session import Session, is_open, job_of, project_of, reader_of
+from webapp.session import Session, has_job, is_open, job_of, project_of, reader_of
 from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
@@ -35,8 +37,8 @@ encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, TABLE
 
 
 def estimate(session: Session, *chosen: Any) -> EstimateUpdates:
-    """The expected duration of a run."""
-    return {"estimate": estimate_text(session, *chosen)}
+    """The expected duration of a run; during one, nothing new: a trial would slow it down."""
+    return {} if has_job(session) else {"estimate": estimate_text(session, *chosen)}
 
 
 def estimate_text(session: Session, *chosen: Any) -> str:
@@ -51,32 +53,58 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         return status_html(str(error), error=True)
     except (WeightsError, ValueError):
         return ""
-    if needs_gpu(settings):
-        text = quota_text(session["frames"], _processing_size(session, settings))
+    reused = _reusable(session, settings, _masks(session))
+    left = session["frames"] - reused
+    if not left:
+        text = message("estimate.nothing", frames=reused)
+    elif needs_gpu(settings):
+        text = quota_text(left, _processing_size(session, settings))
     else:
-        text = message("estimate.here", time=duration_text(max(1, seconds)), frames=session["frames"])
+        text = message("estimate.here", time=duration_text(max(1, seconds)), frames=left)
+    if left and reused:
+        text += f" {count_message('estimate.reused', reused)}"
     return f'<div class="legend">{text} {message("estimate.limit", limit=limit_text())}</div>'
 
 
 def expected_seconds(session: Session, settings: Settings) -> float:
-    """Expected duration of a run of all frames [s], with the objects that are painted so far.
+    """Expected duration of a run [s] with the masks so far, which may reuse frames of the run before.
 
     Raises:
         WeightsError: The weights of the optical flow cannot be loaded.
     """
-    frames: int = session["frames"]
+    frames, masks = session["frames"], _masks(session)
+    reused = _reusable(session, settings, masks)
     if needs_gpu(settings):  # this process has no GPU for a trial
-        return sum(allocations(frames, gpu_seconds_per_frame(_processing_size(session, settings))))
+        return sum(allocations(frames - reused, gpu_seconds_per_frame(_processing_size(session, settings))))
+    objects = len({label for mask in masks.values() for label in objects_in(mask)})
+    return estimate_run_seconds(encoders[settings.weights], settings, _size(session), frames, max(1, objects), reused)
+
+
+def _masks(session: Session) -> dict[int, Mask]:
+    return {index: read_mask(path) for index, path in project_of(session).input_masks.items()}
+
+
+def _reusable(session: Session, settings: Settings, masks: Mapping[int, Mask]) -> int:
+    """The number of frames that would keep the mask of the run before."""
+    previous = project_of(session).result
+    if previous is None or not masks:
+        return 0
+    reader = reader_of(session["clip"])
+    names = {index: reader.name(index) for index in range(session["frames"])}
+    identity = identity_within_clip(_size(session), settings, encoders[settings.weights])
+    try:
+        return len(reusable_frames(previous, names, masks, identity))
+    except MaskError:  # the run before has left no receipt
+        return 0
+
+
+def _size(session: Session) -> tuple[int, int]:
     info = reader_of(session["clip"]).info
-    masks = [read_mask(path) for path in project_of(session).input_masks.values()]
-    objects = len({label for mask in masks for label in objects_in(mask)})
-    size = info.height, info.width
-    return estimate_run_seconds(encoders[settings.weights], settings, size, frames, max(1, objects))
+    return info.height, info.width
 
 
 def _processing_size(session: Session, settings: Settings) -> tuple[int, int]:
-    info = reader_of(session["clip"]).info
-    return settings.processing_size((info.height, info.width))
+    return settings.processing_size(_size(session))
 
 
 def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator[Update]:

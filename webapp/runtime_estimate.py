@@ -23,7 +23,7 @@ _trial_lock = Lock()  # simultaneous trials would slow each other down
 
 
 def estimate_run_seconds(
-    encoder: EncoderFunction, settings: Settings, size: tuple[int, int], frames: int, objects: int = 1
+    encoder: EncoderFunction, settings: Settings, size: tuple[int, int], frames: int, objects: int = 1, reused: int = 0
 ) -> float:
     """Expected duration of ``segment_video`` [s]. The first call for given settings and objects takes a second or two.
 
@@ -33,11 +33,12 @@ def estimate_run_seconds(
         size: Frame size of the clip (H, W).
         frames: Number of frames.
         objects: Number of objects.
+        reused: Number of frames that keep the mask of the previous run: these are only drawn.
     """
     with _trial_lock:
         tracking, writing = _trial(encoder, settings, objects)
     height, width = settings.processing_size(size)
-    return frames * (tracking * height * width + writing * size[0] * size[1])
+    return (frames - reused) * tracking * height * width + frames * writing * size[0] * size[1]
 
 
 @lru_cache(maxsize=32)

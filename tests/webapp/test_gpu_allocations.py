@@ -154,8 +154,8 @@ def test_a_run_without_an_allocation_has_no_result(session: dict[str, Any], zero
 
 @pytest.mark.parametrize("zero_gpu", [0], indirect=True)
 def test_a_run_without_a_network_takes_no_allocation(session: dict[str, Any], zero_gpu: ZeroGpu) -> None:
-    assert "Done: 12 of 12 frames" in run(session, {**CHOSEN, "weights": "patch"})
     assert "on this machine" in run_handler.estimate_text(session, *{**CHOSEN, "weights": "patch"}.values())
+    assert "Done: 12 of 12 frames" in run(session, {**CHOSEN, "weights": "patch"})
 
 
 def test_allocations_become_longer_where_frames_take_longer_than_expected(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,12 +50,23 @@ def test_the_limit_is_said_before_a_run_and_a_longer_one_is_refused(
 
 def test_every_object_counts(session: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     counts = []
-    monkeypatch.setattr(
-        run_handler, "estimate_run_seconds", lambda *arguments: float(counts.append(arguments[-1]) or 1)
-    )
+    monkeypatch.setattr(run_handler, "estimate_run_seconds", lambda *arguments: float(counts.append(arguments[4]) or 1))
     sessions.project_of(session).set_mask(3, scene(3)[1] * 7)
     run_handler.expected_seconds(session, FAST)
     assert counts == [2]
+
+
+def test_the_estimate_leaves_out_the_frames_that_a_run_keeps(session: dict[str, Any]) -> None:
+    settings = settings_controls.settings_of(*CONTROLS)
+    assert "for 12 frames on this machine. The limit" in run_handler.estimate_text(session, *CONTROLS)
+    whole = run_handler.expected_seconds(session, settings)
+    assert "Done" in run(session)["status"]
+    assert "All 12 frames keep their masks" in run_handler.estimate_text(session, *CONTROLS)
+    assert run_handler.expected_seconds(session, settings) < whole / 2
+    sessions.project_of(session).set_mask(9, scene(9)[1])
+    assert "for 3 frames on this machine. 9 other frames stay" in run_handler.estimate_text(session, *CONTROLS)
+    sessions.project_of(session).set_mask(0, scene(1)[1])
+    assert "for 12 frames on this machine. The limit" in run_handler.estimate_text(session, *CONTROLS)
 
 
 def test_frames_that_would_take_all_memory_are_refused(session: dict[str, Any], monkeypatch: Any) -> None:

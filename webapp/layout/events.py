@@ -67,9 +67,8 @@ def connect_events(
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
-    _estimate_events(wiring, run, [resumed, *_clip_events(wiring, clip)])
-    _painting_events(wiring, clip, paint, review)
-    _job_events(wiring, paint, run, review)
+    changes = [resumed, *_clip_events(wiring, clip), *_painting_events(wiring, clip, paint, review)]
+    _estimate_events(wiring, run, [*changes, watched, *_job_events(wiring, paint, run, review)])
     _review_events(wiring, run, review)
     return wiring
 
@@ -86,37 +85,40 @@ def _clip_events(wiring: Wiring, clip: ClipSection) -> list[Any]:
     ]
 
 
-def _estimate_events(wiring: Wiring, run: RunSection, clip_events: list[Any]) -> None:
+def _estimate_events(wiring: Wiring, run: RunSection, changes: list[Any]) -> None:
     """Events that change how long a run will take."""
     controls = run.settings.controls.values()
-    for event in (*(event.then for event in clip_events), *(change_event(control) for control in controls)):
-        wiring.connect(event, estimate, *controls, show_progress="hidden")
+    for event in (*(event.then for event in changes), *(change_event(control) for control in controls)):
+        wiring.connect(event, estimate, *controls, show_progress="hidden", trigger_mode="always_last")
 
 
-def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, review: ReviewSection) -> None:
-    """Events that change the frame in the editor or its mask."""
+def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, review: ReviewSection) -> list[Any]:
+    """Events that change the frame in the editor or its mask; returns those that change a mask."""
     wiring.connect(paint.masks.submit, rename_object, show_progress="hidden")
     editor = paint.editor
     often = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    wiring.connect(editor.input, save_and_complete, editor, concurrency_limit=4, **often)
+    painted = wiring.connect(editor.input, save_and_complete, editor, concurrency_limit=4, **often)
     wiring.connect(editor.load, prepare_frame, show_progress="hidden")
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
-    wiring.connect(paint.masks.delete, remove_from_mask, editor)
-    wiring.connect(paint.masks.undo, undo_removal, editor)
-    wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file)
-    wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file)
+    return [
+        painted,
+        wiring.connect(paint.masks.delete, remove_from_mask, editor),
+        wiring.connect(paint.masks.undo, undo_removal, editor),
+        wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file),
+        wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file),
+    ]
 
 
-def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review: ReviewSection) -> None:
-    """Presets, and the start and end of a run or an export."""
+def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review: ReviewSection) -> list[Any]:
+    """Presets, and the start and end of a run or an export; returns the events that start them."""
     settings = section.settings
     for button, preset in zip(settings.presets, PRESETS, strict=True):
         wiring.connect(button.click, choose_preset, gr.State(preset))
     style = settings.opacity, settings.overlay_parts
     run_inputs = (paint.editor, *style, *settings.controls.values())
-    buttons = [section.start, review.prepare, section.stop]
+    buttons, jobs = [section.start, review.prepare, section.stop], []
     for kind, button, handler, inputs in (
         ("run", section.start, run, run_inputs),
         ("export", review.prepare, prepare_export, (review.export_format,)),
@@ -127,7 +129,9 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
         wiring.connect(job.failure, refuse_job, gr.State(kind), queue=False, show_progress="hidden")
         wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
         wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")
+        jobs.append(job)
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
+    return jobs
 
 
 def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> None:
