@@ -54,7 +54,7 @@ def chart_html(plots: Sequence[Plot], times: Sequence[float], names: Mapping[int
 
 def _plot_html(plot: Plot, last: int, names: Mapping[int, str]) -> str:
     lines: list[str] = []
-    numbers: list[tuple[float, int]] = []
+    numbers: dict[int, list[tuple[float, int]]] = {}  # by the last frame of their lines
     for label, points in plot.lines.items():
         path = "L".join(f"{frame / last * _WIDTH:.1f} {_HEIGHT * (1 - height):.1f}" for frame, height in points)
         drawn = f"M{path}" + ("h1" if len(points) == 1 else "")
@@ -63,9 +63,11 @@ def _plot_html(plot: Plot, last: int, names: Mapping[int, str]) -> str:
         lines.append(
             f'<g><title>{name}</title><path class="under" d="{drawn}"/><path d="{drawn}" stroke="{color}"/></g>'
         )
-        numbers.append((100 * (1 - points[-1][1]), label))
+        numbers.setdefault(points[-1][0], []).append((100 * (1 - points[-1][1]), label))
     ends = "".join(
-        f'<span class="plot-end" style="top: {top:.0f}%">{label}</span>' for top, label in _apart(sorted(numbers))
+        f'<span class="plot-end" style="top: {top:.0f}%; --end: {100 * frame / last:.2f}%">{label}</span>'
+        for frame, group in numbers.items()
+        for top, label in _apart(sorted(group))
     )
     return (
         f'<div class="plot-title">{html.escape(plot.title)}</div><div class="plot"><span class="plot-top">{plot.top}</span>'

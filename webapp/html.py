@@ -63,7 +63,8 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str], remove
     """
     undo = ""
     if removed:
-        undo = f'<p class="legend">{removed} <button type="button" data-undo>{message("masks.undo")}</button></p>'
+        button = f'<button type="button" data-undo>{message("masks.undo")}</button>'
+        undo = f'<p class="legend" role="status">{removed} {button}</p>'
     if not masks:
         return undo
     rows, labels = [], set()

@@ -223,7 +223,9 @@ def remove_from_mask(session: Session, painted: Any, event: gr.EventData) -> Edi
     write_mask(_removal_file(session), mask)
     text = message("masks.object_removed" if label else "masks.removed", label=label, frame=index)
     session["removal"] = {"frame": index, "revision": _revisions(session)[index][0], "text": text}
-    return mask_updates(session, text)
+    session["mask_problem"] = ""  # the list of masks tells what was removed; the status, what to do next
+    key = "check.ready" if project_of(session).input_masks else "run.nothing_painted"
+    return mask_updates(session, message(key))
 
 
 def undo_removal(session: Session, painted: Any) -> EditorUpdates:

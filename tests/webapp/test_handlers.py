@@ -127,12 +127,13 @@ def test_what_was_removed_from_a_mask_comes_back_unless_the_frame_was_edited(ses
     two[:10, :10] = 2
     mask_editing.save_strokes(session, editor(session, two))
     removed = mask_editing.remove_from_mask(session, None, gr.EventData(None, {"frame": 0, "object": 2}))
-    assert "Object 2 was removed from frame 0." in status(removed) and "data-undo" in removed["masks"]
+    assert "Object 2 was removed from frame 0. <button" in removed["masks"] and "data-undo" in removed["masks"]
+    assert "Ready to run" in status(removed), "the sentence is there once"
     assert "The mask of frame 0 is back." in status(mask_editing.undo_removal(session, None))
     assert np.array_equal(shown_mask(session), two) and "data-undo" not in mask_editing.masks_html(session)
 
     whole = mask_editing.remove_from_mask(session, None, gr.EventData(None, {"frame": 0, "object": 0}))
-    assert "data-undo" in whole["masks"]
+    assert "data-undo" in whole["masks"] and "Paint at least one object" in status(whole)
     mask_editing.save_strokes(session, editor(session, scene(0)[1]))
     assert "data-undo" not in mask_editing.masks_html(session)
     assert "status" not in mask_editing.undo_removal(session, None)

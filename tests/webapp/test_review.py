@@ -51,11 +51,24 @@ def test_a_mask_that_spreads_over_a_long_time_is_listed_and_a_note_tells_what_is
     assert heights[0] == 1 and heights[1] > heights[-1] > 0.5
 
 
+def ends_of(plot: Xml.Element) -> list[tuple[str, str]]:
+    """Place of the number at the end of each line: from the top and from the left [%]."""
+    styles = (end.attrib["style"] for end in plot.findall("span[@class='plot-end']"))
+    return [match.groups() for style in styles if (match := re.fullmatch(r"top: (\d+)%; --end: ([\d.]+)%", style))]
+
+
+def test_the_number_of_a_line_stands_at_its_end_also_after_a_stopped_run() -> None:
+    rows = track([10] * 6, {0: 1}) + track([10] * 11, {0: 1}, label=2)
+    chart = Xml.fromstring(chart_html(plots(rows, (10, 20), {0}), [t / 25 for t in range(21)], {}))
+    for plot in chart.findall("div[@class='plot']"):
+        assert sorted(left for _, left in ends_of(plot)) == ["25.00", "50.00"]
+
+
 def test_numbers_at_the_ends_of_lines_do_not_cover_each_other() -> None:
     rows = [entry for label in range(1, 6) for entry in track([10, 10], {0: 1}, label=label)]
     chart = Xml.fromstring(chart_html(plots(rows, (10, 20), {0}), [0, 1], {}))
     for plot in chart.findall("div[@class='plot']"):
-        places = sorted(int(re.sub(r"\D", "", end.attrib["style"])) for end in plot.findall("span[@class='plot-end']"))
+        places = sorted(int(top) for top, _ in ends_of(plot))
         assert (
             len(places) == 5 and min(b - a for a, b in pairwise(places)) >= 15 and 0 <= places[0] <= places[-1] <= 100
         )
