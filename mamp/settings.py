@@ -191,6 +191,14 @@ class Settings:
         on_page=False,
     )
     device: str = _setting("auto", "Device", "cpu, cuda, cuda:N, or auto: CUDA if available.", on_page=False)
+    execution: str = _setting(
+        "synchronous",
+        "Execution",
+        "Synchronous: the host reads results and skips what a frame does not need. Asynchronous: the device gets a fixed"
+        " amount of work; made for GPUs, but none has run it yet.",
+        choices={"synchronous": "Synchronous", "asynchronous": "Asynchronous"},
+        on_page=False,
+    )
 
     def __post_init__(self) -> None:
         for name in SETTINGS_INFO:

@@ -78,6 +78,6 @@ def settings_of(*values: Any) -> Settings:
 
 
 def with_own_weights(settings: Settings) -> Settings:
-    """Settings from outside, with the server's own weights and device in place of those they name."""
+    """Settings from outside, with the server's own weights, device and execution in place of those they name."""
     weights = settings.weights if settings.weights in (TABLE_1_WEIGHTS, PATCH) else WEIGHTS
-    return replace(settings, weights=weights, raft_weights=RAFT, device="auto")
+    return replace(settings, weights=weights, raft_weights=RAFT, device="auto", execution=START.execution)

@@ -11,10 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from mamp.distributed import resolve_device
 from mamp.files import file_stamp
+from mamp.flow.parallel_dis import FAST_LEVEL, FINE_LEVEL, gray_pyramid, inverse_search
 from mamp.flow.raft import RAFT, load_raft
 from mamp.model.checkpoint import resolve_weights
 from mamp.settings import Settings
@@ -99,6 +101,37 @@ class DisFlow:
 dis_flow = DisFlow()
 
 
+class ParallelDisFlow:
+    """``DisFlow`` in tensors, on any device: see ``inverse_search``. For GPUs; a CPU takes five times as long with it.
+
+    ``fast`` and ``initial_flow`` mean the same as for ``DisFlow``; ``frame_gap`` is ignored. See ``FlowEstimator``.
+
+    Args:
+        device: Device of the computation.
+    """
+
+    accepts_initial_flow = True
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        query: Frame,
+        reference: Frame,
+        *,
+        fast: bool = False,
+        initial_flow: Flow | None = None,
+        frame_gap: int = 1,
+    ) -> Flow:
+        pyramids = [gray_pyramid(torch.from_numpy(frame)[None].to(self.device)) for frame in (query, reference)]
+        initial = None if initial_flow is None else torch.from_numpy(initial_flow)[None].to(self.device)
+        flow = inverse_search(*pyramids, initial=initial, finest=FAST_LEVEL if fast else FINE_LEVEL)
+        pixels: Any = F.interpolate(flow, query.shape[:2], mode="bilinear")[0].cpu().numpy()
+        return np.asarray(pixels, dtype=np.float32)
+
+
 class RaftFlow:
     """RAFT (Teed and Deng, ECCV 2020), the paper's flow (Sec. 4); see ``raft_flow``.
 
@@ -147,7 +180,7 @@ def load_flow(settings: Settings) -> FlowEstimator | None:
     if settings.flow == "none":
         return None
     if settings.flow == "dis":
-        return dis_flow
+        return ParallelDisFlow(resolve_device(settings.device)) if settings.execution == "asynchronous" else dis_flow
     path = resolve_weights(settings.raft_weights, default_filename=RAFT_FILENAME)
     return _shared_raft(file_stamp(path), resolve_device(settings.device))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow.optical_flow import dis_flow, load_flow, raft_flow
+from mamp.flow.optical_flow import DisFlow, FlowEstimator, ParallelDisFlow, load_flow, raft_flow
 from mamp.flow.raft import RaftError, build_raft, load_raft
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
@@ -25,30 +25,34 @@ def shifted() -> tuple[Image, Image]:
     return frame[20:164, 30:222], frame[23:167, 23:215]
 
 
+DIS = [DisFlow(), ParallelDisFlow()]
+
+
+@pytest.mark.parametrize("dis", DIS)
 @pytest.mark.parametrize("fast", [False, True])
-def test_dis_flow_points_from_the_query_to_the_reference(fast: bool) -> None:
-    flow = dis_flow(*shifted(), fast=fast)[:, 30:-30, 30:-30]
+def test_dis_flow_points_from_the_query_to_the_reference(dis: FlowEstimator, fast: bool) -> None:
+    flow = dis(*shifted(), fast=fast)[:, 30:-30, 30:-30]
     assert np.median(flow[0]) == pytest.approx(7, abs=0.3) and np.median(flow[1]) == pytest.approx(-3, abs=0.3)
 
 
-def test_dis_flow_finds_a_large_motion_only_from_an_initial_flow() -> None:
+@pytest.mark.parametrize("dis", DIS)
+def test_dis_flow_finds_a_large_motion_only_from_an_initial_flow(dis: FlowEstimator) -> None:
     image = np.random.default_rng(0).integers(0, 256, (160, 320, 3)).astype(np.uint8)
     query, reference = image[:, 60:], image[:, :-60]  # 60 pixels to the right, without structure at coarser scales
     initial_flow = np.zeros((2, 160, 260), np.float32)
     initial_flow[0] = 60
     for fast in (False, True):
-        guided, unguided = (
-            dis_flow(query, reference, fast=fast, initial_flow=initial) for initial in (initial_flow, None)
-        )
+        guided, unguided = (dis(query, reference, fast=fast, initial_flow=initial) for initial in (initial_flow, None))
         assert abs(np.median(guided[0][:, :190]) - 60) < 1 < abs(np.median(unguided[0][:, :190]) - 60)
     assert (initial_flow[0] == 60).all()
 
 
+@pytest.mark.parametrize("dis", DIS)
 @pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize("size", [(1, 5), (15, 300), (16, 300), (31, 300), (300, 31)])
-def test_small_frames_do_not_crash(size: tuple[int, int], fast: bool) -> None:
+def test_small_frames_do_not_crash(dis: FlowEstimator, size: tuple[int, int], fast: bool) -> None:
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    flow = dis_flow(frame, frame, fast=fast)
+    flow = dis(frame, frame, fast=fast)
     assert flow.shape == (2, *size) and not flow.round().any()
 
 

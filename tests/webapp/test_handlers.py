@@ -364,8 +364,9 @@ def test_presets_set_every_control() -> None:
 
 
 def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
-    external = replace(Settings.paper(), weights="/etc/passwd", raft_weights="/etc/passwd", device="cuda:7")
-    expected = replace(external, weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT, device="auto")
+    outside = {"weights": "/etc/passwd", "raft_weights": "/etc/passwd", "device": "cuda:7", "execution": "asynchronous"}
+    external = replace(Settings.paper(), **outside)
+    expected = replace(Settings.paper(), weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT)
     assert settings_controls.with_own_weights(external) == expected
     for shipped in ("table1", "patch"):
         assert settings_controls.with_own_weights(replace(external, weights=shipped)).weights == shipped
