@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ ROUNDS, STEPS = 3, 3  # rounds at each level, and steps of the inverse search in
 FINE_LEVEL, FAST_LEVEL = 1, 2  # finest levels, as in OpenCV's presets "medium" and "ultrafast"
 _RGB_TO_GRAY = (0.299, 0.587, 0.114)
 _MIN_CURVATURE = 1.0  # [gray levels² a pixel²], added to the Hessian: patches without texture keep their flow
+
+_SIZES = 32  # of levels whose constants are kept
 
 
 def gray_pyramid(frames: Tensor) -> list[Tensor]:
@@ -162,7 +164,7 @@ def _gray_weights(device: torch.device) -> Tensor:
     return torch.tensor(_RGB_TO_GRAY, device=device)
 
 
-@cache
+@lru_cache(_SIZES)
 def _patch_pixels(padded: tuple[int, int], size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Where ``grid_sample`` has the pixels of the patches of a padded frame (P, 64, 2), and the size of a pixel (2,)."""
     per_pixel = torch.tensor([2 / max(side - 1, 1) for side in reversed(size)], device=device)
@@ -171,7 +173,7 @@ def _patch_pixels(padded: tuple[int, int], size: tuple[int, int], device: torch.
     return pixels.flatten(3).flatten(1, 2).permute(1, 2, 0) * per_pixel - 1, per_pixel
 
 
-@cache
+@lru_cache(_SIZES)
 def _patch_neighbors(padded: tuple[int, int], device: torch.device) -> Tensor:
     """Numbers of each patch and of those above, below, left and right of it (P * 5,); at the border, of itself."""
     rows, columns = ((side - PATCH) // PATCH_STRIDE + 1 for side in padded)

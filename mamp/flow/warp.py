@@ -6,6 +6,7 @@ Flow here is in cells: the displacement of every cell of the query to the refere
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -51,13 +52,13 @@ def source_indices(flow: Tensor) -> tuple[Tensor, Tensor]:
     """Row-major index of the reference cell for each query cell, and its validity.
 
     Args:
-        flow: Displacement from the query (2, h, w) [cells], x then y, whole numbers.
+        flow: Displacement from the query (..., 2, h, w) [cells], x then y, whole numbers.
 
     Returns:
-        Indices (h, w) int64, of the nearest cell inside if the flow leaves the frame, and validity (h, w) bool.
+        Indices (..., h, w) int64, of the nearest cell inside if the flow leaves the frame, and validity (..., h, w) bool.
     """
     h, w = flow.shape[-2:]
-    x, y = (coordinate[0] for coordinate in _endpoints(flow[None]))
+    x, y = _endpoints(flow)
     return (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).long(), _is_inside(x, y, (h, w))
 
 
@@ -72,12 +73,20 @@ def gather_cells(cells: Tensor, indices: Tensor) -> Tensor:
 
 
 def compose_flow(first: Tensor, second: Tensor) -> Tensor:
-    """Composes flow from frame a to b and from b to c to flow from a to c; all (2, h, w) [cells].
+    """Composes flow from frame a to b and from b to c to flow from a to c.
 
     Where ``first`` leaves frame b, the second flow is that of the nearest border cell.
+
+    Args:
+        first: Flow (2, h, w) [cells].
+        second: One or more flows (..., 2, h, w) [cells], each from b to another frame.
+
+    Returns:
+        Flow (..., 2, h, w) [cells].
     """
-    x, y = _endpoints(first[None])
-    return first + _sample(second[None], x, y, "border")[0]
+    several = second.reshape(-1, *first.shape)
+    x, y = (coordinate.expand(len(several), -1, -1) for coordinate in _endpoints(first))
+    return first + _sample(several, x, y, "border").view_as(second)
 
 
 def select_motion(query: Tensor, key: Tensor, *motions: Tensor) -> Tensor:
@@ -87,21 +96,22 @@ def select_motion(query: Tensor, key: Tensor, *motions: Tensor) -> Tensor:
 
     Args:
         query: Features (C, h, w).
-        key: Features of the reference (C, h, w).
-        motions: One or more displacements (2, h, w) [cells]; the first wins a tie.
+        key: Features of one or more references (..., C, h, w).
+        motions: One or more displacements to each reference (..., 2, h, w) [cells]; the first wins a tie.
 
     Returns:
-        Displacement (2, h, w) [cells].
+        Displacement (..., 2, h, w) [cells].
     """
-    candidates = torch.stack(motions)
-    x, y = (coordinate[:, ::_COARSE, ::_COARSE] for coordinate in _endpoints(candidates))
     h, w = key.shape[-2:]
-    warped = _sample(key[None].expand(len(candidates), *key.shape), x, y, "zeros")
-    similarity = (query[:, ::_COARSE, ::_COARSE] * warped).sum(dim=1)
+    candidates = torch.stack(motions).view(len(motions), -1, 2, h, w)
+    x, y = (coordinate[..., ::_COARSE, ::_COARSE].flatten(0, 1) for coordinate in _endpoints(candidates))
+    keys = key.reshape(-1, *query.shape).expand(len(motions), -1, -1, -1, -1).flatten(0, 1)
+    similarity = (query[:, ::_COARSE, ::_COARSE] * _sample(keys, x, y, "zeros")).sum(dim=1)
     similarity = similarity.masked_fill(~_is_inside(x, y, (h, w)), _OUTSIDE)
-    smooth = F.avg_pool2d(similarity[:, None], _SMOOTHING, 1, _SMOOTHING // 2, count_include_pad=False)[:, 0]
-    best = smooth.argmax(dim=0).repeat_interleave(_COARSE, 0).repeat_interleave(_COARSE, 1)[:h, :w]
-    return candidates.gather(0, best.expand(1, 2, h, w))[0]
+    smooth = F.avg_pool2d(similarity[:, None], _SMOOTHING, 1, _SMOOTHING // 2, count_include_pad=False)
+    best = smooth.view(len(motions), -1, *smooth.shape[2:]).argmax(dim=0)
+    best = best.repeat_interleave(_COARSE, 1).repeat_interleave(_COARSE, 2)[:, :h, :w]
+    return candidates.gather(0, best[None, :, None].expand(1, -1, 2, -1, -1))[0].view_as(motions[0])
 
 
 _COARSE = 2  # [cells]: every second cell and row is compared, at a quarter of the cost
@@ -110,10 +120,15 @@ _OUTSIDE = -1e3  # similarity outside the frame
 
 
 def _endpoints(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Endpoints x and y (N, h, w) [cells] of flow (N, 2, h, w) [cells]."""
-    h, w = flow.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(h, device=flow.device), torch.arange(w, device=flow.device), indexing="ij")
-    return x + flow[:, 0], y + flow[:, 1]
+    """Endpoints x and y (..., h, w) [cells] of flow (..., 2, h, w) [cells]."""
+    x, y = _positions(flow.shape[-2], flow.shape[-1], flow.device)
+    return x + flow[..., 0, :, :], y + flow[..., 1, :, :]
+
+
+@lru_cache(16)
+def _positions(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Column and row of each cell (1, w) and (h, 1)."""
+    return torch.arange(w, device=device)[None], torch.arange(h, device=device)[:, None]
 
 
 def _is_inside(x: Tensor, y: Tensor, size: Sequence[int]) -> Tensor:

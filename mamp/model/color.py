@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -17,12 +19,12 @@ _SLOPE, _OFFSET = 7.787, 16.0 / 116.0
 A_CHANNEL, B_CHANNEL = 1, 2  # the color channels a and b of Lab; channel 0 is the lightness L
 
 
-def _linear_light() -> Tensor:
+@cache
+def _conversion(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Linear light of the 256 values of sRGB (256,), as a look-up is cheaper than a power, and the matrix to XYZ (3, 3)."""
     value = torch.arange(256, dtype=torch.float32) / 255
-    return torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-_LINEAR_LIGHT = _linear_light()  # of the 256 values: a look-up is ten times cheaper than the power
+    linear = torch.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return linear.to(device), torch.tensor(_RGB_TO_XYZ).T.to(device)
 
 
 def rgb_to_lab(frames: Tensor) -> Tensor:
@@ -39,8 +41,8 @@ def rgb_to_lab(frames: Tensor) -> Tensor:
     """
     if frames.dtype != torch.uint8 or frames.ndim < 3 or frames.shape[-1] != 3:
         raise ValueError(f"frames must be uint8 (..., H, W, 3), not {frames.dtype} {tuple(frames.shape)}")
-    linear = _LINEAR_LIGHT.to(frames.device)[frames.long()]
-    xyz = linear @ torch.tensor(_RGB_TO_XYZ, device=frames.device).T
+    linear_light, to_xyz = _conversion(frames.device)
+    xyz = linear_light[frames.long()] @ to_xyz
     f = torch.where(xyz > _THRESHOLD, xyz.clamp(min=_THRESHOLD).pow(1 / 3), _SLOPE * xyz + _OFFSET)
     x, y, z = f.unbind(-1)
     lightness = (116 * y - 16 - 50) / 50

@@ -7,6 +7,8 @@ but it stands still.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,10 +38,15 @@ def color_features(lab: Tensor) -> Tensor:
     padded = F.pad(lab[None], (margin, margin, margin, margin), mode="replicate")
     color = F.avg_pool2d(padded, 2 * margin + 1, STRIDE)
     means = [_box_mean(color, radius) for radius in _CONTEXT_RADII]
-    scaled = torch.cat([color, *means])[:, :3] * color.new_tensor(_COLOR_SCALE)[:, None, None]
+    scaled = torch.cat([color, *means])[:, :3] * _color_scale(color.device)
     center = scaled[0]
     products = torch.stack([center[a] * center[b] for a in range(3) for b in range(a, 3)])
     return torch.cat((scaled.flatten(0, 1), products))
+
+
+@cache
+def _color_scale(device: torch.device) -> Tensor:
+    return torch.tensor(_COLOR_SCALE, device=device)[:, None, None]
 
 
 def _box_mean(cells: Tensor, radius: int) -> Tensor:

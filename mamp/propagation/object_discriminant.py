@@ -97,7 +97,7 @@ class Discriminants:
         directions, midpoints = directions.float().T, midpoints.float()
         # One product computes all that is linear in a cell: the random projections, and the directions' linear part.
         linear = len(directions) - _NUM_RANDOM_FEATURES
-        weights, offsets = (each.to(directions.device) for each in _random_projections(linear))
+        weights, offsets = _random_projections(linear, directions.device)
         self._linear_weights = torch.cat((weights, directions[:linear]), dim=1)
         self._offsets = torch.cat((offsets, -midpoints))
         self._random_feature_weights = directions[linear:].contiguous()
@@ -202,8 +202,8 @@ def _discriminant_inputs(features: Tensor, cues: Tensor) -> Tensor:
     Rectified random projections, after Rahimi and Recht ("Random features for large-scale kernel machines", 2007).
     """
     linear = torch.cat((_normalized(features), cues), dim=1)
-    weights, offsets = _random_projections(linear.shape[1])
-    random_features = torch.addmm(offsets.to(linear.device), linear, weights.to(linear.device)).relu_()
+    weights, offsets = _random_projections(linear.shape[1], linear.device)
+    random_features = torch.addmm(offsets, linear, weights).relu_()
     return torch.cat((linear, random_features), dim=1)
 
 
@@ -214,8 +214,8 @@ def _normalized(features: Tensor) -> Tensor:
 
 
 @cache
-def _random_projections(inputs: int) -> tuple[Tensor, Tensor]:
+def _random_projections(inputs: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Fixed weights (inputs, ``_NUM_RANDOM_FEATURES``) and offsets (``_NUM_RANDOM_FEATURES``,), the same in every run."""
     numbers = np.random.default_rng(0).standard_normal((_NUM_RANDOM_FEATURES, inputs + 1)).astype(np.float32)
     weights = torch.from_numpy(numbers[:, :-1].T / math.sqrt(inputs))
-    return weights.contiguous(), torch.from_numpy(numbers[:, -1].copy())
+    return weights.contiguous().to(device), torch.from_numpy(numbers[:, -1].copy()).to(device)
