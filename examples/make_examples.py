@@ -1,6 +1,6 @@
 """Creates the example clips and their input masks; see README.md in this folder.
 
-Three clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
+Four clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
 package installed: ``python -m examples.make_examples``.
 """
 
@@ -32,6 +32,8 @@ STREET_PEOPLE: list[Box] = [(180, 118, 62, 112), (340, 60, 62, 92), (396, 136, 6
 LAWN_FRAMES, LAWN_CROP = range(574, 620), (140, 276, 440, 300)
 LAWN_PEOPLE: list[Box] = [(16, 136, 62, 164), (52, 62, 62, 142)]
 CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
+BOX_FRAMES = range(114, 258, 2)
+PEN: Box = (200, 209, 115, 24)
 
 
 def main() -> None:
@@ -43,18 +45,17 @@ def main() -> None:
         empty = np.median([_crop(frame, crop) for frame in _frames(recording, range(0, 700, 20))], axis=0)
         write_mask(HERE / f"{name}.png", people_in_boxes(_decoded(name), empty.astype(np.uint8), people))
 
-    with tempfile.TemporaryDirectory() as folder:
-        unpacked = Path(folder) / "cup.mp4"
-        unpacked.write_bytes(gzip.decompress((OPENCV / "opencv4/html/cup.mp4.gz").read_bytes()))
-        cup = [_shrink(frame, CUP_SIZE) for frame in _frames(unpacked, CUP_FRAMES)]
+    cup = [_shrink(frame, CUP_SIZE) for frame in _frames_of_documentation("cup.mp4", CUP_FRAMES)]
     write_clip("cup", cup, fps=27, quarter_turns=1)
     write_mask(HERE / "cup.png", cup_and_hand(_decoded("cup")))
+    write_clip("box", _frames_of_documentation("box.mp4", BOX_FRAMES), fps=15)
+    write_mask(HERE / "box.png", box_and_pen(_decoded("box")))
 
     shapes = list(render_shapes())
     write_clip("shapes", [frame for frame, _ in shapes], fps=25, sound=plucks(len(shapes) / 25))
     write_mask(HERE / "shapes.png", shapes[0][1])
 
-    for name in ("street", "lawn", "cup", "shapes"):
+    for name in ("street", "lawn", "cup", "box", "shapes"):
         for _ in segment_video(HERE / f"{name}.mp4", {0: HERE / f"{name}.png"}, HERE / "results" / name, Settings()):
             pass
 
@@ -94,10 +95,8 @@ def people_in_boxes(frame: Image, empty: Image, boxes: list[Box]) -> Image:
     """Foreground against the scene without people, by box."""
     foreground = np.abs(frame.astype(int) - empty).max(axis=2) > 42
     mask = np.zeros(frame.shape[:2], np.uint8)
-    for label, (x, y, width, height) in enumerate(boxes, start=1):
-        inside = np.zeros_like(foreground)
-        inside[y : y + height, x : x + width] = foreground[y : y + height, x : x + width]
-        mask[_largest_component(inside)] = label
+    for label, box in enumerate(boxes, start=1):
+        mask[_largest_component(_only_inside(foreground, box))] = label
     return mask
 
 
@@ -108,6 +107,17 @@ def cup_and_hand(frame: Image) -> Image:
     both = _largest_component((smooth.max(axis=2) < 140) | (redness > 45))
     hand = _largest_component(both & (redness > 17))
     return np.where(both, np.where(hand, 2, 1), 0).astype(np.uint8)
+
+
+def box_and_pen(frame: Image) -> Image:
+    """Box (1): the convex hull of what is yellow. Pen (2): what is dark in its place on the table."""
+    hue, saturation, value = np.moveaxis(cv2.cvtColor(frame, cv2.COLOR_RGB2HSV), 2, 0)
+    yellow = _largest_component((hue > 8) & (hue < 32) & (saturation > 150) & (value > 120))
+    hull = cv2.convexHull(np.argwhere(yellow)[:, ::-1].astype(np.int32))
+    mask = cv2.fillConvexPoly(np.zeros(frame.shape[:2], np.uint8), hull, 1)
+    dark = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) < 120) & (mask == 0)
+    mask[_largest_component(_only_inside(dark, PEN))] = 2
+    return np.asarray(mask, np.uint8)
 
 
 def render_shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iterator[tuple[Image, Image]]:
@@ -165,6 +175,14 @@ def _frames(path: Path, numbers: range) -> Iterator[Image]:
             yield frame.image
 
 
+def _frames_of_documentation(name: str, numbers: range) -> list[Image]:
+    """Frames of a clip of OpenCV's documentation."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder) / name
+        unpacked.write_bytes(gzip.decompress((OPENCV / f"opencv4/html/{name}.gz").read_bytes()))
+        return list(_frames(unpacked, numbers))
+
+
 def _decoded(name: str) -> Image:
     """The first frame of the written clip, after compression."""
     return VideoReader(HERE / f"{name}.mp4").frame(0).image
@@ -177,6 +195,13 @@ def _crop(frame: Image, box: Box) -> Image:
 
 def _shrink(frame: Image, size: tuple[int, int]) -> Image:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _only_inside(mask: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
+    x, y, width, height = box
+    inside = np.zeros_like(mask)
+    inside[y : y + height, x : x + width] = mask[y : y + height, x : x + width]
+    return inside
 
 
 def _largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

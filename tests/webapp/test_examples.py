@@ -39,7 +39,7 @@ def test_a_thumbnail_opens_its_example_by_keyboard(page_url: str, motion: str) -
         page = context.new_page()
         page.goto(page_url)
         shown = page.get_by_role("img", name=re.compile("A clip of a cup"))
-        expect(shown).to_be_in_viewport()
+        expect(shown).to_be_in_viewport(timeout=60_000)
         kind = shown.evaluate("(image) => image.decode().then(() => image.currentSrc.slice(0, 15))")
         assert kind == ("data:image/jpeg" if motion == "reduce" else "data:image/webp")
         example = page.get_by_role("button", name="Shapes", exact=True)
