@@ -197,6 +197,7 @@ class Settings:
         "Synchronous: the host reads results and skips what a frame does not need. Asynchronous: the device gets a fixed"
         " amount of work; made for GPUs, but none has run it yet.",
         choices={"synchronous": "Synchronous", "asynchronous": "Asynchronous"},
+        of_tracker=True,
         on_page=False,
     )
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mamp.flow.optical_flow import FlowFunction, dis_flow
+from mamp.flow.optical_flow import FlowFunction, ParallelDisFlow, dis_flow
 from mamp.masks.label_map import MaskError, as_label_map, merge_input_mask, resize_mask
-from mamp.model.encoder import EncoderFunction, device_of
+from mamp.model.encoder import EncoderFunction, device_of, half_precision
 from mamp.propagation.alignment import to_cells
+from mamp.propagation.dense_reader import DenseReader, label_tensor
+from mamp.propagation.device_frames import DeviceFrames, image_tensor
+from mamp.propagation.frame_answer import cells_of_mask, mean_margins, pack_answer, unpack_answer, winning_labels
 from mamp.propagation.memory_readout import MemoryReader, Query
-from mamp.propagation.redetection import Redetection, Redetector
+from mamp.propagation.parallel_motion import ParallelMotion
+from mamp.propagation.redetection import Redetection, Redetector, change_numbers
 from mamp.propagation.reference_motion import ReferenceMotion
 from mamp.propagation.upsampling import BilinearUpsampler, GuidedUpsampler, ScoreUpsampler, argmax_labels, label_margins
 from mamp.settings import Settings
 from mamp.timing import StageTimer
-from mamp.tracker_memory import TrackerMemory, image_tensor, width_x_height
+from mamp.tracker_memory import TrackerMemory, width_x_height
 
 Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
@@ -52,6 +57,7 @@ class MaskTracker:
             re-detection; see ``Redetector``.
         logit_adjustment: Exponent of the number of cells of a label in the window, by which its score is divided; 0 in the
             paper. See ``logit_adjusted``.
+        execution: "asynchronous" queues a fixed amount of work for the device and reads one answer a frame, for GPUs.
         device: Device of the computation; that of the encoder if not given.
         timer: Counts the stages "encode", "match" and "read-out", and the wait for flows within "match" as ``FLOW_WAIT``.
 
@@ -77,6 +83,7 @@ class MaskTracker:
         upsampling: str = _DEFAULTS.upsampling,
         discriminant_weight: float = _DEFAULTS.discriminant_weight,
         logit_adjustment: float = _DEFAULTS.logit_adjustment,
+        execution: str = _DEFAULTS.execution,
         device: str | torch.device | None = None,
         timer: StageTimer | None = None,
     ) -> None:
@@ -89,6 +96,7 @@ class MaskTracker:
             upsampling=upsampling,
             discriminant_weight=discriminant_weight,
             logit_adjustment=logit_adjustment,
+            execution=execution,
         )
         self.encoder = encoder
         self.chained = flow is not None and motion == "chained"
@@ -96,25 +104,30 @@ class MaskTracker:
         self.discriminant_weight = discriminant_weight
         self.device = torch.device(device or device_of(encoder))
         self._timer = timer or StageTimer()
-        self._reader = MemoryReader(
+        self._asynchronous = execution == "asynchronous"
+        self._frames = DeviceFrames(self.device)
+        self._reader = (DenseReader if self._asynchronous else MemoryReader)(
             radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
         )
         self._redetector = Redetector(self._reader)
-        reference_motion = None
+        reference_motion: ReferenceMotion | None = None
         if flow is not None:
             recent = max(short_term, default=0)
-            reference_motion = ReferenceMotion(
-                flow, chained=self.chained, recent=recent, device=self.device, timer=self._timer
-            )
+            kind: Callable[..., ReferenceMotion] = partial(ReferenceMotion, flow)
+            if self._asynchronous and isinstance(flow, ParallelDisFlow):
+                kind = partial(ParallelMotion, self._frames)
+            reference_motion = kind(chained=self.chained, recent=recent, device=self.device, timer=self._timer)
         self.memory = TrackerMemory(
-            encoder,
+            half_precision(encoder) if self._asynchronous and self.device.type == "cuda" else encoder,
             reference_motion,
             self._reader,
             self.mask_to_cells,
+            self._frames,
             long_term=long_term,
             short_term=short_term,
             radius=radius,
             with_discriminants=discriminant_weight > 0,
+            asynchronous=self._asynchronous,
             device=self.device,
             timer=self._timer,
         )
@@ -187,16 +200,17 @@ class MaskTracker:
             self.memory.prefetch_motion(frame, next_frame)
         with self._timer.stage("encode"):
             key, colors = self.memory.encode(frame)
+        value = None
         if self.memory.t == 0:
             assert mask is not None
             result, self.confidence = resize_mask(mask, size), {}
         else:
-            result, self.confidence = self._propagate(frame, key, colors, size)
+            result, self.confidence, value = self._propagate(frame, key, colors, size)
             if mask is not None:
-                result = merge_input_mask(result, resize_mask(mask, size))
+                result, value = merge_input_mask(result, resize_mask(mask, size)), None
         if small is not None:
             self.confidence |= {int(label): 1.0 for label in np.unique(small) if label}
-        self.memory.remember(frame, key, colors, result, small)
+        self.memory.remember(frame, key, colors, result, small, value=value)
         self.memory.t += 1
         return result
 
@@ -218,7 +232,7 @@ class MaskTracker:
             raise ValueError("there is no frame in memory to compare with")
         self.memory.add_motion(frame)
         query = self.memory.query(frame, *self.memory.encode(frame))
-        return query, self._match(query)
+        return query, self._redetect(query, self._reader(query))
 
     def track(self, frames: Iterable[Frame], masks: Mapping[int, Mask]) -> Iterator[Mask]:
         """Tracks objects through a whole clip.
@@ -271,11 +285,13 @@ class MaskTracker:
         Returns:
             Label map (H, W) uint8.
         """
-        processed = (frame.shape[0], frame.shape[1])
-        upsampler: ScoreUpsampler = BilinearUpsampler(processed, size)
+        answer = argmax_labels(scores, labels, self._upsampler(frame, size))
+        return np.asarray(answer.cpu().numpy(), np.uint8)
+
+    def _upsampler(self, frame: Frame, size: tuple[int, int]) -> ScoreUpsampler:
         if self.upsampling == "guided":
-            upsampler = GuidedUpsampler(image_tensor(frame, self.device).permute(2, 0, 1) / 255, size)
-        return np.asarray(argmax_labels(scores, labels, upsampler).cpu().numpy(), np.uint8)
+            return GuidedUpsampler(self._frames.rgb(frame).permute(2, 0, 1) / 255, size)
+        return BilinearUpsampler((frame.shape[0], frame.shape[1]), size)
 
     def _backwards(self, frames: list[Frame], mask: Mask) -> list[Mask]:
         """Masks of all frames but the last, which has the input mask."""
@@ -284,19 +300,40 @@ class MaskTracker:
 
     def _propagate(
         self, frame: Frame, key: Tensor, colors: Tensor, size: tuple[int, int]
-    ) -> tuple[Mask, dict[int, float]]:
-        """The mask of the newest frame (H, W) uint8, at a size (H, W), and the confidence in each object."""
+    ) -> tuple[Mask, dict[int, float], Tensor | None]:
+        """The mask of the newest frame (H, W) uint8, at a size (H, W), the confidence in each object, and cells.
+
+        These are the labels of the mask at the cells (h, w), if they are on the device.
+        """
         with self._timer.stage("match"):
-            found = self._match(self.memory.query(frame, key, colors))
+            query = self.memory.query(frame, key, colors)
+            scores = self._reader(query)
+        if self._asynchronous and len(query.labels) > 1:
+            with self._timer.stage("read-out"):
+                packed, value = self._queue_answer(query, scores, frame, size)
+                answer = unpack_answer(packed, size, query.labels)
+            if answer.change is None or not answer.change.needs_search:
+                return answer.mask, answer.margins, value
+        with self._timer.stage("match"):
+            found = self._redetect(query, scores)
             margins = label_margins(found.scores, self.memory.labels)
         # After a shot change a detection may be another object.
         confidence = {label: margin * (1 - found.shot_change) for label, margin in margins.items()}
         with self._timer.stage("read-out"):
-            return self.scores_to_mask(found.scores, self.memory.labels, frame, size), confidence
+            return self.scores_to_mask(found.scores, self.memory.labels, frame, size), confidence, None
 
-    def _match(self, query: Query) -> Redetection:
-        """Scores of the labels for the newest frame (K, h, w)."""
-        scores = self._reader(query)
+    def _queue_answer(self, query: Query, scores: Tensor, frame: Frame, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The answer for a frame in which no object was lost, see ``pack_answer``, and its labels at the cells (h, w)."""
+        labels = label_tensor(tuple(query.labels), self.device)
+        mask = winning_labels(scores, labels, self._upsampler(frame, size))
+        change, previous = None, self.memory.previous
+        if self.discriminant_weight and previous is not None:
+            change = change_numbers(scores.argmax(dim=0), query.key, previous, self.memory.flow_to_previous, labels)
+        processed = (frame.shape[0], frame.shape[1])
+        return pack_answer(mask, mean_margins(scores), change), cells_of_mask(mask, processed)
+
+    def _redetect(self, query: Query, scores: Tensor) -> Redetection:
+        """The scores of the newest frame (K, h, w) after the search for lost objects."""
         if not self.discriminant_weight:
             return Redetection(scores)
         return self._redetector(

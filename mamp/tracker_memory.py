@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,9 @@ from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride
 from mamp.propagation.cell_features import color_features, independent_motion
+from mamp.propagation.dense_reader import label_tensor
+from mamp.propagation.device_frames import DeviceFrames
+from mamp.propagation.label_moments import label_moments
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep, reference_frames
 from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 from mamp.propagation.object_discriminant import class_statistics
@@ -37,10 +41,12 @@ class TrackerMemory:
         motion: Follows the motion to the frames in memory; ``None`` for none.
         reader: Labels the frames in memory from a correction, and builds queries.
         mask_to_cells: The labels of a mask (H, W) uint8 at the cells (h, w).
+        frames: The frames on the device.
         long_term: See ``MaskTracker``.
         short_term: See ``MaskTracker``.
         radius: See ``MaskTracker``.
         with_discriminants: Whether to remember what object discriminants need.
+        asynchronous: Whether to compute all without waiting for the device; see ``Settings``.
         device: Device of the computation.
         timer: Counts the fitting of class statistics as "match".
 
@@ -55,11 +61,13 @@ class TrackerMemory:
         motion: ReferenceMotion | None,
         reader: MemoryReader,
         mask_to_cells: Callable[[Mask], Tensor],
+        frames: DeviceFrames,
         *,
         long_term: Sequence[int],
         short_term: Sequence[int],
         radius: int,
         with_discriminants: bool,
+        asynchronous: bool,
         device: torch.device,
         timer: StageTimer,
     ) -> None:
@@ -67,6 +75,7 @@ class TrackerMemory:
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._radius, self._with_discriminants = radius, with_discriminants
         self._device, self._timer = device, timer
+        self._frames, self._asynchronous = frames, asynchronous
         self.reset()
 
     def __len__(self) -> int:
@@ -107,13 +116,14 @@ class TrackerMemory:
     def add_motion(self, frame: Frame) -> None:
         """Updates the motion from a new frame, RGB (H, W, 3) uint8, to the frames in memory."""
         self._size = (frame.shape[0], frame.shape[1])
+        self._frames.start_frame()
         if self._motion is None:
             return
         self._motion.update(self.t, frame, self._bank)
         first = self._bank.all().get(0)
         if self._motion.chained and self._with_discriminants and self.t == 1 and first is not None:
             flow = self._motion.first_frame_motion(frame, first)
-            cues = torch.cat((first.cues[:-1], independent_motion(flow, first.value > 0)))
+            cues = torch.cat((first.cues[:-1], self._independent_motion(flow, first.value > 0)))
             self._bank.replace(0, self._with_statistics(replace(first, cues=cues)))
 
     def prefetch_motion(self, frame: Frame, next_frame: Frame) -> None:
@@ -123,10 +133,16 @@ class TrackerMemory:
 
     def encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used."""
-        lab = pad_to_stride(rgb_to_lab(image_tensor(frame, self._device)))
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=has_bfloat16(self._device)):
+        lab = pad_to_stride(rgb_to_lab(self._frames.rgb(frame)))
+        with self._bfloat16():
             key = self._encoder(lab[None])[0]
         return key, color_features(lab) if self._with_discriminants else key[:0].float()
+
+    def _bfloat16(self) -> AbstractContextManager[object]:
+        """Autocast where the device has bfloat16; in asynchronous execution the encoder has its own precision."""
+        if self._asynchronous:
+            return nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16, enabled=has_bfloat16(self._device))
 
     def query(self, frame: Frame, key: Tensor, colors: Tensor) -> Query:
         """The newest frame as a query, from its features and color features, see ``encode``."""
@@ -135,7 +151,16 @@ class TrackerMemory:
         references = self._references(frame, key, self.t, self._bank.references(self.t))
         return self._reader.query(key, cues, references, self.labels)
 
-    def remember(self, frame: Frame, key: Tensor, colors: Tensor, mask: Mask, input_mask: Mask | None) -> None:
+    def remember(
+        self,
+        frame: Frame,
+        key: Tensor,
+        colors: Tensor,
+        mask: Mask,
+        input_mask: Mask | None,
+        *,
+        value: Tensor | None = None,
+    ) -> None:
         """Adds the newest frame to the memory, and its input mask to the frames there.
 
         Args:
@@ -144,9 +169,10 @@ class TrackerMemory:
             colors: Its color features (D, h, w).
             mask: Its label map uint8 of any size.
             input_mask: Input mask (H, W) uint8, if it has one.
+            value: The labels of the mask at the cells (h, w), if they are on the device.
         """
-        # From the mask, not from the scores: a run that resumes has only its masks.
-        value = self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
+        if value is None:  # from the mask, not from the scores: a run that resumes has only its masks
+            value = self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
         cues = self._auxiliary_features(colors, value > 0)
         memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=input_mask is not None)
         if input_mask is not None:
@@ -210,6 +236,7 @@ class TrackerMemory:
             ValueError: As ``MaskTracker.step``.
         """
         self.reset()
+        self.labels, self.t = list(memory.labels), memory.t
         for number, stored in memory.frames.items():
             self.check_frame(frames[number])
             self._size = (frames[number].shape[0], frames[number].shape[1])
@@ -225,7 +252,6 @@ class TrackerMemory:
             self._bank.add(number, self._with_statistics(restored))
         if self._motion is not None:
             self._motion.resume(frames[memory.t - 1])
-        self.labels, self.t = list(memory.labels), memory.t
 
     def frames_to_restore(self, t: int, given: Collection[int] = (), *, to_inspect: bool = False) -> list[int]:
         """The frames before ``t`` from which its memory follows, ascending.
@@ -258,7 +284,10 @@ class TrackerMemory:
             return colors
         if self.flow_to_previous is None:
             return torch.cat((colors, colors.new_zeros(1, *colors.shape[1:])))
-        return torch.cat((colors, independent_motion(self.flow_to_previous, objects)))
+        return torch.cat((colors, self._independent_motion(self.flow_to_previous, objects)))
+
+    def _independent_motion(self, flow: Tensor, objects: Tensor) -> Tensor:
+        return independent_motion(flow, objects, on_device=self._asynchronous)
 
     def _warped_previous_mask(self, colors: Tensor) -> Tensor:
         """Object cells of the previous frame, warped to the newest (h, w) bool; none if it is not in memory."""
@@ -268,15 +297,16 @@ class TrackerMemory:
 
     def _references(self, frame: Frame, query: Tensor, t: int, memories: Mapping[int, MemoryFrame]) -> list[Reference]:
         """Frames in memory as references of frame ``t``, with the motion to them."""
+        motions: Sequence[Tensor | None] = [None] * len(memories)
+        if self._motion is not None:
+            distances = [abs(t - number) for number in memories]
+            motions = self._motion.motions_to(self.t, frame, query, distances, list(memories.values()))
         early = max(self._long_term, default=0)
-        references = []
-        for number, memory in memories.items():
-            motion = None
-            if self._motion is not None:
-                motion = self._motion.motion_to(self.t, frame, query, abs(t - number), memory)
-            # Masks soon after the first input mask are mostly right.
-            references.append(Reference(memory, motion, reliable=memory.given or number <= early, number=number))
-        return references
+        # Masks soon after the first input mask are mostly right.
+        return [
+            Reference(memory, motion, reliable=memory.given or number <= early, number=number)
+            for (number, memory), motion in zip(memories.items(), motions, strict=True)
+        ]
 
     def _backpropagate_correction(self, corrected: MemoryFrame) -> None:
         """Propagates an input mask back to the frames in memory.
@@ -299,16 +329,13 @@ class TrackerMemory:
         """A memory frame with the statistics of its labels, if they are used."""
         if not self._with_discriminants:
             return memory
-        return replace(
-            memory, class_statistics=class_statistics(memory.key, memory.cues, memory.value, radius=self._radius)
-        )
+        features = (memory.key, memory.cues, memory.value)
+        if not self._asynchronous:
+            return replace(memory, class_statistics=class_statistics(*features, radius=self._radius))
+        labels = label_tensor(tuple(self.labels), self._device)
+        return replace(memory, class_statistics=label_moments(*features, self.labels, labels, radius=self._radius))
 
 
 def width_x_height(shape: Sequence[int]) -> str:
     """A size as width x height."""
     return "x".join(str(side) for side in reversed(shape[:2]))
-
-
-def image_tensor(image: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """An image or a mask on a device."""
-    return torch.from_numpy(np.require(image, requirements=["C", "W"])).to(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 
 import torch
@@ -135,6 +136,18 @@ def to_channels_last(encoder: Encoder) -> Encoder:
     """Converts the weights to the channels-last layout: a third faster on a CPU."""
     converted: Encoder = encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return converted
+
+
+def half_precision(encoder: EncoderFunction) -> EncoderFunction:
+    """An encoder with float16 weights and activations, cast once; one without weights as it is.
+
+    A convolution of autocast casts its weights at each call, and some GPUs have no bfloat16. Features in float16 are nearer
+    to those in single precision, too.
+    """
+    if not isinstance(encoder, nn.Module):
+        return encoder
+    half = deepcopy(encoder).half()
+    return lambda lab: half(lab.half())
 
 
 def device_of(encoder: EncoderFunction) -> torch.device:

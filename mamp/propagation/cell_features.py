@@ -7,7 +7,7 @@ but it stands still.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -56,31 +56,39 @@ def _box_mean(cells: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(columns, (1, side), 1, (0, radius), count_include_pad=False)
 
 
-def independent_motion(flow: Tensor, objects: Tensor) -> Tensor:
+def independent_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False) -> Tensor:
     """Motion of each cell relative to the camera's, an affine motion that is fitted to the background.
 
     Args:
         flow: Displacement from a frame to the previous one (2, h, w) [cells], x then y.
         objects: Estimated object cells (h, w) bool.
+        on_device: Fit without waiting for the device. On the CPU the fit is as exact, and faster.
 
     Returns:
         (1, h, w) in [0, 3): 0 where a cell, or one within 2 cells, moves with the camera.
     """
     h, w = flow.shape[-2:]
-    axes = [torch.linspace(-1, 1, size, dtype=torch.float64) for size in (h, w)]
-    y, x = torch.meshgrid(*axes, indexing="ij")
-    positions = torch.stack((torch.ones_like(x), x, y))  # (3, h, w)
+    fit, device = (_camera_motion_on_device, flow.device) if on_device else (_camera_motion, torch.device("cpu"))
+    positions = _positions(h, w, device)
     side = 2 * _EROSION_RADIUS + 1
     near_object = F.max_pool2d(objects.to(flow.dtype)[None], side, 1, _EROSION_RADIUS)[0] > 0
-    camera, spread = _camera_motion(
+    camera, spread = fit(
         positions[:, ::_CAMERA_STEP, ::_CAMERA_STEP].flatten(1),
-        flow[:, ::_CAMERA_STEP, ::_CAMERA_STEP].flatten(1).cpu(),
-        ~near_object[::_CAMERA_STEP, ::_CAMERA_STEP].flatten().cpu(),
+        flow[:, ::_CAMERA_STEP, ::_CAMERA_STEP].flatten(1).to(device),
+        ~near_object[::_CAMERA_STEP, ::_CAMERA_STEP].flatten().to(device),
     )
     camera_flow = (camera @ positions.flatten(1)).view(2, h, w)
     speed = (flow - camera_flow.to(flow.device)).norm(dim=0, keepdim=True).to(flow.dtype)
     speed = 3 * speed / (spread + _FLOW_ERROR)
     return -3 * F.max_pool2d(-speed / (1 + speed), side, 1, _EROSION_RADIUS)
+
+
+@lru_cache(16)
+def _positions(h: int, w: int, device: torch.device) -> Tensor:
+    """1, x and y of each cell (3, h, w) float64, x and y in [-1, 1]."""
+    axes = [torch.linspace(-1, 1, size, dtype=torch.float64) for size in (h, w)]
+    y, x = torch.meshgrid(*axes, indexing="ij")
+    return torch.stack((torch.ones_like(x), x, y)).to(device)
 
 
 def _camera_motion(positions: Tensor, flow: Tensor, background: Tensor) -> tuple[Tensor, float]:
@@ -106,3 +114,24 @@ def _camera_motion(positions: Tensor, flow: Tensor, background: Tensor) -> tuple
         spread = residual.median()
         weight = (1 + (residual / (1.5 * spread + _FLOW_ERROR / 5)) ** 2) ** -2
     return camera.T, float(spread)
+
+
+def _camera_motion_on_device(positions: Tensor, flow: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    """``_camera_motion`` with shapes that depend on no value, so that no step waits for the device."""
+    used = background | (background.sum() < _MIN_BACKGROUND_CELLS)
+    flow, unit = flow.double(), _ridge(flow.device)
+    # One product with the weights gives both sides of the normal equations.
+    products = (positions[:, None] * torch.cat((positions, flow))).flatten(0, 1)  # (15, n)
+    weight = used.double()
+    for _ in range(_CAMERA_ITERATIONS):
+        sides = (products @ weight).view(3, 5)
+        camera = torch.linalg.solve_ex(sides[:, :3] + unit, sides[:, 3:]).result  # (3, 2)
+        residual = torch.addmm(flow, camera.T, positions, alpha=-1).norm(dim=0)
+        spread = residual.masked_fill(~used, torch.nan).nanmedian(dim=0).values
+        weight = used * (1 + (residual / (1.5 * spread + _FLOW_ERROR / 5)) ** 2) ** -2
+    return camera.T, spread
+
+
+@cache
+def _ridge(device: torch.device) -> Tensor:
+    return 1e-6 * torch.eye(3, dtype=torch.float64, device=device)

@@ -60,7 +60,7 @@ def class_statistics(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -
     for label in torch.unique(value[near_object]).tolist():
         cells = (near_object & (value == label)).flatten().nonzero()[:, 0]
         # Sums of thousands of numbers: in single precision they would depend on the number of threads.
-        inputs = _discriminant_inputs(gather_cells(key, cells).T.float(), gather_cells(cues, cells).T).double()
+        inputs = discriminant_inputs(gather_cells(key, cells).T.float(), gather_cells(cues, cells).T).double()
         count = torch.tensor(len(inputs), dtype=inputs.dtype)
         statistics[label] = ClassStatistics(count, inputs.sum(dim=0), (inputs.T @ inputs).float())
     return statistics
@@ -90,7 +90,18 @@ class Discriminants:
         if not self._fitted:
             return
         classes = [total[labels[channel]] for channel in present]
-        directions, midpoints = _fisher_directions(classes, [channel > 0 for channel in present])
+        self._set_directions(*_directions_of_classes(classes, [channel > 0 for channel in present]))
+
+    @classmethod
+    def of_directions(cls, directions: Tensor, midpoints: Tensor, *, strength: float) -> Discriminants:
+        """Discriminants of all objects from their directions (K - 1, L) and midpoints (K - 1,)."""
+        discriminants = cls((), range(len(directions) + 1), strength=strength)
+        discriminants._fitted = list(range(len(directions)))
+        discriminants._set_directions(directions, midpoints)
+        return discriminants
+
+    def _set_directions(self, directions: Tensor, midpoints: Tensor) -> None:
+        """Prepares ``scores``."""
         if len(directions) > 1:
             missing = -len(directions) % _DIRECTIONS_MULTIPLE
             directions, midpoints = F.pad(directions, (0, 0, 0, missing)), F.pad(midpoints, (0, missing))
@@ -152,12 +163,14 @@ class Discriminants:
             block = _BLOCK if features.device.type == "cpu" else len(feature_rows)
             blocks = zip(torch.split(feature_rows, block), torch.split(cue_rows, block), strict=True)
             projected = torch.cat([self._project(*each) for each in blocks])
-            projected = projected.clamp_(-1, 1).T[: len(self._fitted)]
-            scores[self._fitted] = projected.view(len(self._fitted), *features.shape[1:])
+            projected = projected.clamp_(-1, 1).T[: len(self._fitted)].view(len(self._fitted), *features.shape[1:])
+            if len(self._fitted) == self._num_objects:
+                return projected.contiguous()
+            scores[self._fitted] = projected
         return scores
 
     def _project(self, features: Tensor, cues: Tensor) -> Tensor:
-        """Scores of cells (n, C) and (n, D), unclamped; avoids building ``_discriminant_inputs``."""
+        """Scores of cells (n, C) and (n, D), unclamped; avoids building ``discriminant_inputs``."""
         C = features.shape[1]
         linear = torch.addmm(self._offsets, cues, self._linear_weights[C:])
         linear = linear.addmm_(_normalized(features), self._linear_weights[:C])
@@ -165,21 +178,33 @@ class Discriminants:
         return torch.addmm(scores, random_features, self._random_feature_weights)
 
 
-def _fisher_directions(classes: Sequence[ClassStatistics], are_objects: Sequence[bool]) -> tuple[Tensor, Tensor]:
-    """Directions (n, L) of the n objects among some classes, and midpoints (n,): score = direction @ input - midpoint."""
-    means = torch.stack([each.sums / each.count for each in classes])
-    squares = sum(each.products.double() / each.count for each in classes) / len(classes)
-    assert isinstance(squares, Tensor)
-    within = squares - means.T @ means / len(classes)
+def fisher_directions(within: Tensor, squares: Tensor, means: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Directions (n, L) and midpoints (n,) of n objects: score = direction @ input - midpoint.
+
+    Args:
+        within: Mean covariance within the classes (L, L); the ridge is added to it.
+        squares: Mean product of any two inputs (L, L).
+        means: Mean inputs of the objects (n, L).
+        others: Mean inputs of all other classes of each object (n, L).
+    """
     ridge = _RIDGE * within.trace().clamp(min=0) + _MIN_RIDGE * squares.trace()
     within.diagonal().add_((ridge / len(within)).clamp(min=1e-30))
-    others = (means.sum(dim=0) - means) / (len(classes) - 1)
-    objects = [index for index, is_object in enumerate(are_objects) if is_object]
-    means, others = means[objects], others[objects]
-    directions = torch.linalg.solve(within, (means - others).T).T
+    # Unlike ``solve``, it does not make the host wait to check for a singular matrix, which the ridge excludes.
+    directions = torch.linalg.solve_ex(within, (means - others).T).result.T
     half = ((means - others) * directions).sum(dim=1).div(2).clamp(min=1e-12)  # 0 where the means are equal
     midpoints = ((means + others) * directions).sum(dim=1) / 2
     return directions / half[:, None], midpoints / half
+
+
+def _directions_of_classes(classes: Sequence[ClassStatistics], are_objects: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """``fisher_directions`` of the objects among some classes."""
+    means = torch.stack([each.sums / each.count for each in classes])
+    squares = sum(each.products.double() / each.count for each in classes) / len(classes)
+    assert isinstance(squares, Tensor)
+    others = (means.sum(dim=0) - means) / (len(classes) - 1)
+    objects = [index for index, is_object in enumerate(are_objects) if is_object]
+    within = squares - means.T @ means / len(classes)
+    return fisher_directions(within, squares, means[objects], others[objects])
 
 
 def append_channels(query: Tensor, channels: Tensor) -> Tensor:
@@ -196,7 +221,7 @@ def append_channels(query: Tensor, channels: Tensor) -> Tensor:
     return extended * math.sqrt(len(extended) / len(query))
 
 
-def _discriminant_inputs(features: Tensor, cues: Tensor) -> Tensor:
+def discriminant_inputs(features: Tensor, cues: Tensor) -> Tensor:
     """Features (n, C), auxiliary features (n, D) and random functions of both (n, C + D + ``_NUM_RANDOM_FEATURES``).
 
     Rectified random projections, after Rahimi and Recht ("Random features for large-scale kernel machines", 2007).

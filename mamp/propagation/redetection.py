@@ -126,7 +126,7 @@ def _in_densest_square(shifts: Tensor, radius: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Change:
+class Change:
     """The change from the previous frame to this one."""
 
     fraction: float  # share of changed cells
@@ -142,6 +142,18 @@ class _Change:
     def is_large(self) -> bool:
         """Whether every object may be elsewhere."""
         return self.fraction > REDETECT_FRACTION
+
+    @property
+    def needs_search(self) -> bool:
+        """Whether any object may be lost."""
+        return any(self.may_be_lost(index) for index in range(1, len(self.areas)))
+
+    @classmethod
+    def of_numbers(cls, numbers: Sequence[float]) -> Change:
+        """From the numbers of ``change_numbers``."""
+        *areas, changed = numbers
+        K = len(areas) // 2
+        return cls(changed, [int(area) for area in areas[:K]], [int(area) for area in areas[K:]])
 
     def may_be_lost(self, index: int) -> bool:
         """Whether to search for an object: it was not visible, has shrunk, or the frame changed."""
@@ -195,7 +207,9 @@ class Redetector:
         if previous is None:
             return Redetection(scores)
         winner = scores.argmax(dim=0)
-        change = _change(winner, query, previous, flow_to_previous)
+        labels = torch.tensor(query.labels, dtype=torch.uint8, device=winner.device)
+        numbers = change_numbers(winner, query.key, previous, flow_to_previous, labels)
+        change = Change.of_numbers(numbers.tolist())  # one synchronization with the device
         found, usual_areas, absent = {}, {}, []
         for index in filter(change.may_be_lost, range(1, len(query.labels))):
             areas = [int((reference.memory.value == query.labels[index]).sum()) for reference in query.references]
@@ -220,7 +234,7 @@ class Redetector:
             result = replace(result, scores=scores, absent=absent)
         return result
 
-    def _is_absent(self, query: Query, cells: Tensor, change: _Change, index: int, usual_area: int) -> bool:
+    def _is_absent(self, query: Query, cells: Tensor, change: Change, index: int, usual_area: int) -> bool:
         """Whether the cells (h, w) bool labeled as an object that was not detected belong to something else."""
         if change.shot_change > 0 and float(query.discriminant_scores[index - 1][cells].mean()) < MIN_MEAN_DISCRIMINANT:
             return True
@@ -231,7 +245,7 @@ class Redetector:
         before: Redetection,
         query: Query,
         found: dict[int, Reference],
-        change: _Change,
+        change: Change,
         usual_areas: dict[int, int],
     ) -> Redetection:
         """The scores with the references of the objects found, or those before if no object gains by it."""
@@ -246,20 +260,29 @@ class Redetector:
             query_mask = self._reader.dilate(cells)
         extended = self._reader.query(query.key, query.cues, references, labels)
         rematched = torch.where(query_mask, self._reader(extended, query_mask=query_mask), scores)
-        areas = _label_areas(rematched.argmax(dim=0), labels).tolist()
+        areas = _label_areas(rematched.argmax(dim=0), len(labels)).tolist()
         gained = any(areas[index] - change.areas[index] >= MIN_GAIN * usual_areas[index] for index in found)
         return replace(before, scores=rematched, rematched=extended, cells=query_mask) if gained else before
 
 
-def _change(winner: Tensor, query: Query, previous: MemoryFrame, flow_to_previous: Tensor | None) -> _Change:
-    """Compares a frame of labels' indices (h, w) with the previous one."""
-    labels = torch.tensor(query.labels, device=winner.device)[:, None, None]
-    previous_areas = (previous.value == labels).flatten(1).sum(dim=1)
-    fraction = _changed_fraction(query.key, previous.key, flow_to_previous)
-    numbers = torch.cat((_label_areas(winner, query.labels), previous_areas, fraction[None]))
-    *areas, changed = numbers.tolist()  # one synchronization with the device
-    K = len(query.labels)
-    return _Change(changed, areas[:K], areas[K:])
+def change_numbers(
+    winner: Tensor, key: Tensor, previous: MemoryFrame, flow_to_previous: Tensor | None, labels: Tensor
+) -> Tensor:
+    """What tells whether an object was lost since the previous frame, on the device.
+
+    Args:
+        winner: Index of the label of each cell (h, w).
+        key: Features of the frame (C, h, w).
+        previous: The previous frame.
+        flow_to_previous: Displacement to it (2, h, w) [cells]; ``None`` for no motion.
+        labels: All K labels (K,) uint8.
+
+    Returns:
+        Areas of the labels in both frames [cells], and the fraction of changed cells (2 K + 1,) float.
+    """
+    previous_areas = (previous.value == labels[:, None, None]).flatten(1).sum(dim=1)
+    fraction = _changed_fraction(key, previous.key, flow_to_previous)
+    return torch.cat((_label_areas(winner, len(labels)), previous_areas, fraction[None]))
 
 
 def _changed_fraction(query: Tensor, previous: Tensor, flow: Tensor | None) -> Tensor:
@@ -281,7 +304,7 @@ def _best_detection(query: Query, index: int, visible: Sequence[bool]) -> tuple[
     return references[best], detections[best]
 
 
-def _is_lost(detection: Detection, cells: Tensor, change: _Change, index: int) -> bool:
+def _is_lost(detection: Detection, cells: Tensor, change: Change, index: int) -> bool:
     """Whether a detected object was lost: too few of the detected cells are among those labeled as it (h, w) bool."""
     agreement = float(cells.flatten()[detection.cells].float().mean())
     if change.previous_areas[index] and not change.is_large:  # it disappears gradually, and windows have followed it
@@ -289,9 +312,10 @@ def _is_lost(detection: Detection, cells: Tensor, change: _Change, index: int) -
     return agreement < AGREEMENT
 
 
-def _label_areas(winner: Tensor, labels: Sequence[int]) -> Tensor:
+def _label_areas(winner: Tensor, num_labels: int) -> Tensor:
     """Number of cells that each label has won (K,)."""
-    return torch.bincount(winner.flatten(), minlength=len(labels))
+    indices = torch.arange(num_labels, device=winner.device)[:, None, None]
+    return (winner == indices).flatten(1).sum(dim=1)
 
 
 def _largest_reliable(references: Sequence[Reference], areas: Sequence[int]) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -87,6 +88,13 @@ class ReferenceMotion:
             images[1] = frame
         for distance, image in images.items():
             self.flows.submit(t + 1, next_frame, distance, image, fast=self.chained and distance > 1)
+
+    def motions_to(
+        self, t: int, frame: Frame, query: Tensor, distances: Sequence[int], memories: Sequence[MemoryFrame]
+    ) -> list[Tensor]:
+        """``motion_to`` for each of some references."""
+        pairs = zip(distances, memories, strict=True)
+        return [self.motion_to(t, frame, query, distance, memory) for distance, memory in pairs]
 
     def motion_to(self, t: int, frame: Frame, query: Tensor, distance: int, memory: MemoryFrame) -> Tensor:
         """Displacement of frame ``t`` to a reference: composed, direct, or for each cell the best of several estimates.

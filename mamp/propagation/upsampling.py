@@ -77,7 +77,8 @@ class GuidedUpsampler:
             _box_mean(products).view(3, 3, *self._mean.shape[1:]) - self._mean[:, None] * self._mean
         )  # (3, 3, h, w)
         ridge = _REGULARIZATION * torch.eye(3, device=frame.device)
-        self._precision = torch.linalg.inv(covariance.permute(2, 3, 0, 1) + ridge).permute(2, 3, 0, 1)
+        # Unlike ``inv``, it does not make the host wait to check for a singular matrix, which the ridge excludes.
+        self._precision = torch.linalg.inv_ex(covariance.permute(2, 3, 0, 1) + ridge).inverse.permute(2, 3, 0, 1)
         self._frame = frame
         if self.size != self.processed:
             self._frame = F.interpolate(frame[None], self.size, mode="bilinear", align_corners=False)[0]

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder, shared_encoder
 from mamp.model.color import rgb_to_lab
-from mamp.model.encoder import Encoder
+from mamp.model.encoder import Encoder, half_precision
+from mamp.model.patch_encoder import PatchEncoder
 from tests.conftest import scene
 
 
@@ -156,3 +157,13 @@ def test_a_shared_encoder_is_loaded_once_and_again_when_its_file_changes(tmp_pat
     assert shared_encoder(str(path), "cpu") is not first
     with pytest.raises(WeightsError, match="no weights file"):
         shared_encoder("missing.pt", "cpu")
+
+
+def test_half_precision_changes_the_direction_of_features_by_less_than_a_hundred_thousandth() -> None:
+    encoder = load_encoder(device="cpu", fold=False)
+    lab = rgb_to_lab(torch.from_numpy(scene(0)[0]))[None]
+    half = half_precision(encoder)(lab)
+    assert half.dtype == torch.float16 and next(encoder.parameters()).dtype == torch.float32
+    assert 1 - F.cosine_similarity(half.double(), encoder(lab).double()).mean() < 1e-5
+    patches = PatchEncoder()
+    assert half_precision(patches) is patches

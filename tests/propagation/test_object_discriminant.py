@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mamp.propagation.local_matching import logit_adjusted, propagate
-from mamp.propagation.object_discriminant import Discriminants, _discriminant_inputs, append_channels, class_statistics
+from mamp.propagation.object_discriminant import Discriminants, append_channels, class_statistics, discriminant_inputs
 
 SIDE, RADIUS = 24, 3
 
@@ -65,11 +65,11 @@ def test_the_channels_penalize_matches_across_fishers_discriminants() -> None:
     product = torch.einsum("k,nkhw->nhw", query_channels[:, 7, 9], key_channels).double()
 
     inputs = [
-        _discriminant_inputs(key.flatten(1).T, cues.flatten(1).T) for key, cues in zip(keys, key_cues, strict=True)
+        discriminant_inputs(key.flatten(1).T, cues.flatten(1).T) for key, cues in zip(keys, key_cues, strict=True)
     ]
     memory = torch.stack(inputs).view(2, SIDE, SIDE, -1)
     query_score = scores_by_definition(
-        _discriminant_inputs(query[None, :, 7, 9], query_cues[None, :, 7, 9]), memory, labels
+        discriminant_inputs(query[None, :, 7, 9], query_cues[None, :, 7, 9]), memory, labels
     )
     key_scores = scores_by_definition(memory.flatten(0, 2), memory, labels)
     penalty = (
