@@ -92,7 +92,7 @@ class DeviceWork(OperationCounter):
         return result
 
 
-# Measured 1,995 and 2,001 with PyTorch 2.13; the flow takes most of them.
+# Of 1,598 operations with PyTorch 2.13, the flow takes 841 and two fits of the camera motion 248.
 @pytest.mark.parametrize("objects", [1, 10])
 def test_a_usual_frame_is_queued_with_one_upload_and_a_bounded_number_of_operations(
     monkeypatch: pytest.MonkeyPatch, objects: int
@@ -117,4 +117,4 @@ def test_a_usual_frame_is_queued_with_one_upload_and_a_bounded_number_of_operati
             work.copies.clear()
             on_meta.step(np.zeros((*size, 3), np.uint8), mask if t == 0 else None)
     assert work.copies == [(*size, 3)]
-    assert work.counts.total() <= 2100
+    assert work.counts.total() <= 1650

@@ -48,7 +48,12 @@ def coarsest_level(size: tuple[int, int]) -> int:
 
 
 def inverse_search(
-    query: Sequence[Tensor], reference: Sequence[Tensor], *, initial: Tensor | None = None, finest: int = FINE_LEVEL
+    query: Sequence[Tensor],
+    reference: Sequence[Tensor],
+    *,
+    initial: Tensor | None = None,
+    coarse: Tensor | None = None,
+    finest: int = FINE_LEVEL,
 ) -> Tensor:
     """Optical flow of B pairs of frames.
 
@@ -56,14 +61,18 @@ def inverse_search(
         query: Pyramid of B frames, or of one frame for all pairs; see ``gray_pyramid``.
         reference: Pyramid of B frames.
         initial: Flow that is tried at each level, sampled at any grid (B, 2, h, w) [pixels]; zero motion if not given.
+        coarse: The flow of a search down to ``finest`` + 1 (B, 2, h, w) [pixels], which is refined; else all is searched.
         finest: Level whose flow is returned; a coarser one if the frames are too small for it.
 
     Returns:
         Displacement from query to reference (B, 2, H / 2^finest, W / 2^finest) [pixels of full size], x then y.
     """
-    B = len(reference[0])
-    flow = None
-    for level in range(len(reference) - 1, min(finest, len(reference) - 1) - 1, -1):
+    B, coarsest = len(reference[0]), len(reference) - 1
+    if coarse is not None and coarsest <= finest:
+        return coarse
+    finest = min(finest, coarsest)
+    flow = coarse
+    for level in range(coarsest if coarse is None else finest, finest - 1, -1):
         patches = _Patches(query[level].expand(B, -1, -1, -1), reference[level])
         scale = 2.0**-level
         prior = patches.zero_flow() if initial is None else patches.sample_flow(initial) * scale

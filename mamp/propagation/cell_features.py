@@ -119,16 +119,18 @@ def _camera_motion(positions: Tensor, flow: Tensor, background: Tensor) -> tuple
 def _camera_motion_on_device(positions: Tensor, flow: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
     """``_camera_motion`` with shapes that depend on no value, so that no step waits for the device."""
     used = background | (background.sum() < _MIN_BACKGROUND_CELLS)
+    unused = ~used
     flow, unit = flow.double(), _ridge(flow.device)
     # One product with the weights gives both sides of the normal equations.
     products = (positions[:, None] * torch.cat((positions, flow))).flatten(0, 1)  # (15, n)
-    weight = used.double()
+    weight = used = used.double()
     for _ in range(_CAMERA_ITERATIONS):
         sides = (products @ weight).view(3, 5)
         camera = torch.linalg.solve_ex(sides[:, :3] + unit, sides[:, 3:]).result  # (3, 2)
         residual = torch.addmm(flow, camera.T, positions, alpha=-1).norm(dim=0)
-        spread = residual.masked_fill(~used, torch.nan).nanmedian(dim=0).values
-        weight = used * (1 + (residual / (1.5 * spread + _FLOW_ERROR / 5)) ** 2) ** -2
+        spread = residual.masked_fill(unused, torch.nan).nanmedian(dim=0).values
+        distance = residual / (1.5 * spread + _FLOW_ERROR / 5)
+        weight = torch.addcmul(used, distance, distance).pow(-2).masked_fill(unused, 0)
     return camera.T, spread
 
 

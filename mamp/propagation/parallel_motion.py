@@ -36,13 +36,26 @@ class ParallelMotion(ReferenceMotion):
         self._frames = frames
         super().__init__(ParallelDisFlow(device), chained=chained, recent=recent, device=device, timer=timer)
 
+    def reset(self) -> None:
+        """Starts a new clip."""
+        super().reset()
+        self._fast_flows: dict[int, Tensor] = {}  # of the newest frame, by distance
+
     def update(self, t: int, frame: Frame, bank: MemoryBank) -> None:
         """Extends the composed motion of every frame in memory to frame ``t``; does nothing unless ``chained``."""
         self._frames.keep([memory.image for memory in bank.all().values()])
         previous, self._previous_frame = self._previous_frame, frame
+        self._fast_flows = {}
         if not self.chained or previous is None:
             return
-        self.flow_to_previous = flow = self._search(frame, [previous], FINE_LEVEL)[0]
+        # The flow to the previous frame is searched together with those that ``motions_to`` will need.
+        far = {
+            t - number: memory.image for number, memory in bank.references(t).items() if not self._is_recent(t - number)
+        }
+        coarse = self._search(frame, [previous, *far.values()], finest=FAST_LEVEL)
+        self._fast_flows = dict(zip(far, self._to_cells(coarse[1:], frame), strict=True))
+        refined = self._search(frame, [previous], finest=FINE_LEVEL, coarse=coarse[:1])
+        self.flow_to_previous = flow = self._to_cells(refined, frame)[0]
         composed = [number for number, memory in bank.all().items() if memory.motion is not None]
         motions = [memory.motion for memory in bank.all().values() if memory.motion is not None]
         moved = dict(zip(composed, compose_flow(flow, torch.stack(motions)) if motions else (), strict=True))
@@ -54,37 +67,44 @@ class ParallelMotion(ReferenceMotion):
 
     def first_frame_motion(self, frame: Frame, memory: MemoryFrame) -> Tensor:
         """See ``ReferenceMotion.first_frame_motion``."""
-        return -self._search(memory.image, [frame], FINE_LEVEL)[0]
+        return -self._to_cells(self._search(memory.image, [frame]), frame)[0]
 
     def motions_to(
         self, t: int, frame: Frame, query: Tensor, distances: Sequence[int], memories: Sequence[MemoryFrame]
     ) -> list[Tensor]:
         """See ``ReferenceMotion.motions_to``."""
-        motions = [memory.motion for memory in memories]
-        direct = [number for number, motion in enumerate(motions) if motion is None]
+        motions = {number: memory.motion for number, memory in enumerate(memories) if memory.motion is not None}
+        direct = [number for number in range(len(memories)) if number not in motions]
         if direct:
-            flows = self._search(frame, [memories[number].image for number in direct], FINE_LEVEL)
-            for number, flow in zip(direct, flows, strict=True):
-                motions[number] = flow
-        far = [
-            number
-            for number, distance in enumerate(distances)
-            if number not in direct and not self._is_recent(distance)
-        ]
+            flows = self._to_cells(self._search(frame, [memories[number].image for number in direct]), frame)
+            motions |= dict(zip(direct, flows, strict=True))
+        far = [n for n, distance in enumerate(distances) if n not in direct and not self._is_recent(distance)]
         if far:
-            images = [memories[number].image for number in far]
-            composed = torch.stack([motion for number in far if (motion := motions[number]) is not None])
+            composed = torch.stack([motions[number] for number in far])
             size = (frame.shape[0], frame.shape[1])
             initial = STRIDE * to_pixels(composed.flatten(0, 1), size).view(len(far), 2, *size)
-            candidates = [self._search(frame, images, FAST_LEVEL), self._search(frame, images, FAST_LEVEL, initial)]
-            keys = torch.stack([memories[number].key.float() for number in far])
-            for number, motion in zip(far, select_motion(query, keys, composed, *candidates), strict=True):
-                motions[number] = motion
-        return [motion for motion in motions if motion is not None]
+            images = [memories[number].image for number in far]
+            guided = self._to_cells(self._search(frame, images, finest=FAST_LEVEL, initial=initial), frame)
+            fast = torch.stack([self._fast_flows[distances[number]] for number in far])
+            keys = torch.stack([memories[number].key for number in far]).float()
+            motions |= dict(zip(far, select_motion(query, keys, composed, fast, guided), strict=True))
+        return [motions[number] for number in range(len(memories))]
 
-    def _search(self, frame: Frame, references: Sequence[Frame], finest: int, initial: Tensor | None = None) -> Tensor:
-        """Displacement of a frame to some references (N, 2, h, w) [cells]."""
+    def _search(
+        self,
+        frame: Frame,
+        references: Sequence[Frame],
+        *,
+        finest: int = FINE_LEVEL,
+        initial: Tensor | None = None,
+        coarse: Tensor | None = None,
+    ) -> Tensor:
+        """``inverse_search`` from a frame to some references (N, 2, h, w) [pixels]."""
         pyramids = [self._frames.pyramid(reference) for reference in references]
         together = [torch.cat(level) for level in zip(*pyramids, strict=True)]
-        flow = inverse_search(self._frames.pyramid(frame), together, initial=initial, finest=finest)
+        return inverse_search(self._frames.pyramid(frame), together, initial=initial, coarse=coarse, finest=finest)
+
+    @staticmethod
+    def _to_cells(flow: Tensor, frame: Frame) -> Tensor:
+        """Flow of any grid of a frame (N, 2, h, w) [pixels], at its cells [cells]."""
         return to_cell_units(F.interpolate(flow, frame.shape[:2], mode="bilinear"))

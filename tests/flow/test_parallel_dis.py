@@ -30,6 +30,13 @@ def test_the_pairs_of_a_batch_do_not_influence_each_other() -> None:
     torch.testing.assert_close(inverse_search(query, together), alone, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("size", [(96, 130), (20, 30)])
+def test_a_coarse_flow_can_be_refined_later(size: tuple[int, int]) -> None:
+    query, reference = (gray_pyramid(frames(scene(t)[0][: size[0], : size[1]])) for t in (6, 5))
+    coarse = inverse_search(query, reference, finest=FAST_LEVEL)
+    torch.testing.assert_close(inverse_search(query, reference, coarse=coarse), inverse_search(query, reference))
+
+
 def test_the_search_of_many_pairs_needs_no_host_and_a_bounded_number_of_operations() -> None:
     size = (480, 854)
     query, reference = (gray_pyramid(torch.empty(n, *size, 3, dtype=torch.uint8, device="meta")) for n in (1, 8))
