@@ -7,6 +7,7 @@ scripts/gpu-check --device cpu --frames 8    # a rehearsal without a GPU
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -27,11 +28,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mamp.flow.optical_flow import load_flow
 from mamp.model.checkpoint import load_encoder
-from mamp.settings import Settings
+from mamp.settings import SETTINGS_INFO, Settings
 from mamp.timing import StageTimer
 from mamp.tracker import Frame, MaskTracker
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
 
+EXECUTIONS = tuple(SETTINGS_INFO["execution"].choices or ())
 OBJECTS = (1, 10)
 COMPARED_FRAMES = 12  # CPU and GPU; more would take most of the time on the CPU
 PROFILED_FRAMES = 5
@@ -62,9 +64,9 @@ class Check:
         """Time until the end [s]."""
         return self.end - time.monotonic()
 
-    def settings(self, short_side: int, device: str | None = None) -> Settings:
+    def settings(self, short_side: int, execution: str, device: str | None = None) -> Settings:
         """The default settings at a processing size, on the checked device unless another one is given."""
-        return Settings(short_side=short_side, device=device or self.device)
+        return Settings(short_side=short_side, execution=execution, device=device or self.device)
 
 
 def versions(check: Check) -> dict[str, Any]:
@@ -97,21 +99,20 @@ def tests(check: Check) -> dict[str, Any]:
 
 
 def agreement(check: Check) -> list[dict[str, Any]]:
-    """Pixels that have the same label on the CPU and on the device."""
+    """Pixels that have the same label on the CPU and on the device, for each way of execution."""
     reports = []
-    for short_side in check.short_sides:
-        for objects in OBJECTS:
-            one, other = (_masks(check, short_side, objects, device) for device in ("cpu", check.device))
-            equal = [float((a == b).mean()) for a, b in zip(one, other, strict=False)]
-            size = {"short_side": short_side, "objects": objects, "frames": len(equal)}
-            reports.append({**size, "least_equal": min(equal), "mean_equal": float(np.mean(equal))})
+    for execution, short_side, objects in itertools.product(EXECUTIONS, check.short_sides, OBJECTS):
+        one, other = (_masks(check, check.settings(short_side, execution, at), objects) for at in ("cpu", check.device))
+        equal = [float((a == b).mean()) for a, b in zip(one, other, strict=False)]
+        row = {"execution": execution, "short_side": short_side, "objects": objects, "frames": len(equal)}
+        reports.append({**row, "least_equal": min(equal), "mean_equal": float(np.mean(equal))})
     return reports
 
 
-def _masks(check: Check, short_side: int, objects: int, device: str) -> list[Frame]:
+def _masks(check: Check, settings: Settings, objects: int) -> list[Frame]:
     """The masks of a synthetic clip, as many as there is time for."""
-    size = (short_side, short_side * 16 // 9)
-    tracker = _tracker(check.settings(short_side, device))
+    size = (settings.short_side, settings.short_side * 16 // 9)
+    tracker = _tracker(settings)
     frames = synthetic_frames(size, min(check.frames, COMPARED_FRAMES))
     masks = []
     for mask in tracker.track(frames, {0: synthetic_mask(size, objects)}):
@@ -127,26 +128,27 @@ def _tracker(settings: Settings, timer: StageTimer | None = None) -> MaskTracker
 
 
 def speed(check: Check) -> list[dict[str, Any]]:
-    """``python -m mamp benchmark`` at each size, with its peak memory."""
-    return [_benchmark(check, short_side) for short_side in check.short_sides]
+    """``python -m mamp benchmark`` at each size and way of execution, with its peak memory."""
+    return [_benchmark(check, *of) for of in itertools.product(check.short_sides, EXECUTIONS)]
 
 
-def speed_with_few_cores(check: Check) -> dict[str, Any]:
+def speed_with_few_cores(check: Check) -> list[dict[str, Any]]:
     """The same at the largest size with a few CPU cores, as small GPU machines have."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[:FEW_CORES])  # the benchmark inherits it
     try:
-        return {"cores": min(FEW_CORES, len(cores)), **_benchmark(check, max(check.short_sides))}
+        reports = [_benchmark(check, max(check.short_sides), execution) for execution in EXECUTIONS]
     finally:
         os.sched_setaffinity(0, cores)
+    return [{"cores": min(FEW_CORES, len(cores)), **report} for report in reports]
 
 
-def _benchmark(check: Check, short_side: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "mamp", "benchmark", "--device", check.device]
+def _benchmark(check: Check, short_side: int, execution: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "mamp", "benchmark", "--device", check.device, "--execution", execution]
     command += ["--frames", str(check.frames), "--short-side", str(short_side)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=check.seconds_left, check=True)  # nosec
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return report
+    return {"execution": execution, **report}
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -163,11 +165,15 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def profiled(check: Check) -> dict[str, Any]:
+def profiled(check: Check) -> list[dict[str, Any]]:
     """Operations and synchronizations of a frame at the largest size, and how long the GPU is busy with it."""
+    return [_profile(check, execution) for execution in EXECUTIONS]
+
+
+def _profile(check: Check, execution: str) -> dict[str, Any]:
     short_side, count = max(check.short_sides), min(check.frames, PROFILED_FRAMES)
     size = (short_side, short_side * 16 // 9)
-    settings, warm_up = check.settings(short_side).with_short_warmup()
+    settings, warm_up = check.settings(short_side, execution).with_short_warmup()
     tracker = _tracker(settings)
     frames = list(synthetic_frames(size, warm_up + 2 * count))
     for t in range(warm_up):
@@ -185,6 +191,7 @@ def profiled(check: Check) -> dict[str, Any]:
     averages = profiler.key_averages()
     calls = {event.key: event.count for event in averages}
     return {
+        "execution": execution,
         "frames": count,
         "operations": round(counter.counts.total() / count),
         "host_reads": round(sum(counter.counts[name] for name in HOST_READS) / count, 1),
