@@ -105,7 +105,7 @@ class MaskTracker:
         self.device = torch.device(device or device_of(encoder))
         self._timer = timer or StageTimer()
         self._asynchronous = execution == "asynchronous"
-        self._frames = DeviceFrames(self.device)
+        self._frames = DeviceFrames(self.device, asynchronous=self._asynchronous)
         self._reader = (DenseReader if self._asynchronous else MemoryReader)(
             radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
         )

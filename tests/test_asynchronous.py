@@ -12,7 +12,9 @@ from torch import Tensor
 from mamp import MaskTracker, Settings, load_encoder
 from mamp.flow.optical_flow import ParallelDisFlow
 from mamp.model.encoder import Encoder, optimize_for_inference
+from mamp.propagation.dense_matching import propagate_densely
 from mamp.propagation.frame_answer import FrameAnswer
+from mamp.propagation.local_matching import SMALL_BLOCK
 from mamp.propagation.redetection import Change
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
 from tests.conftest import Image, scene
@@ -118,3 +120,20 @@ def test_a_usual_frame_is_queued_with_one_upload_and_a_bounded_number_of_operati
             on_meta.step(np.zeros((*size, 3), np.uint8), mask if t == 0 else None)
     assert work.copies == [(*size, 3)]
     assert work.counts.total() <= 1650
+
+
+def test_matching_uses_smaller_blocks_once_the_device_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks: list[int | None] = []
+
+    def out_of_memory(*arguments: Any, block: int | None, **settings: Any) -> Tensor:
+        blocks.append(block)
+        if block is None:
+            raise torch.OutOfMemoryError("none left")
+        return propagate_densely(*arguments, block=block, **settings)
+
+    frames = [scene(t)[0] for t in range(3)]
+    expected = list(tracker("asynchronous").track(frames, {0: scene(0)[1]}))
+    monkeypatch.setattr("mamp.propagation.dense_reader.propagate_densely", out_of_memory)
+    short = tracker("asynchronous")
+    assert equal_pixels(list(short.track(frames, {0: scene(0)[1]})), expected) > 0.999
+    assert short.short_of_memory and blocks == [None, SMALL_BLOCK, SMALL_BLOCK]

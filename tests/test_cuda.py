@@ -12,6 +12,7 @@ import torch
 from mamp import Settings, load_encoder, read_mask, segment_video
 from mamp.cli.main import main
 from mamp.flow.optical_flow import load_flow
+from mamp.propagation.frame_answer import FrameAnswer, unpack_answer
 from mamp.propagation.local_matching import SMALL_BLOCK, propagate
 from mamp.propagation.object_discriminant import Discriminants, class_statistics
 from mamp.runs.results import Result
@@ -27,9 +28,16 @@ def random_normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
 
 
-def track(device: str, objects: int, frames: int = 24) -> list[Frame]:
-    settings = Settings(device=device)
-    tracker = MaskTracker.from_settings(settings, load_encoder(), load_flow(settings))
+EXECUTIONS = ["synchronous", "asynchronous"]
+
+
+def tracker_on(device: str, execution: str) -> MaskTracker:
+    settings = Settings(device=device, execution=execution)
+    return MaskTracker.from_settings(settings, load_encoder(device=device), load_flow(settings))
+
+
+def track(device: str, objects: int, frames: int = 24, execution: str = "synchronous") -> list[Frame]:
+    tracker = tracker_on(device, execution)
     return list(tracker.track(synthetic_frames(SIZE, frames), {0: synthetic_mask(SIZE, objects)}))
 
 
@@ -65,14 +73,37 @@ def test_discriminant_scores_equal_those_of_the_cpu() -> None:
     torch.testing.assert_close(scores("cuda"), scores("cpu"), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("objects", [1, 3])
-def test_masks_equal_those_of_the_cpu(objects: int) -> None:
-    equal = [(one == other).mean() for one, other in zip(track("cuda", objects), track("cpu", objects), strict=True)]
-    assert min(equal) > 0.995
+def test_masks_equal_those_of_the_cpu(objects: int, execution: str) -> None:
+    one, other = (track(device, objects, execution=execution) for device in ("cuda", "cpu"))
+    assert min((a == b).mean() for a, b in zip(one, other, strict=True)) > 0.995
 
 
-def test_the_same_clip_gives_the_same_masks_twice() -> None:
-    np.testing.assert_array_equal(track("cuda", 3), track("cuda", 3))
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_the_same_clip_gives_the_same_masks_twice(execution: str) -> None:
+    np.testing.assert_array_equal(*(track("cuda", 3, execution=execution) for _ in range(2)))
+
+
+def test_asynchronous_execution_waits_only_for_the_answer_of_a_usual_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, frames = tracker_on("cuda", "asynchronous"), list(synthetic_frames(SIZE, 30))
+    for t in range(28):  # the memory is full, and constants are on the device
+        tracker.step(frames[t], synthetic_mask(SIZE, 3) if t == 0 else None)
+
+    def wait_for_answer(*arguments: Any) -> FrameAnswer:
+        torch.cuda.set_sync_debug_mode("default")
+        answer = unpack_answer(*arguments)
+        assert answer.change is not None and not answer.change.needs_search
+        torch.cuda.set_sync_debug_mode("error")
+        return answer
+
+    monkeypatch.setattr("mamp.tracker.unpack_answer", wait_for_answer)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for frame in frames[28:]:
+            tracker.step(frame)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_a_gpu_short_of_memory_continues_in_smaller_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

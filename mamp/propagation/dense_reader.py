@@ -47,10 +47,23 @@ class DenseReader(MemoryReader):
             unreliable = one_hot & _flags(tuple(not each.reliable for each in query.references), key.device)
             key = append_channels(key, query.discriminants.query_channels(key, query.discriminant_scores))
             keys = torch.cat((keys, query.discriminants.key_channels(keys, cues, unreliable)))
-        strength, half = self._logit_adjustment, key.device.type == "cuda"
-        scores = propagate_densely(
-            key, keys, sources, valid, values, labels, radius=self._radius, top_k=self._top_k, half=half
-        )
+
+        def match(block: int | None) -> Tensor:
+            return propagate_densely(
+                key,
+                keys,
+                sources,
+                valid,
+                values,
+                labels,
+                radius=self._radius,
+                top_k=self._top_k,
+                half=key.device.type == "cuda",
+                block=block,
+            )
+
+        scores = self._with_less_memory_on_failure(match)
+        strength = self._logit_adjustment
         if strength:
             warped = values.flatten(1).gather(1, sources.flatten(1)).view_as(values)
             masks = (warped[:, None] == labels[:, None, None]).to(scores.dtype)  # (N, K, h, w)

@@ -26,10 +26,11 @@ class DeviceFrames:
 
     Args:
         device: The device.
+        asynchronous: Whether the host goes on during an upload to a GPU, which takes a copy in page-locked memory.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    def __init__(self, device: torch.device, *, asynchronous: bool) -> None:
+        self._device, self._pinned = device, asynchronous and device.type == "cuda"
         self._newest: tuple[Image, Tensor] | None = None
         self._pyramids: dict[int, tuple[Image, list[Tensor]]] = {}  # with the frame, so that its id stays its own
 
@@ -40,8 +41,13 @@ class DeviceFrames:
     def rgb(self, frame: Image) -> Tensor:
         """The frame (H, W, 3) uint8."""
         if self._newest is None or self._newest[0] is not frame:
-            self._newest = (frame, image_tensor(frame, self._device))
+            self._newest = (frame, self._upload(frame))
         return self._newest[1]
+
+    def _upload(self, frame: Image) -> Tensor:
+        if not self._pinned:
+            return image_tensor(frame, self._device)
+        return image_tensor(frame, torch.device("cpu")).pin_memory().to(self._device, non_blocking=True)
 
     def pyramid(self, frame: Image) -> list[Tensor]:
         """The gray pyramid of the frame, see ``gray_pyramid``."""
