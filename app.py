@@ -34,7 +34,7 @@ def build() -> gr.Blocks:
     restrict_image_formats()
     page: gr.Blocks
     with gr.Blocks(
-        title=text("page.title", "en"),  # until the browser has its own, see TITLE
+        title=text("page.title", "en"),  # until the browser has its own, see LANGUAGE
         delete_cache=(min(600, KEEP_SECONDS), KEEP_SECONDS),  # uploads that no session uses
         fill_width=False,
     ) as page:

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
 from webapp.errors import error_text
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES
-from webapp.html import scroll_to, status_html
+from webapp.html import bring_back_button, scroll_to, status_html
 from webapp.jobs import job_updates
 from webapp.languages import message
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
 from webapp.session import (
+    LEFT_SECONDS,
     MAX_CLIP_FRAMES,
     MAX_FRAMES,
     Session,
@@ -30,6 +32,8 @@ from webapp.session import (
     new_session,
     project_of,
     reader_of,
+    set_aside,
+    use_session,
 )
 from webapp.settings_controls import control_values, with_own_weights
 from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
@@ -37,20 +41,70 @@ from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
 _MAX_STEM = 120  # [bytes] of the name of a trimmed clip
 
 
-def open_clip(session: Session, path: str | None) -> ClipUpdates:
+def open_clip(session: Session, path: str | None) -> ExampleUpdates:
     """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line."""
-    close_session(session, keep=path)
-    if path is None:
-        return clip_updates({}, status_html(message("run.no_clip")))
+    if path is None:  # the event of an empty clip follows another one, see ``remove_clip``
+        return {}
+    before = _leave(session, keep=path)
     try:
         frames = reader_of(path).count(MAX_CLIP_FRAMES)
         if frames > MAX_FRAMES:
             too_long = message("clip.too_long", frames=frames, limit=MAX_FRAMES)
-            return clip_updates({}, status_html(too_long, error=True), clip_frames=frames)
+            refusal = status_html(too_long, error=True, button=before)
+            return {"clip": gr.skip(), **clip_updates({}, refusal, clip_frames=frames)}
         session = new_session(path)
     except VideoError as error:
-        return clip_updates({}, status_html(error_text(error), error=True))
-    return clip_updates(session, clip_description(session), clip_frames=frames)
+        refusal = status_html(error_text(error), error=True, button=before)
+        return {"clip": None, **clip_updates({}, refusal)}
+    status = clip_description(session, button=before)
+    return {"clip": gr.skip(), **clip_updates(session, status, clip_frames=frames)}
+
+
+def remove_clip(session: Session) -> ClipUpdates:
+    """Removes the clip; what was painted can be brought back for some minutes."""
+    before = _leave(session, key="clip.bring_back")
+    text = message("run.no_clip")
+    if before:
+        text = f"{message('clip.removed')} {text}"
+    return clip_updates({}, status_html(text, button=before))
+
+
+def bring_back(session: Session, event: gr.EventData) -> ExampleUpdates:
+    """Shows a clip again that was removed or replaced, with its masks and its result."""
+    found = find_session(str(event.session))
+    if found is None:
+        return {"status": status_html(message("clip.not_kept", minutes=max(1, LEFT_SECONDS // 60)), error=True)}
+    if found["folder"] == session.get("folder"):
+        return {}
+    before = _leave(session)
+    use_session(found)
+    status = status_html(message("clip.back"), button=before)
+    return {"clip": found["clip"], **clip_updates(found, status, clip_frames=found["frames"])}
+
+
+def _leave(session: Session, *, keep: str | None = None, key: str = "clip.bring_previous") -> str:
+    """Ends the session of the clip before; returns a button that brings back what was painted, if anything was.
+
+    Args:
+        session: Empty if there was no clip.
+        keep: A clip that is still needed.
+        key: The text of the button.
+    """
+    if _has_work(session) and (name := set_aside(session, keep=keep)):
+        return bring_back_button(name, message(key))
+    close_session(session, keep=keep)
+    return ""
+
+
+def _has_work(session: Session) -> bool:
+    """Whether a session has masks or a result, and not only those of an example."""
+    if not session:
+        return False
+    project, clip = project_of(session), Path(session["clip"])
+    masks = project.input_masks
+    if clip.parent == EXAMPLES and list(masks) == [0]:
+        return not np.array_equal(read_mask(masks[0]), read_mask(clip.with_suffix(".png")))
+    return bool(masks) or project.result is not None
 
 
 def trim_clip(session: Session, path: str | None, first: float | None, last: float | None) -> ClipUpdates:
@@ -72,8 +126,8 @@ def trim_clip(session: Session, path: str | None, first: float | None, last: flo
         if not isinstance(error, VideoError):
             raise
         return {"status": status_html(error_text(error), error=True)}
-    close_session(session, keep=path)
-    return clip_updates(trimmed, clip_description(trimmed), clip_frames=None)
+    before = _leave(session, keep=path)
+    return clip_updates(trimmed, clip_description(trimmed, button=before), clip_frames=None)
 
 
 def part_name(path: str, first: int, last: int) -> str:
@@ -82,8 +136,8 @@ def part_name(path: str, first: int, last: int) -> str:
     return f"{stem}_{first}-{last}.mp4"
 
 
-def clip_description(session: Session) -> str:
-    """The clip's length, size, frame rate and audio, as the status line."""
+def clip_description(session: Session, *, button: str = "") -> str:
+    """The clip's length, size, frame rate and audio, as the status line, with a button if there is one."""
     reader = reader_of(session["clip"])
     info = reader.info
     description = message(
@@ -95,7 +149,7 @@ def clip_description(session: Session) -> str:
         audio=message("clip.audio" if info.has_audio else "clip.no_audio"),
         damage=f" {reader.damage}" if reader.damage else "",
     )
-    return status_html(description)
+    return status_html(description, button=button)
 
 
 def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:
@@ -107,7 +161,7 @@ def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:
 def open_example(session: Session, name: str) -> ExampleUpdates:
     """Opens an example with its first mask and, if there is one, its stored result."""
     clip = EXAMPLES / f"{name}.mp4"
-    close_session(session)
+    before = _leave(session)
     session = new_session(str(clip))
     project = project_of(session)
     project.set_mask(0, read_mask(clip.with_suffix(".png")))
@@ -118,7 +172,8 @@ def open_example(session: Session, name: str) -> ExampleUpdates:
         project.set_latest_results(out)
         project.save(with_own_weights(Settings.from_dict(Result(out).receipt["settings"])))
         key = "gallery.finished"
-    return {"clip": str(clip), **clip_updates(session, status_html(message(key)), clip_frames=session["frames"])}
+    status = status_html(message(key), button=before)
+    return {"clip": str(clip), **clip_updates(session, status, clip_frames=session["frames"])}
 
 
 def resume_session(session: Session, name: Any) -> ResumeUpdates:
@@ -166,6 +221,8 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         "preview": gr.update(visible=False),
         "frame": gr.update(value=session.get("frame", 0), maximum=max(1, frames - 1), interactive=frames > 1),
         "masks": masks_html(session),
+        "mask_file": None,
+        "project_file": None,
     }
     updates["scroll"] = scroll_to("editor" if session else "status")
     if clip_frames is not None:

@@ -27,7 +27,8 @@ def frame_html(picture: Image, size: Size, frame: int, text: str = "") -> str:
         frame: Frame number.
         text: Plain text; by default how to choose a pixel.
     """
-    return _panel(picture, size, frame, None, f"<p>{html.escape(text or message('why.ask'))}</p>")
+    how = f'{message("why.ask")} <span class="keys-hint">{message("why.ask_keys")}</span>'
+    return _panel(picture, size, frame, None, f"<p>{html.escape(text) or how}</p>")
 
 
 def explanation_html(explanation: Explanation, picture: Image, frames: int, names: Mapping[int, str]) -> str:

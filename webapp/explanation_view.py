@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 
 import gradio as gr
@@ -30,11 +31,8 @@ def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.
     frame = nearest(event.frame, session["frames"])
     picture = frame_and_overlay(session, frame, overlay_style(opacity, parts))[1]
     size = (picture.shape[0], picture.shape[1])
-    if has_job(session):
-        return {"explained": frame_html(picture, size, frame, message("why.running"))}
-    width, height = result.receipt["processed_size"]
-    if abs(frame - min(result.input_masks, default=0)) * width * height > _max_pixels(result):
-        return {"explained": frame_html(picture, size, frame, message("why.too_far"))}
+    if refusal := _refusal(session, result, frame):
+        return {"explained": frame_html(picture, size, frame, refusal)}
     pixel = nearest(event.x, size[1]), nearest(event.y, size[0])
     try:
         explanation = _explainer(str(result.folder), session["clip"], frame).explain(*pixel)
@@ -47,6 +45,28 @@ def explain_pixel(session: Session, opacity: float, parts: list[str], event: gr.
         return {}
     names = {int(label): name for label, name in result.receipt["names"].items()}
     return {"explained": explanation_html(explanation, picture, session["frames"], names)}
+
+
+def prepare_explanation(session: Session) -> None:
+    """Prepares the frame that is shown once a visitor is about to choose a pixel in it: the answer then comes at once."""
+    result = project_of(session).result if session else None
+    if result is None:
+        return
+    frame = session.get("shown_frame", 0)
+    if not _refusal(session, result, frame):
+        with suppress(MaskError):  # the pixel that is chosen tells the visitor
+            _explainer(str(result.folder), session["clip"], frame).prepare()
+    if not is_open(session):
+        _forget(session["folder"])
+
+
+def _refusal(session: Session, result: Result, frame: int) -> str:
+    """Why no pixel of a frame is explained now, for the visitor; empty if one is."""
+    if has_job(session):
+        return message("why.running")
+    width, height = result.receipt["processed_size"]
+    too_far = abs(frame - min(result.input_masks, default=0)) * width * height > _max_pixels(result)
+    return message("why.too_far") if too_far else ""
 
 
 @lru_cache(maxsize=2)  # each holds the memory of its frame: 60 MB at 480p

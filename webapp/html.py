@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import secrets
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +18,34 @@ from mamp.runs.results import Result
 from mamp.runs.review import frames_to_review
 from webapp.chart import Plot, chart_html
 from webapp.languages import count_message, message
+from webapp.mask_check import mask_problem
 from webapp.plots import plots
 
+_CHECKED = 10  # input masks of a result: a JSON file may have one for each frame
 
-def status_html(text: str | I18nData, *, error: bool = False, progress: float | None = None) -> str:
+
+def status_html(text: str | I18nData, *, error: bool = False, progress: float | None = None, button: str = "") -> str:
     """The status line, with a progress bar if ``progress`` is given.
 
     Args:
         text: Plain text, or a label that the browser translates.
         error: Whether the text reports an error.
         progress: Fraction of the work that is done [0, 1].
+        button: HTML of a button behind the text.
     """
     bar = f'<div class="bar"><div style="width:{progress:.1%}"></div></div>' if progress is not None else ""
     shown = html.escape(text) if isinstance(text, str) else text
-    return f'<div class="status{" error" if error else ""}" role="status">{shown}{bar}</div>'
+    return f'<div class="status{" error" if error else ""}" role="status">{shown}{button and f" {button}"}{bar}</div>'
+
+
+def bring_back_button(name: str, text: str) -> str:
+    """A button that brings the clip and the masks of a session back."""
+    return f'<button type="button" data-session="{name}">{text}</button>'
+
+
+def has_bring_back_button(status: str) -> bool:
+    """Whether a status line has a button of ``bring_back_button``."""
+    return "data-session=" in status
 
 
 def scroll_to(part: str) -> dict[str, str]:
@@ -119,12 +134,23 @@ def review_html(
         f"{message(f'review.{flag.kind}', **flag.values)}</li>"
         for flag in frames_to_review(object_frames, result.input_masks)
     )
+    rows = _odd_input_masks(result) + rows
     title, none = message("review.flags"), message("review.no_flags")
     flags = f'<ul class="rows" aria-label="{title}">{rows}</ul>' if rows else f"<p>{none}</p>"
     all_plots = [*plots(object_frames, (height, width), result.input_masks), *more_plots]
     chart = chart_html(all_plots, times, names) if object_frames else ""
     note = f'<p class="why-note">{message("review.overlap_note")}</p>' if chart else ""
     return f"<h3>{title}</h3>{flags}{chart}{note}"
+
+
+def _odd_input_masks(result: Result) -> str:
+    """List items of the first input masks that are hard to track: no later change tells of these."""
+    problems = ((frame, mask_problem(read_mask(path))) for frame, path in islice(result.input_masks.items(), _CHECKED))
+    return "".join(
+        f'<li><button type="button" data-frame="{frame}">{message("masks.frame", frame=frame)}</button> {problem}</li>'
+        for frame, problem in problems
+        if problem
+    )
 
 
 def _display_name(label: int, names: Mapping[int, str]) -> str:

@@ -7,7 +7,8 @@ import json
 import re
 from pathlib import Path
 
-from webapp.languages import browser_texts, template_text
+from mamp.video.decoder import VIDEO_SUFFIXES
+from webapp.languages import LANGUAGE_COOKIE, browser_texts, template_text
 
 _STATIC = Path(__file__).parent / "static"
 _MODULES = ("texts", "label_map", "mask_canvas", "view", "gestures", "editor")  # each uses those before it
@@ -15,6 +16,7 @@ _MODULES = ("texts", "label_map", "mask_canvas", "view", "gestures", "editor")  
 EDITOR_HTML = re.sub(r"\{(editor\.\w+)\}", lambda match: template_text(match[1]), (_STATIC / "editor.html").read_text())
 EDITOR_CSS = (_STATIC / "editor.css").read_text()
 SCROLL = (_STATIC / "scroll.js").read_text()
+ASK_FRAME = (_STATIC / "ask_frame.js").read_text()
 EDITOR_SCRIPT = "\n".join((_STATIC / f"{name}.js").read_text() for name in _MODULES)
 EDITOR = f"{EDITOR_SCRIPT}\nmountEditor(element, trigger, props, watch);"
 
@@ -25,7 +27,10 @@ def _texts(part: str) -> str:
     return f"const TEXTS = {texts};\n{(_STATIC / 'texts.js').read_text()}"
 
 
-TITLE = f"{_texts('page')}\ndocument.title = textOf(TEXTS, 'page.title');"
+LANGUAGE = f"const LANGUAGE_COOKIE = '{LANGUAGE_COOKIE}';\n{_texts('page')}\n{(_STATIC / 'language.js').read_text()}"
+CLIP_FILES = (
+    f"const CLIP_KINDS = '{','.join(('video/*', *VIDEO_SUFFIXES))}';\n{(_STATIC / 'clip_files.js').read_text()}"
+)
 STILL = f"{_texts('clip')}\n{(_STATIC / 'still.js').read_text()}"
 PLAYBACK = f"{_texts('chart')}\n{(_STATIC / 'playback.js').read_text()}"
 CHOOSE_PIXEL = f"{_texts('why')}\n{(_STATIC / 'choose_pixel.js').read_text()}"
@@ -64,6 +69,14 @@ watch('value', () => {
     const hash = project && `#project=${project}`;
     history.replaceState(history.state, '', location.pathname + location.search + hash);
     if (parent !== window) parent.postMessage({queryString: location.search, hash}, 'https://huggingface.co');
+});
+"""
+
+# The button in the status brings a clip back.
+STATUS_EVENTS = """
+element.addEventListener('click', (event) => {
+    const {session} = event.target.closest('[data-session]')?.dataset ?? {};
+    if (session) trigger('undo', {session});
 });
 """
 

@@ -8,7 +8,7 @@ from typing import cast
 import gradio as gr
 
 from webapp.background import watch_job
-from webapp.html import status_html
+from webapp.html import has_bring_back_button, status_html
 from webapp.job_queue import Kind, refusal_of
 from webapp.languages import message
 from webapp.results_view import result_updates
@@ -59,16 +59,24 @@ def cancel_job(session: Session) -> JobUpdates:
     return {**job_updates(session), "status": status_html(message(key))}
 
 
-def settle_job(session: Session) -> RunUpdates:
-    """Shows the state of the session after a job, once more if its clip was replaced meanwhile.
+def settle_job(session: Session, shown: str | None = None) -> RunUpdates:
+    """Shows the state of the session after a job, once more if its clip was replaced or removed meanwhile.
 
     The last updates of a run may reach the page after those of the new clip.
+
+    Args:
+        session: The visitor's session.
+        shown: The status that the page shows: one that can bring a removed clip back stays.
     """
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
     if session and "opened" not in session:
         return {**hide_preview, **job_updates(session)}
-    status = session.get("opened") or status_html(message("run.no_clip"))
-    return {**hide_preview, **job_updates(session), **result_updates(session), "status": status}
+    settled: RunUpdates = {**hide_preview, **job_updates(session), **result_updates(session)}
+    if session:
+        settled["status"] = session["opened"]
+    elif not has_bring_back_button(shown or ""):
+        settled["status"] = status_html(message("run.no_clip"))
+    return settled
 
 
 def refuse_job(session: Session, kind: Kind) -> JobUpdates:

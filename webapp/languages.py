@@ -2,7 +2,8 @@
 
 The first language of the browser decides, English where the table lacks it. The browser itself translates the layout:
 Gradio the labels, and the templates and scripts of ``webapp.layout`` what is theirs. What handlers say is in the language
-that the visitor's request names.
+of the page, which ``static/language.js`` keeps in a cookie, since visitors may choose another one in Gradio's settings;
+without the cookie, in the language that their request names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
+from starlette.requests import cookie_parser
 
 from mamp.explanation.wording import SENTENCES
 from mamp.runs.review import REASONS
@@ -44,6 +46,8 @@ TEXTS["en"] |= _settings_texts()
 TEXTS["en"] |= {f"review.{kind}": reason for kind, reason in REASONS.items()}
 TEXTS["en"] |= {f"explanation.{key}": sentence for key, sentence in SENTENCES.items()}
 
+LANGUAGE_COOKIE = "mamp_language"
+_OF_GRADIO = ("common.complete",)  # Gradio's own tables lack it: screen readers would read the key
 _labels: dict[str, dict[str, object]] = {}  # of the layout: the values of each text, by key
 
 
@@ -80,11 +84,14 @@ def messages(part: str) -> dict[str, str]:
 def visitor_language() -> str:
     """The language of the visitor whose event is handled, one of ``LANGUAGES``."""
     request = LocalContext.request.get(None)
-    return language_of(request.headers.get("accept-language", "")) if isinstance(request, gr.Request) else "en"
+    if not isinstance(request, gr.Request):
+        return "en"
+    cookies = cookie_parser(request.headers.get("cookie", ""))
+    return language_of(cookies.get(LANGUAGE_COOKIE) or request.headers.get("accept-language", ""))
 
 
 def language_of(accept_language: str) -> str:
-    """The language of a browser, one of ``LANGUAGES``, from the header of its requests."""
+    """The language of a visitor, one of ``LANGUAGES``, from the code of a language or the header of a request."""
     first = accept_language.split(",")[0].split(";")[0].strip().lower()
     language = first.split("-")[0]
     if language not in LANGUAGES or (language == "zh" and first not in _CHINESE):
@@ -101,8 +108,9 @@ def label(key: str, /, **values: object) -> I18nData:
 
 def label_translations() -> gr.I18n:
     """The texts of all calls of ``label``, for the browser."""
+    labels = _labels | {key: {} for key in _OF_GRADIO}
     return gr.I18n(
-        **{language: {key: text(key, language, **values) for key, values in _labels.items()} for language in LANGUAGES}
+        **{language: {key: text(key, language, **values) for key, values in labels.items()} for language in LANGUAGES}
     )
 
 

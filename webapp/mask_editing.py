@@ -13,13 +13,15 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from mamp import MaskError, read_mask, write_mask
+from mamp import MaskError, read_mask
+from mamp.masks.label_map import Mask
 from mamp.masks.mask_io import MaskFile
 from webapp.errors import error_text
 from webapp.html import input_masks_html, status_html
 from webapp.label_runs import mask_to_runs, runs_to_mask
 from webapp.languages import count_message, message
 from webapp.project import read_project_file
+from webapp.removed_masks import remember_removal, removal_text, take_removed
 from webapp.session import Session, project_of, reader_of
 from webapp.settings_controls import control_values
 from webapp.strokes import Box, OpenStrokes
@@ -191,8 +193,11 @@ def select_frame(session: Session, painted: Any, index: float | None) -> EditorU
     if not session:
         return {}
     save_strokes(session, painted)
-    session["frame"] = min(max(0, int(index or 0)), session["frames"] - 1)
-    return {"editor": editor_frame(session), "masks": masks_html(session)}
+    before, session["frame"] = session["frame"], min(max(0, int(index or 0)), session["frames"] - 1)
+    updates: EditorUpdates = {"editor": editor_frame(session), "masks": masks_html(session)}
+    if session["frame"] != before and session.pop("mask_files", None):
+        updates["mask_file"] = None  # its box is that of a frame
+    return updates
 
 
 def jump_to_frame(session: Session, painted: Any, index: float | None) -> EditorUpdates:
@@ -219,39 +224,31 @@ def remove_from_mask(session: Session, painted: Any, event: gr.EventData) -> Edi
         return {"masks": masks_html(session)}
     mask = read_mask(path)
     left = np.where((mask == label) | (label == 0), 0, mask).astype(np.uint8)
-    replace_masks(session, {index: MaskFile(left, "painted")})
-    write_mask(_removal_file(session), mask)
     text = message("masks.object_removed" if label else "masks.removed", label=label, frame=index)
-    session["removal"] = {"frame": index, "revision": _revisions(session)[index][0], "text": text}
-    session["mask_problem"] = ""  # the list of masks tells what was removed; the status, what to do next
+    return replace_removed(session, {index: mask}, {index: left}, text)
+
+
+def replace_removed(
+    session: Session, before: Mapping[int, Mask], after: Mapping[int, Mask], text: str
+) -> EditorUpdates:
+    """Replaces masks by what is left of them. The list of masks tells what was removed; the status, what to do next."""
+    replace_masks(session, {index: MaskFile(mask, "painted") for index, mask in after.items()})
+    remember_removal(session, before, text)
+    session["mask_problem"] = ""
     key = "check.ready" if project_of(session).input_masks else "run.nothing_painted"
     return mask_updates(session, message(key))
 
 
 def undo_removal(session: Session, painted: Any) -> EditorUpdates:
-    """Brings the mask back from which something was removed last, unless its frame was edited meanwhile."""
+    """Brings the masks back from which something was removed last, unless their frames were edited meanwhile."""
     if not session:
         return {}
     save_strokes(session, painted)
-    if not _removal_text(session):
+    masks = take_removed(session)
+    if not masks:
         return {"masks": masks_html(session)}
-    index = session.pop("removal")["frame"]
-    replace_masks(session, {index: MaskFile(read_mask(_removal_file(session)), "painted")})
-    return mask_updates(session, message("masks.restored", frame=index))
-
-
-def _removal_text(session: Session) -> str:
-    """What was removed last, if it can be brought back; otherwise empty."""
-    removal = session.get("removal")
-    if removal is None or _revisions(session).get(removal["frame"]) != [removal["revision"], 0]:
-        return ""
-    text: str = removal["text"]
-    return text
-
-
-def _removal_file(session: Session) -> Path:
-    """File of the mask before something was removed from it."""
-    return Path(session["folder"]) / "removed.png"
+    replace_masks(session, {index: MaskFile(mask, "painted") for index, mask in masks.items()})
+    return mask_updates(session, " ".join(message("masks.restored", frame=index) for index in masks))
 
 
 def mask_updates(session: Session, text: str) -> EditorUpdates:
@@ -265,20 +262,6 @@ def rename_object(session: Session, event: gr.EventData) -> None:
         project_of(session).rename({int(event.object): str(event.name)})
 
 
-def load_mask_files(session: Session, painted: Any, paths: list[str] | None) -> EditorUpdates:
-    """Loads mask files as input mask of the current frame; JSON of a clip has masks of its other frames as well."""
-    if not session or not paths:
-        return {"status": status_html(message("clip.choose_first"), error=True)}
-    save_strokes(session, painted)
-    try:
-        files = project_of(session).read_mask_files(paths, session["frame"])
-    except MaskError as error:
-        return {"status": status_html(error_text(error), error=True), "masks": masks_html(session)}
-    replace_masks(session, files)
-    loaded = (message("masks.loaded", frame=index, description=file.description) for index, file in files.items())
-    return mask_updates(session, " ".join(loaded))
-
-
 def load_project_file(session: Session, painted: Any, path: str | None) -> ProjectUpdates:
     """Loads masks, names and settings from a project file."""
     if not session or path is None:
@@ -289,10 +272,11 @@ def load_project_file(session: Session, painted: Any, path: str | None) -> Proje
         with _saving:
             project_of(session).load(file)
             session["revisions"], session["cleared"], session["open_strokes"] = {}, {}, {}
+            session.pop("mask_files", None)
     except MaskError as error:
         return {"status": status_html(error_text(error), error=True)}
     text = count_message("project.loaded", len(file.masks), clip=file.clip)
-    return {**mask_updates(session, text), "settings": control_values(file.settings)}
+    return {**mask_updates(session, text), "mask_file": None, "settings": control_values(file.settings)}
 
 
 def masks_html(session: Session) -> str:
@@ -300,4 +284,4 @@ def masks_html(session: Session) -> str:
     if not session:
         return ""
     project = project_of(session)
-    return input_masks_html(project.input_masks, project.names, _removal_text(session))
+    return input_masks_html(project.input_masks, project.names, removal_text(session))

@@ -17,6 +17,7 @@ from webapp.errors import error_for_visitor
 from webapp.explanation_html import frame_html
 from webapp.frame_svg import Image
 from webapp.html import review_html, status_html
+from webapp.job_queue import LINES
 from webapp.languages import message
 from webapp.project import read_project_file
 from webapp.session import Session, is_open, project_of, reader_of
@@ -73,12 +74,29 @@ def frame_comparison(session: Session, index: float | None, opacity: float, part
     return _frame_updates(session, index, opacity, parts) if session else {}
 
 
-def show_frame(session: Session, opacity: float, parts: list[str], event: gr.EventData) -> FrameUpdates:
-    """Shows the frame that was clicked in the list or the chart."""
-    if not session:
-        return {}
-    index = nearest(event.frame, session["frames"])
-    return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
+def show_frame(session: Session, opacity: float, parts: list[str], wanted: Any) -> FrameUpdates:
+    """Shows the frame that the visitor chose in the list, the chart or the video.
+
+    While the video plays, it shows the comparison only, and nothing during a run on this machine, which takes its time.
+
+    Args:
+        session: The visitor's session.
+        opacity: See ``overlay_style``.
+        parts: See ``overlay_style``.
+        wanted: ``frame`` and ``playing``, from ``static/playback.js``.
+    """
+    match wanted if session else None:
+        case {"frame": int(frame), "playing": True}:
+            index = nearest(frame, session["frames"])
+            return (
+                {}
+                if len(LINES["run"])
+                else {"comparison": frame_and_overlay(session, index, overlay_style(opacity, parts))}
+            )
+        case {"frame": int(frame)}:
+            index = nearest(frame, session["frames"])
+            return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
+    return {}
 
 
 def _frame_updates(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:

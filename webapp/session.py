@@ -48,6 +48,7 @@ class _Use:
         failure: Why the last one failed; empty if it did not.
         name: Unguessable name, which finds the session again after its page was reloaded. It is not the folder's: that is
             in the addresses of results, which visitors may pass on.
+        keep: A clip that stays when the session ends.
     """
 
     session: Session
@@ -58,6 +59,7 @@ class _Use:
     job: Job | None = None
     failure: str = ""
     name: str = field(default_factory=lambda: secrets.token_hex(16))
+    keep: str | None = None
 
 
 _uses: dict[str, _Use] = {}  # by session folder
@@ -143,6 +145,33 @@ def close_session(session: Session, *, keep: str | None = None) -> None:
         _end(session["folder"], keep)
 
 
+def set_aside(session: Session, *, keep: str | None = None) -> str:
+    """Ends a session, but keeps its clip, its masks and its result for some minutes.
+
+    Its files move to another folder: its run stops, and none of its events finds them.
+
+    Args:
+        session: The session.
+        keep: See ``close_session``.
+
+    Returns:
+        The name under which ``find_session`` finds it; empty if it has ended before.
+    """
+    folder = Path(session["folder"])
+    with _lock:
+        use = _uses.pop(session["folder"], None)
+        if use is None:
+            return ""
+        aside = folder.rename(new_folder())
+        clip = aside / use.clip.relative_to(folder) if use.clip.is_relative_to(folder) else use.clip
+        moved = {**session, "folder": str(aside), "clip": str(clip)}
+        now = time.monotonic()
+        kept = _uses[str(aside)] = _Use(moved, clip, now, now, left=now, keep=keep or use.keep)
+    for forget in when_ended:
+        forget(session["folder"])
+    return kept.name
+
+
 def clip_of(path: Path) -> Path | None:
     """The clip of the session to which a file of a result or a project file belongs; ``None`` for other files."""
     folder = path.parent if path.name == PROJECT_FILE else path.parent.parent
@@ -181,7 +210,11 @@ def remove_unfinished_uploads() -> None:
 def _end(folder: str, keep: str | None = None) -> None:
     with _lock:
         use = _uses.pop(folder, None)
-        if use is not None and str(use.clip) != keep and all(use.clip != other.clip for other in _uses.values()):
+        if (
+            use is not None
+            and str(use.clip) not in (keep, use.keep)
+            and all(use.clip != other.clip for other in _uses.values())
+        ):
             _remove_upload(use.clip)
     shutil.rmtree(folder, ignore_errors=True)
     for forget in when_ended:

@@ -93,13 +93,15 @@ class ClipUpdates(SessionUpdates, AddressUpdates, RunUpdates, total=False):
 
     editor: Any
     frame: Any
+    mask_file: Any
+    project_file: Any
     trim_panel: Any
     first_frame: Any
     last_frame: Any
 
 
 class ExampleUpdates(ClipUpdates, total=False):
-    """An example, which also replaces the clip that is shown."""
+    """An example, which also replaces the clip that is shown; or a clip that cannot be shown."""
 
     clip: Any
 
@@ -121,10 +123,11 @@ class MaskUpdates(TypedDict, total=False):
 
 
 class EditorUpdates(StatusUpdates, MaskUpdates, total=False):
-    """The frame in the editor and the list of masks."""
+    """The frame in the editor, the list of masks and the box of mask files."""
 
     editor: Any
     frame: Any
+    mask_file: Any
 
 
 class ProjectUpdates(EditorUpdates, SettingsUpdates, total=False):

@@ -110,6 +110,11 @@ class FrameExplainer:
             explanation = self._with_memory(explanation, cell)
         return replace(explanation, text=describe(explanation))
 
+    def prepare(self) -> None:
+        """Does what the first pixel would take time for."""
+        if self._frame != self._request.first:
+            _ = self._read, self._unaligned_mask
+
     @cached_property
     def _tracker(self) -> MaskTracker:
         return self._trackers.tracker_at(self._frame, self._direction, to_inspect=True)

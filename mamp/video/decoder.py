@@ -34,7 +34,6 @@ _CONTAINERS = {
     "gif": ("gif",),
 }
 VIDEO_SUFFIXES = (*(f".{suffix}" for suffixes in _CONTAINERS.values() for suffix in suffixes), ".webp", ".tif")
-KINDS = f"{', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)} or a folder of frames"
 
 _UNINDEXED = frozenset({"mpegts", "mpeg", "ogg", "asf", "flv", "mxf"})
 _KEY_FRAME_DISTANCE = Fraction(3)  # [s] between key frames, at most, in most files
@@ -42,7 +41,7 @@ _DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}  # frames may be larger than 
 
 
 class VideoFile:
-    """A video file, through FFmpeg's decoders; only local files of the kinds in ``KINDS``."""
+    """A video file, through FFmpeg's decoders; only local files of the kinds in ``VIDEO_SUFFIXES``."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.files = path, [path]
@@ -249,5 +248,5 @@ def open_container(path: Path, *, whole: bool = False) -> InputContainer:
     try:
         return av.open(name, "r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
-        text = f"{path.name} cannot be read: it is no video ({KINDS}), or it is damaged or incomplete."
-        raise VideoError(text, "unreadable", name=path.name, kinds=KINDS) from error
+        text = f"{path.name} cannot be read: it is no video, or it is damaged or incomplete."
+        raise VideoError(text, "unreadable", name=path.name) from error

@@ -38,6 +38,11 @@ def test_a_place_is_explained_by_words_scores_and_memory_frames(finished: dict[s
     assert 'aria-label="Frames in memory at frame 8: 0, 3, 5, 7"' in time
 
 
+def test_keys_are_named_in_a_part_that_phones_hide(finished: dict[str, Any]) -> None:
+    page = results_view.frame_comparison(finished, 0, 0.45, [])["explained"]
+    assert 'Click or tap a place in the frame. <span class="keys-hint">Or use the arrow keys' in page
+
+
 def test_the_first_frame_and_a_frame_without_a_mask_say_so(finished: dict[str, Any]) -> None:
     page = explained(finished, 0, 36, 48)
     assert "The input mask of frame 0 gives this label." in page and "figcaption" not in page
@@ -45,6 +50,15 @@ def test_the_first_frame_and_a_frame_without_a_mask_say_so(finished: dict[str, A
     assert result is not None
     (result.masks_dir / "00005.png").unlink()
     assert "The run has no mask of frame 5." in explained(finished, 5, 36, 48)
+
+
+def test_a_frame_is_prepared_before_a_place_is_chosen(
+    finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results_view.frame_comparison(finished, 8, 0.45, [])
+    explanation_view.prepare_explanation(finished)
+    monkeypatch.setattr("mamp.tracker.MaskTracker.inspect", lambda *_: pytest.fail("the frame is read once more"))
+    assert "decided by the votes of the memory" in explained(finished, 8, 52, 50)
 
 
 def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
@@ -55,6 +69,8 @@ def test_nothing_is_computed_during_a_run_or_for_a_frame_that_was_left(
     sessions.request_job(finished, "run")
     monkeypatch.setattr(explanation_view, "FrameExplainer", lambda *_, **__: pytest.fail("computed during a run"))
     assert text("why.running", "en") in explained(finished, 8, 52, 50)
+    finished["shown_frame"] = 8
+    explanation_view.prepare_explanation(finished)
 
 
 def test_no_gpu_is_used_where_one_must_be_allocated(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

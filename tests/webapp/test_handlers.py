@@ -21,6 +21,7 @@ from webapp import (
     jobs,
     mask_completion,
     mask_editing,
+    mask_files,
     results_view,
     run_handler,
     segmenters,
@@ -143,7 +144,8 @@ def test_what_was_removed_from_a_mask_comes_back_unless_the_frame_was_edited(ses
 def test_a_refused_clip_brings_its_message_into_view(session: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     refused = clips.open_clip(session, str(tmp_path / "broken.mp4"))
-    assert "cannot be read" in status(refused) and refused["scroll"]["to"] == "status"
+    assert "broken.mp4 cannot be read: it is no video, or it is damaged or incomplete." in status(refused)
+    assert refused["scroll"]["to"] == "status" and refused["clip"] is None, "no player that shows nothing"
 
 
 def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
@@ -199,10 +201,49 @@ def test_strokes_that_arrive_late_or_out_of_order_stay_on_their_frame(session: d
     assert np.array_equal(project.mask(0), scene(3)[1]), "an earlier stroke replaced a later one"
 
 
+def file_removed(path: Path | None = None) -> gr.EventData:
+    """A click on the x of the box of mask files, or on that of one file."""
+    return gr.EventData(None, None if path is None else {"path": str(path)})
+
+
+def test_the_x_of_a_mask_file_takes_its_mask_away_and_undo_brings_it_back(
+    session: dict[str, Any], tmp_path: Path
+) -> None:
+    mask_editing.save_strokes(session, editor(session, scene(0)[1]))
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    write_mask(one, scene(5)[1])
+    write_mask(two, scene(11)[1] * 2)
+    mask_files.load_mask_files(session, None, [str(one)])
+    mask_files.load_mask_files(session, None, [str(one), str(two)])
+    assert set(np.unique(shown_mask(session))) == {0, 1, 2}
+    mask_files.remove_mask_files(session, None, [str(one), str(two)], file_removed(two))
+    assert np.array_equal(shown_mask(session), scene(5)[1]), "the other file is loaded still"
+    both = scene(5)[1].copy()
+    both[:8, :8] = 1
+    mask_editing.save_strokes(session, editor(session, both))
+    removed = mask_files.remove_mask_files(session, None, [], file_removed(one))
+    assert np.array_equal(shown_mask(session), scene(0)[1]), "what was painted before the file"
+    assert "The mask of the file was removed. <button" in removed["masks"]
+    mask_editing.undo_removal(session, None)
+    assert np.array_equal(shown_mask(session), both)
+
+
+def test_the_box_of_mask_files_is_that_of_a_frame(session: dict[str, Any], tmp_path: Path, clip: Path) -> None:
+    write_mask(tmp_path / "mask.png", scene(0)[1])
+    mask_files.load_mask_files(session, None, [str(tmp_path / "mask.png")])
+    assert "mask_file" not in mask_editing.select_frame(session, None, 0)
+    assert mask_editing.select_frame(session, None, 4)["mask_file"] is None
+    mask_files.remove_mask_files(session, None, None, file_removed())
+    assert list(sessions.project_of(session).input_masks) == [0], "an empty box takes nothing away"
+    assert clips.open_clip(session, str(clip))["mask_file"] is None
+    refused = mask_files.load_mask_files(session, None, [str(clip)])
+    assert refused["mask_file"] is None and "cannot be read" in status(refused)
+
+
 def test_strokes_on_a_mask_that_was_replaced_do_not_bring_it_back(session: dict[str, Any], tmp_path: Path) -> None:
     outdated = editor(session, scene(0)[1])
     write_mask(tmp_path / "mask.png", scene(5)[1])
-    mask_editing.load_mask_files(session, None, [str(tmp_path / "mask.png")])
+    mask_files.load_mask_files(session, None, [str(tmp_path / "mask.png")])
     mask_editing.save_strokes(session, outdated)
     assert np.array_equal(sessions.project_of(session).mask(0), scene(5)[1])
 
@@ -241,7 +282,7 @@ def test_a_large_frame_is_shown_smaller_and_its_mask_is_not(tmp_path: Path, monk
 def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     Pictures.fromarray(scene(0)[1][::2, ::2] * np.uint8(255)).save(small)
-    updates = mask_editing.load_mask_files(session, None, [str(small)])
+    updates = mask_files.load_mask_files(session, None, [str(small)])
     assert (
         "frame 0: 1 object" in status(updates)
         and "scaled from 64x48" in status(updates)
@@ -250,12 +291,12 @@ def test_a_mask_file_is_loaded_and_described(session: dict[str, Any], tmp_path: 
     assert overlap(sessions.project_of(session).mask(0), scene(0)[1]) > 0.9
     other = tmp_path / "other.png"
     write_mask(other, 1 - scene(0)[1])
-    updates = mask_editing.load_mask_files(session, None, [str(small), str(other)])
+    updates = mask_files.load_mask_files(session, None, [str(small), str(other)])
     assert "frame 0: 2 objects" in status(updates) and "other.png: object 2" in status(updates)
     Pictures.fromarray(np.zeros((96, 128), np.uint8)).save(small)
-    assert "contains no object" in status(mask_editing.load_mask_files(session, None, [str(small)]))
+    assert "contains no object" in status(mask_files.load_mask_files(session, None, [str(small)]))
     small.write_text("no image")
-    assert "cannot be read as an image" in status(mask_editing.load_mask_files(session, None, [str(small)]))
+    assert "cannot be read as an image" in status(mask_files.load_mask_files(session, None, [str(small)]))
 
 
 def test_an_unreadable_or_too_long_clip_is_refused_with_a_message(
@@ -301,7 +342,7 @@ def test_a_clip_that_is_too_long_can_be_trimmed(tmp_path: Path, monkeypatch: pyt
     assert len(list(tmp_path.glob("mamp-session-*"))) == 1
 
 
-def test_a_new_clip_removes_the_files_of_the_previous_one(session: dict[str, Any], clip: Path) -> None:
+def test_a_new_clip_removes_the_files_of_the_one_before(session: dict[str, Any], clip: Path) -> None:
     clips.open_clip(session, str(clip))
     assert not Path(session["folder"]).exists()
 
@@ -331,6 +372,15 @@ def test_running_an_example_again_reuses_every_mask(tmp_path: Path, monkeypatch:
 def test_opening_another_clip_hides_the_results(session: dict[str, Any], clip: Path) -> None:
     finished(session, editor(session, scene(0)[1]))
     assert clips.open_clip(session, str(clip))["results"] == {"visible": False, "__type__": "update"}
+
+
+def test_an_odd_first_mask_is_a_frame_to_review_and_no_message_says_that_all_is_well(session: dict[str, Any]) -> None:
+    good = finished(session, editor(session, scene(0)[1]))["flags"]
+    assert "No sudden changes found. That says nothing about a mask that is wrong from the start" in good
+    line = np.zeros((96, 128), np.uint8)
+    line[40:44, 20:110] = 1
+    odd = finished(session, editor(session, line))["flags"]
+    assert "Object 1 is only a line, about 3 pixels wide" in odd and "No sudden changes" not in odd
 
 
 def test_every_export_format_is_written_from_the_last_run(session: dict[str, Any]) -> None:

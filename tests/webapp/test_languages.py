@@ -18,7 +18,6 @@ from gradio.i18n import I18nData
 from playwright.sync_api import Page, expect
 
 from mamp import Settings
-from mamp.video.decoder import KINDS
 from tests.conftest import ROOT, browser
 from webapp import run_handler
 from webapp.background import start_job, watch_job
@@ -75,9 +74,9 @@ def test_the_first_language_of_a_browser_decides(header: str, language: str) -> 
 
 
 @contextmanager
-def visitor(accept_language: str) -> Iterator[None]:
-    """Handles events of a visitor whose browser prefers a language."""
-    request = SimpleNamespace(headers={"accept-language": accept_language})
+def visitor(accept_language: str, cookie: str = "") -> Iterator[None]:
+    """Handles events of a visitor whose browser prefers a language, and whose page may have a cookie."""
+    request = SimpleNamespace(headers={"accept-language": accept_language, "cookie": cookie})
     token = LocalContext.request.set(gr.Request(cast(Any, request)))
     try:
         yield
@@ -101,6 +100,20 @@ def test_handlers_answer_in_the_language_of_the_visitor(clip: Path, tmp_path: Pa
         assert "No se puede leer broken.mp4: no es un vídeo" in refused
     assert "Choose a clip first" in claim_job({}, "run")["status"]
     close_session(session, keep=str(clip))
+
+
+def test_the_language_that_was_chosen_on_the_page_decides() -> None:
+    with visitor("de-DE", "other=1; mamp_language=es"):
+        assert "Elija antes un clip" in claim_job({}, "run")["status"]
+    with visitor("de-DE", "mamp_language=fr"):  # Gradio knows it, and shows English labels of this page
+        assert "Choose a clip first" in claim_job({}, "run")["status"]
+    with visitor("de-DE", "mamp_language="):
+        assert "Wählen Sie zuerst einen Clip" in claim_job({}, "run")["status"]
+
+
+def test_gradio_has_a_text_for_the_end_of_every_event() -> None:
+    translations = label_translations().translations
+    assert {table["common.complete"] for table in translations.values()} == {"Done", "Fertig", "Listo", "完成"}
 
 
 def start_requested(session: dict[str, Any]) -> Job:
@@ -148,7 +161,7 @@ def test_the_page_speaks_the_language_of_the_browser(page_url: str, tmp_path: Pa
             tab.goto(page_url)
             expect(tab).to_have_title(text("page.title", language), timeout=30_000)
             tab.locator("#clip input[type=file]").set_input_files(tmp_path / "broken.mp4")
-            refused = text("error.unreadable", language, name="broken.mp4", kinds=KINDS)
+            refused = text("error.unreadable", language, name="broken.mp4")
             expect(tab.get_by_text(refused).first).to_be_visible(timeout=30_000)
             tab.get_by_role("button", name=text("gallery.street", language), exact=True).click()
             expect(tab.get_by_text(text("gallery.finished", language))).to_be_visible(timeout=30_000)

@@ -307,9 +307,12 @@ def test_the_page_meets_the_accessibility_rules(page: Page, page_url: str, size:
 
 
 def assert_fits_a_phone(page: Page) -> None:
-    """The frame has the whole width, and Gradio's controls are large enough for a finger."""
+    """The frame has the whole width, and controls are large enough for a finger and in rows."""
     width = page.locator("#editor .editor-view").evaluate("(view) => view.getBoundingClientRect().width")
     assert width == 390
+    for row in ("[data-tool]", "[data-label]", ".editor-sliders label", "[data-action=undo], [data-action=hide]"):
+        tops = page.locator("#editor").locator(row).evaluate_all("(all) => all.map((each) => each.offsetTop)")
+        assert len(tops) > 1 and len(set(tops)) == 1, f"{row} is in several rows"
     clear = page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove"))
     number = page.get_by_label("number input for Frame to paint on")
     for control in (clear.first, number, page.get_by_role("button", name="Correct this frame")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
@@ -72,6 +74,59 @@ def test_a_session_lives_while_it_is_used_and_then_goes_with_its_upload(session:
     with pytest.raises(sessions.SessionEndedError, match="Open the clip again"):
         sessions.use_session(session)
     assert not files_of(session)
+
+
+def test_a_removed_clip_comes_back_with_its_masks_and_result_for_some_minutes(
+    session: dict[str, Any], short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LEFT_SECONDS", 1)
+    jobs.claim_job(session, "run")
+    assert run(session)[-1]["result_video"]
+    removed = clips.remove_clip(session)
+    assert removed["session"] == {} and not Path(session["folder"]).exists()
+    assert "The clip and its masks were removed. Choose a clip to begin." in removed["status"]
+    back = clips.bring_back({}, button_in(removed["status"]))
+    found = back["session"]
+    assert Path(back["result_video"]).exists() and back["clip"] == session["clip"] and "Frame 0" in back["masks"]
+    assert clips.bring_back(found, button_in(removed["status"])) == {}, "a second click"
+    time.sleep(1.1)
+    clean_up()
+    assert not files_of(found), "a session in use is kept as long as every other"
+    gone = clips.bring_back({}, button_in(removed["status"]))
+    assert list(gone) == ["status"] and "no longer here" in gone["status"]
+
+
+def button_in(status: str) -> gr.EventData:
+    """A click on the button of a status line."""
+    (name,) = re.findall('data-session="(\\w+)"', status)
+    return gr.EventData(None, {"session": name})
+
+
+def test_whatever_replaces_a_painted_clip_offers_it_again(session: dict[str, Any], upload: Path) -> None:
+    example = clips.open_example(session, "shapes")
+    assert "Back to the clip before" in example["status"]
+    other = clips.open_example(example["session"], "street")
+    assert "data-session" not in other["status"], "nothing was painted on the example"
+    sessions.project_of(other["session"]).set_mask(3, np.ones((384, 512), np.uint8))
+    back = clips.bring_back(other["session"], button_in(example["status"]))
+    assert back["clip"] == str(upload) and "Frame 0" in back["masks"]
+    again = clips.bring_back(back["session"], button_in(back["status"]))
+    assert again["session"]["clip"] == other["session"]["clip"] and "Frame 3" in again["masks"]
+
+
+def test_a_trimmed_clip_comes_back_and_does_not_take_the_whole_one_with_it(
+    session: dict[str, Any], upload: Path, short: None
+) -> None:
+    trimmed = clips.trim_clip(session, str(upload), 2, 8)
+    part = trimmed["session"]
+    sessions.project_of(part).set_mask(1, scene(3)[1])
+    whole = clips.bring_back(part, button_in(trimmed["status"]))
+    assert whole["session"]["clip"] == str(upload) and whole["session"]["frames"] == 12
+    back = clips.bring_back(whole["session"], button_in(whole["status"]))
+    assert back["session"]["frames"] == 7 and "Frame 1" in back["masks"] and Path(back["clip"]).exists()
+    time.sleep(0.4)
+    clean_up()
+    assert upload.exists(), "the clip that was trimmed can be trimmed again"
 
 
 def test_a_session_with_a_job_is_in_use_however_long_it_takes(session: dict[str, Any], short: None) -> None:
@@ -349,13 +404,14 @@ def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     for update in updates:
         if "Frame " in update.get("status", ""):
             break
-    new = clips.open_clip(session, str(upload) if replaced else None)
+    new = clips.open_clip(session, str(upload)) if replaced else clips.remove_clip(session)
     assert new["start"]["interactive"] is replaced and not new["stop"]["interactive"]
     assert not list(updates), "the page of the new clip shows the old run"
     assert not Path(session["folder"]).exists() and not sessions.has_job(session)
     assert capfd.readouterr() == ("", "")
-    settled = jobs.settle_job(new["session"])
-    assert settled["status"] == new["status"] and settled["results"] == new["results"], "late updates of the run stay"
+    settled = jobs.settle_job(new["session"], new["status"])
+    assert settled["results"] == new["results"], "late updates of the run stay"
+    assert settled.get("status", new["status"]) == new["status"] and "data-session" in new["status"]
     if replaced:
         sessions.project_of(new["session"]).set_mask(0, scene(0)[1])
         jobs.claim_job(new["session"], "run")

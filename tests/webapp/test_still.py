@@ -1,28 +1,89 @@
-"""A clip that the browser cannot play."""
+"""Every kind of clip that the page lists can be chosen and dropped; one that the browser cannot play shows a frame."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import expect
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
 
 from tests.conftest import browser, scene, write_clip
 
+WAIT = 180_000  # [ms]
 
-def test_a_clip_that_the_browser_cannot_play_shows_its_first_frame_unless_it_is_refused(
-    page_url: str, tmp_path: Path
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A clip of each kind that browsers do not play, one that they do, and a file that is none."""
+    folder = tmp_path_factory.mktemp("clips")
+    frames = [scene(t, 192, 256)[0] for t in range(4)]
+    write_clip(folder / "old.avi", frames, codec="mpeg4")
+    write_clip(folder / "new.mp4", frames)
+    write_clip(folder / "camera.mxf", frames, codec="mpeg2video")
+    pictures = [Image.fromarray(frame) for frame in frames]
+    for kind in ("gif", "webp", "tif"):
+        pictures[0].save(folder / f"pictures.{kind}", save_all=True, append_images=pictures[1:], duration=40)
+    (folder / "broken.avi").write_bytes(b"no video")
+    (folder / "text.txt").write_text("no video")
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture(autouse=True)
+def patience() -> Iterator[None]:
+    expect.set_options(timeout=WAIT)
+    yield
+    expect.set_options(timeout=5000)
+
+
+def drop(page: Page, path: Path) -> None:
+    """Drops a file on the box of the clip, as a hand does."""
+    box = page.locator("#clip button").first.bounding_box()
+    assert box is not None
+    data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "data": data}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **at})
+
+
+def remove_clip(page: Page) -> None:
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    expect(page.locator("#editor [data-state=empty]")).to_be_visible()
+
+
+def test_every_kind_of_clip_is_taken_and_one_that_cannot_be_played_shows_its_first_frame(
+    page_url: str, clips: dict[str, Path]
 ) -> None:
-    write_clip(tmp_path / "old.avi", [scene(t, 192, 256)[0] for t in range(4)], codec="mpeg4")
-    (tmp_path / "broken.avi").write_bytes(b"no video")
+    still = "#clip video[poster*='frame-000000.jpg']"
+    note = "#clip[data-note*='cannot play this clip']"
     with browser() as chromium:
-        for name, status, notes in (
-            ("old.avi", "4 frames, 256x192", 1),
-            ("broken.avi", "broken.avi cannot be read", 0),
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(WAIT)
+        page.goto(page_url)
+        for index, name in enumerate(
+            ("pictures.gif", "pictures.webp", "pictures.tif", "camera.mxf", "old.avi", "new.mp4")
         ):
-            page = chromium.new_page()
-            page.goto(page_url)
-            page.locator("#clip input[type=file]").set_input_files(tmp_path / name)
-            expect(page.get_by_text(status)).to_be_visible(timeout=30_000)
-            expect(page.locator("#clip video[poster*='frame-000000.jpg']")).to_have_count(notes)
-            expect(page.locator("#clip[data-note*='cannot play this clip']")).to_have_count(notes)
-            expect(page.get_by_text("Video not playable")).to_have_count(0)
+            expect(page.locator("#clip input[type=file]")).to_have_count(1)
+            if index % 2:
+                drop(page, clips[name])
+            else:
+                with page.expect_file_chooser() as chooser:
+                    page.locator("#clip button").first.click()
+                assert f".{name.split('.')[1]}" in page.locator("#clip input[type=file]").get_attribute("accept").split(
+                    ", "
+                )
+                chooser.value.set_files(clips[name])
+            expect(page.get_by_text("4 frames, 256x192")).to_be_visible()
+            for shown in (still, note):
+                expect(page.locator(shown)).to_have_count(0 if name == "new.mp4" else 1)
+            remove_clip(page)
+        for name in ("broken.avi", "text.txt"):
+            drop(page, clips[name])
+            expect(
+                page.get_by_text(f"{name} cannot be read: it is no video, or it is damaged or incomplete.")
+            ).to_be_visible()
+            expect(page.locator("#clip video")).to_have_count(0)
+            expect(page.locator("#clip input[type=file]")).to_have_count(1)
+        expect(page.get_by_text("Video not playable")).to_have_count(0)

@@ -1,5 +1,5 @@
-"""Hidden components with what the browser itself has to do: name the session in the page's address, scroll, and
-show a still of a clip that it cannot play."""
+"""Hidden components with what the browser itself has to do: name the session in the page's address, scroll, ask for
+frames of the result, take every kind of clip and show a still of one that it cannot play, and tell the language."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.javascript import SCROLL, SHOW_ADDRESS, STILL, TITLE
+from webapp.javascript import ASK_FRAME, CLIP_FILES, LANGUAGE, SCROLL, SHOW_ADDRESS, STILL
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,18 @@ class BrowserSection:
     Attributes:
         address: The name of the session; a reload of the page finds the work again.
         scroll: The part of the page to bring into view, see ``webapp.html.scroll_to``.
+        wanted_frame: The frame of the result that the visitor looks at, and whether the video plays.
     """
 
     address: gr.HTML
     scroll: gr.HTML
+    wanted_frame: gr.HTML
 
 
 def browser_section() -> BrowserSection:
     """Builds the section."""
-    for script in (TITLE, STILL):
+    for script in (LANGUAGE, STILL, CLIP_FILES):
         gr.HTML(None, visible="hidden", js_on_load=script)
     address = gr.HTML(None, visible="hidden", js_on_load=SHOW_ADDRESS)
-    return BrowserSection(address, gr.HTML(None, visible="hidden", js_on_load=SCROLL))
+    scroll = gr.HTML(None, visible="hidden", js_on_load=SCROLL)
+    return BrowserSection(address, scroll, gr.HTML(None, visible="hidden", js_on_load=ASK_FRAME))

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.clips import choose_example, open_clip, resume_session, trim_clip
-from webapp.explanation_view import explain_pixel
+from webapp.clips import bring_back, choose_example, open_clip, remove_clip, resume_session, trim_clip
+from webapp.explanation_view import explain_pixel, prepare_explanation
 from webapp.javascript import READ_ADDRESS, SHOW_JOB, SHOW_RESTORING
 from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job, watch
 from webapp.layout.browser_section import BrowserSection
@@ -20,7 +20,6 @@ from webapp.mask_completion import prepare_frame, save_and_complete
 from webapp.mask_editing import (
     jump_to_frame,
     jump_to_masked_frame,
-    load_mask_files,
     load_project_file,
     refresh_editor,
     remove_from_mask,
@@ -28,6 +27,7 @@ from webapp.mask_editing import (
     select_frame,
     undo_removal,
 )
+from webapp.mask_files import load_mask_files, remove_mask_files
 from webapp.results_view import frame_comparison, prepare_export, show_frame
 from webapp.run_handler import estimate, run
 from webapp.scoring_view import score_result
@@ -54,6 +54,8 @@ def connect_events(
         "editor": paint.editor,
         "frame": paint.frame,
         "masks": paint.masks,
+        "mask_file": paint.mask_file,
+        "project_file": clip.project_file,
         "estimate": run.estimate,
         "status": run.status,
         "start": run.start,
@@ -67,19 +69,18 @@ def connect_events(
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
-    changes = [resumed, *_clip_events(wiring, clip), *_painting_events(wiring, clip, paint, review)]
+    changes = [resumed, *_clip_events(wiring, clip, run.status), *_painting_events(wiring, clip, paint, review)]
     _estimate_events(wiring, run, [*changes, watched, *_job_events(wiring, paint, run, review)])
-    _review_events(wiring, run, review)
+    _review_events(wiring, browser, run, review)
     return wiring
 
 
-def _clip_events(wiring: Wiring, clip: ClipSection) -> list[Any]:
-    """Events that open a clip; each replaces the frame in the editor."""
+def _clip_events(wiring: Wiring, clip: ClipSection, status: gr.HTML) -> list[Any]:
+    """Events that open or remove a clip; each replaces the frame in the editor."""
     return [
-        *(
-            wiring.connect(event, open_clip, clip.clip)
-            for event in (clip.clip.input, clip.clip.stop_recording, clip.clip.clear)
-        ),
+        *(wiring.connect(event, open_clip, clip.clip) for event in (clip.clip.input, clip.clip.stop_recording)),
+        wiring.connect(clip.clip.clear, remove_clip),
+        wiring.connect(status.undo, bring_back),
         wiring.connect(clip.trim.click, trim_clip, clip.clip, clip.first_frame, clip.last_frame),
         wiring.connect(clip.examples.select, choose_example),
     ]
@@ -107,6 +108,10 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
         wiring.connect(paint.masks.delete, remove_from_mask, editor),
         wiring.connect(paint.masks.undo, undo_removal, editor),
         wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file),
+        *(
+            wiring.connect(event, remove_mask_files, editor, paint.mask_file)
+            for event in (paint.mask_file.clear, paint.mask_file.delete)
+        ),
         wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file),
     ]
 
@@ -127,20 +132,23 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
         claimed = wiring.connect(button.click, claim_job, gr.State(kind), queue=False, show_progress="hidden")
         job = wiring.connect(claimed.then, handler, *inputs, concurrency_limit=None, show_progress="hidden")
         wiring.connect(job.failure, refuse_job, gr.State(kind), queue=False, show_progress="hidden")
-        wiring.connect(job.then, settle_job, queue=False, show_progress="hidden")
+        wiring.connect(job.then, settle_job, section.status, queue=False, show_progress="hidden")
         wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")
         jobs.append(job)
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
     return jobs
 
 
-def _review_events(wiring: Wiring, run: RunSection, review: ReviewSection) -> None:
+def _review_events(wiring: Wiring, browser: BrowserSection, run: RunSection, review: ReviewSection) -> None:
     """Events that show a frame of the result."""
     style = run.settings.opacity, run.settings.overlay_parts
     often = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often)
-    wiring.connect(review.flags.select, show_frame, *style, **often)
+    in_order = {"concurrency_limit": 1, "concurrency_id": "frames"}  # the last answer is that of the last question
+    wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often, **in_order)
+    wiring.connect(browser.wanted_frame.input, show_frame, *style, browser.wanted_frame, **often, **in_order)
     beside_runs = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "review"}
     wiring.connect(review.explained.select, explain_pixel, *style, trigger_mode="always_last", **beside_runs)
+    for event in (review.why.select, review.explained.load):
+        wiring.connect(event, prepare_explanation, **beside_runs)
     for event in (review.true_masks.upload, review.true_masks.clear):
         wiring.connect(event, score_result, review.true_masks, **beside_runs)

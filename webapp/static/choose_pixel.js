@@ -18,6 +18,16 @@ function choosePixel(frame, x, y, ask) {
     trigger('select', {frame: Number(data.frameShown), x, y});
 }
 
+// Who comes near the frame will choose a place: the server reads the memory meanwhile.
+let prepared = null;
+for (const kind of ['pointerover', 'focusin'])
+    element.addEventListener(kind, (event) => {
+        const frame = event.target.closest('.why-frame');
+        if (!frame || frame === prepared) return;
+        prepared = frame;
+        trigger('load');
+    });
+
 element.addEventListener('click', (event) => {
     const frame = event.target.closest('.why-frame');
     if (!frame) return;

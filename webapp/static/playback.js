@@ -1,9 +1,10 @@
-// The result's video, its frame slider and the chart show the same frame. While the video plays, nothing is sent.
+// The result's video, its frame slider, the comparison and the chart show the same frame, also while the video plays.
 
 const COMMIT_DELAY = 200; // [ms] after which a frame that stays is asked for
+const FOLLOW_INTERVAL = 200; // [ms] between the frames that are asked for while the video plays, at least
 const pageOf = element.closest('.gradio-container') || document;
-/** @type {{frame: number, sent: number, timer: number, sought: HTMLVideoElement | null}} */
-const state = {frame: -1, sent: -1, timer: 0, sought: null};
+/** @type {{frame: number, sent: number, timer: number, followed: number, sought: HTMLVideoElement | null}} */
+const state = {frame: -1, sent: -1, timer: 0, followed: 0, sought: null};
 
 const videoOf = () => /** @type {HTMLVideoElement | null} */ (pageOf.querySelector('#result-video video'));
 const inputsOf = () => /** @type {HTMLInputElement[]} */ ([...pageOf.querySelectorAll('#result-frame input')]);
@@ -67,15 +68,31 @@ function seek(frame) {
     video.currentTime = times[frame] + Math.min(0.005, (following - times[frame]) / 2);
 }
 
-/** Asks for the comparison of the frame that is shown, once it stays. */
+/**
+ * Asks for the comparison of the frame that is shown, see ask_frame.js.
+ * @param {boolean} playing  whether others will follow: the rest of the page stays as it is
+ */
+function ask(playing) {
+    state.sent = playing ? -1 : state.frame;
+    document.dispatchEvent(new CustomEvent('frame-wanted', {detail: {frame: state.frame, playing}}));
+}
+
+/** Asks once the frame stays. */
 function commit() {
     clearTimeout(state.timer);
     state.timer = window.setTimeout(() => {
         const video = videoOf();
-        if (state.frame === state.sent || (video && !video.paused)) return;
-        state.sent = state.frame;
-        trigger('select', {frame: state.frame});
+        if (state.frame !== state.sent && (!video || video.paused)) ask(false);
     }, COMMIT_DELAY);
+}
+
+/** Asks while the video plays, if someone can see the answer. */
+function followPlaying() {
+    const box = pageOf.querySelector('#comparison')?.getBoundingClientRect(), now = performance.now();
+    if (document.hidden || !box?.height || box.bottom < 0 || box.top > innerHeight) return;
+    if (now - state.followed < FOLLOW_INTERVAL) return;
+    state.followed = now;
+    ask(true);
 }
 
 /** Selects a frame by the chart or the list. @param {number} frame */
@@ -83,8 +100,7 @@ function choose(frame) {
     moveCursor(frame);
     moveSlider(frame);
     seek(frame);
-    state.sent = frame;
-    trigger('select', {frame});
+    ask(false);
 }
 
 /** The video shows another picture. @param {HTMLVideoElement} video @param {number} time of the picture [s] */
@@ -97,6 +113,7 @@ function pictureShown(video, time) {
     if (frame !== state.frame) {
         moveCursor(frame);
         moveSlider(frame);
+        if (!video.paused) followPlaying();
     }
     if (video.paused) commit();
 }

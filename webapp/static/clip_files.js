@@ -1,0 +1,29 @@
+// Gradio's box takes only what the browser calls a video, and so refuses GIF, WebP, TIFF or MXF. Here the server decides.
+
+const CLIP_INPUT = '#clip input[type=file]';
+
+/** @param {Iterable<File>} files @returns {DataTransfer} the same files, called videos */
+function asVideos(files) {
+    const videos = new DataTransfer();
+    for (const file of files) videos.items.add(new File([file], file.name, {type: 'video/mp4'}));
+    return videos;
+}
+
+document.addEventListener('click', (event) => { // before the browser asks for a file
+    const input = /** @type {HTMLInputElement?} */ (document.querySelector(CLIP_INPUT));
+    if (input && event.target instanceof Element && event.target.closest('#clip')) input.accept = CLIP_KINDS;
+}, true);
+
+document.addEventListener('change', (event) => {
+    const input = event.target;
+    if (input instanceof HTMLInputElement && input.matches(CLIP_INPUT) && input.files) input.files = asVideos(input.files).files;
+}, true);
+
+document.addEventListener('drop', (event) => {
+    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []];
+    if (!(target instanceof Element) || !target.closest('#clip') || files.every((file) => file.type.startsWith('video/'))) return;
+    if ([...dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) return; // Gradio refuses folders
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    target.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
+}, true);
