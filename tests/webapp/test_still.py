@@ -71,9 +71,8 @@ def test_every_kind_of_clip_is_taken_and_one_that_cannot_be_played_shows_its_fir
             else:
                 with page.expect_file_chooser() as chooser:
                     page.locator("#clip button").first.click()
-                assert f".{name.split('.')[1]}" in page.locator("#clip input[type=file]").get_attribute("accept").split(
-                    ", "
-                )
+                kinds = page.locator("#clip input[type=file]").get_attribute("accept") or ""
+                assert f".{name.split('.')[1]}" in kinds.split(",")
                 chooser.value.set_files(clips[name])
             expect(page.get_by_text("4 frames, 256x192")).to_be_visible()
             for shown in (still, note):

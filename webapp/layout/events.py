@@ -103,13 +103,14 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
+    in_order = {"concurrency_limit": 1, "concurrency_id": "mask_files"}  # a file that follows the x stays
     return [
         painted,
         wiring.connect(paint.masks.delete, remove_from_mask, editor),
         wiring.connect(paint.masks.undo, undo_removal, editor),
-        wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file),
+        wiring.connect(paint.mask_file.upload, load_mask_files, editor, paint.mask_file, **in_order),
         *(
-            wiring.connect(event, remove_mask_files, editor, paint.mask_file)
+            wiring.connect(event, remove_mask_files, editor, paint.mask_file, **in_order)
             for event in (paint.mask_file.clear, paint.mask_file.delete)
         ),
         wiring.connect(clip.project_file.upload, load_project_file, editor, clip.project_file),
