@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skimage.graph import MCP_Geometric
 from skimage.morphology import skeletonize
 
-from mamp import StrokeSegmenter, load_encoder
+from mamp import StrokeSegmenter
 from mamp.evaluation.davis_metrics import region_similarity
 from mamp.evaluation.vos_datasets import find_sequences
 from mamp.interactive.strokes import OUTSIDE, Strokes, click_strokes
@@ -43,7 +43,6 @@ def main() -> None:
     parser.add_argument("roots", type=Path, nargs="+", metavar="DAVIS")
     parser.add_argument("--each", action="store_true", help="also print J of each sequence")
     arguments = parser.parse_args()
-    encoder = load_encoder(device="cpu")
     for root in arguments.roots:
         table: dict[tuple[str, str], Answers] = {}
         preparation = []
@@ -51,7 +50,7 @@ def main() -> None:
             frame, truth = sequence.frame(0), sequence.mask(0)
             assert truth is not None
             start = time.perf_counter()
-            segmenter = StrokeSegmenter(frame, encoder, sequence.frame(1))
+            segmenter = StrokeSegmenter(frame, sequence.frame(1))
             preparation.append(time.perf_counter() - start)
             for prompt in ("scribble", "box", "click"):
                 for name, method in _methods(segmenter, frame).items():

@@ -7,10 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 
 from mamp import StrokeSegmenter
-from mamp.model.checkpoint import shared_encoder
-from webapp import ZERO_GPU
 from webapp.session import Session, reader_of, when_ended
-from webapp.settings_controls import WEIGHTS
 
 _KEPT = 4  # one of 480x854 pixels takes 15 MB
 _Key = tuple[str, int]  # session folder and frame number
@@ -68,5 +65,4 @@ def _build(clip: str, index: int) -> StrokeSegmenter:
     """The next frame, or the one before, shows what moves."""
     reader = reader_of(clip)
     other = index + 1 if index + 1 < reader.count() else max(0, index - 1)
-    encoder = shared_encoder(WEIGHTS, "cpu" if ZERO_GPU else "auto")  # a GPU must be allocated first on ZeroGPU
-    return StrokeSegmenter(reader.frame(index).image, encoder, reader.frame(other).image)
+    return StrokeSegmenter(reader.frame(index).image, reader.frame(other).image)

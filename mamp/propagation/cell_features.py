@@ -20,7 +20,7 @@ _COLOR_SCALE = (2.5, 8.0, 8.0)  # inverse of the usual deviation of L, a and b f
 _CAMERA_STEP = 3  # [cells]; sampling for the camera motion, which has only six parameters
 _CAMERA_ITERATIONS = 8  # of reweighted least squares
 _MIN_BACKGROUND_CELLS = 30  # to fit the camera motion to; with fewer, all cells are used
-_FLOW_ERROR = 0.125  # [cells]: half a pixel, the error of the flow where nothing moves
+FLOW_ERROR = 0.125  # [cells]: half a pixel, the error of the flow where nothing moves
 _EROSION_RADIUS = 2  # [cells]; distance to which the flow spreads an object's motion beyond its edge
 
 
@@ -67,6 +67,24 @@ def independent_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False
     Returns:
         (1, h, w) in [0, 3): 0 where a cell, or one within 2 cells, moves with the camera.
     """
+    motion, spread = relative_motion(flow, objects, on_device=on_device)
+    speed = motion.norm(dim=0, keepdim=True).to(flow.dtype)
+    speed = 3 * speed / (spread + FLOW_ERROR)
+    side = 2 * _EROSION_RADIUS + 1
+    return -3 * F.max_pool2d(-speed / (1 + speed), side, 1, _EROSION_RADIUS)
+
+
+def relative_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False) -> tuple[Tensor, Tensor | float]:
+    """Motion of each cell beside the camera's, an affine motion that is fitted to the background.
+
+    Args:
+        flow: Displacement from a frame to the previous one (2, h, w) [cells], x then y.
+        objects: Estimated object cells (h, w) bool.
+        on_device: Fit without waiting for the device. On the CPU the fit is as exact, and faster.
+
+    Returns:
+        Motion (2, h, w) [cells], and the median distance of the background from the camera's motion [cells].
+    """
     h, w = flow.shape[-2:]
     fit, device = (_camera_motion_on_device, flow.device) if on_device else (_camera_motion, torch.device("cpu"))
     positions = _positions(h, w, device)
@@ -78,9 +96,7 @@ def independent_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False
         ~near_object[::_CAMERA_STEP, ::_CAMERA_STEP].flatten().to(device),
     )
     camera_flow = (camera @ positions.flatten(1)).view(2, h, w)
-    speed = (flow - camera_flow.to(flow.device)).norm(dim=0, keepdim=True).to(flow.dtype)
-    speed = 3 * speed / (spread + _FLOW_ERROR)
-    return -3 * F.max_pool2d(-speed / (1 + speed), side, 1, _EROSION_RADIUS)
+    return flow - camera_flow.to(flow.device), spread
 
 
 @lru_cache(16)
@@ -112,7 +128,7 @@ def _camera_motion(positions: Tensor, flow: Tensor, background: Tensor) -> tuple
         camera = torch.linalg.solve(normal, weighted @ flow.T)  # (3, 2)
         residual = (flow - camera.T @ positions).norm(dim=0)
         spread = residual.median()
-        weight = (1 + (residual / (1.5 * spread + _FLOW_ERROR / 5)) ** 2) ** -2
+        weight = (1 + (residual / (1.5 * spread + FLOW_ERROR / 5)) ** 2) ** -2
     return camera.T, float(spread)
 
 
@@ -129,7 +145,7 @@ def _camera_motion_on_device(positions: Tensor, flow: Tensor, background: Tensor
         camera = torch.linalg.solve_ex(sides[:, :3] + unit, sides[:, 3:]).result  # (3, 2)
         residual = torch.addmm(flow, camera.T, positions, alpha=-1).norm(dim=0)
         spread = residual.masked_fill(unused, torch.nan).nanmedian(dim=0).values
-        distance = residual / (1.5 * spread + _FLOW_ERROR / 5)
+        distance = residual / (1.5 * spread + FLOW_ERROR / 5)
         weight = torch.addcmul(used, distance, distance).pow(-2).masked_fill(unused, 0)
     return camera.T, spread
 

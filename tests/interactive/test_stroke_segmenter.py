@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mamp import MaskError, PatchEncoder, StrokeSegmenter, load_encoder, mask_from_strokes
+from mamp import MaskError, StrokeSegmenter, mask_from_strokes
 from mamp.interactive.stroke_segmenter import parts_with
 from mamp.interactive.strokes import OUTSIDE, click_strokes
 from tests.conftest import overlap, scene
@@ -14,7 +14,7 @@ FRAME, DISK = scene(0)  # a disk of radius 28 around x 36, y 48
 
 @pytest.fixture(scope="module")
 def segmenter() -> StrokeSegmenter:
-    return StrokeSegmenter(FRAME, load_encoder(device="cpu"), scene(1)[0])
+    return StrokeSegmenter(FRAME, scene(1)[0])
 
 
 def scribble(label: int = 1) -> Image:
@@ -29,6 +29,18 @@ def test_a_scribble_finds_the_whole_object(segmenter: StrokeSegmenter) -> None:
     mask = segmenter.segment(strokes)
     assert set(np.unique(mask)) == {0, 5}
     assert overlap(mask, DISK) > 0.9
+
+
+def test_what_lies_between_strokes_may_be_background() -> None:
+    """As between the legs of an animal."""
+    rng = np.random.default_rng(0)
+    legs = np.zeros((120, 160), np.uint8)
+    legs[20:45, 30:130] = legs[20:105, 30:50] = legs[20:105, 110:130] = 1
+    colors = np.where(legs[..., None] > 0, (150, 110, 70), (90, 120, 90))
+    frame = (colors + rng.normal(0, 15, (120, 160, 3))).clip(0, 255).astype(np.uint8)
+    strokes = np.zeros_like(legs)
+    cv2.polylines(strokes, [np.array([(40, 95), (40, 32), (120, 32), (120, 95)], np.int32)], False, 1, 3)
+    assert overlap(StrokeSegmenter(frame).segment(strokes), legs) > 0.9
 
 
 def test_a_click_finds_the_object(segmenter: StrokeSegmenter) -> None:
@@ -53,7 +65,7 @@ def test_parts_that_no_stroke_touches_are_left_out() -> None:
 
 
 def test_one_function_does_the_same(segmenter: StrokeSegmenter) -> None:
-    mask = mask_from_strokes(FRAME, scribble(), load_encoder(device="cpu"), next_frame=scene(1)[0])
+    mask = mask_from_strokes(FRAME, scribble(), next_frame=scene(1)[0])
     np.testing.assert_array_equal(mask, segmenter.segment(scribble()))
 
 
@@ -152,7 +164,7 @@ def test_a_frame_above_the_processing_size() -> None:
     strokes = np.zeros((960, 1280), np.uint8)
     path = np.array([(220, 300), (500, 340), (200, 500), (540, 560), (300, 680)], np.int32)
     cv2.polylines(strokes, [path], False, 3, 1)  # thinner than a pixel at the processing size
-    mask = StrokeSegmenter(np.asarray(frame, np.uint8), PatchEncoder()).segment(strokes)
+    mask = StrokeSegmenter(np.asarray(frame, np.uint8)).segment(strokes)
     assert mask.shape == (960, 1280)
     assert (mask[strokes == 3] == 3).all()
     assert overlap(mask, np.asarray(disk, np.uint8)) > 0.9
@@ -163,7 +175,7 @@ def test_tiny_frames(size: tuple[int, int]) -> None:
     frame = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
     strokes = np.zeros(size, np.uint8)
     strokes[0, 0] = 1
-    assert StrokeSegmenter(frame, PatchEncoder()).segment(strokes)[0, 0] == 1
+    assert StrokeSegmenter(frame).segment(strokes)[0, 0] == 1
 
 
 def test_marks_that_do_not_fit_the_frame_are_refused(segmenter: StrokeSegmenter) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mamp.model.color import rgb_to_lab
-from mamp.propagation.cell_features import color_features, independent_motion
+from mamp.propagation.cell_features import color_features, independent_motion, relative_motion
 
 
 def test_color_features_describe_the_cell_and_its_surroundings() -> None:
@@ -42,3 +42,13 @@ def test_independently_moving_objects_stand_out_up_to_their_edge(camera: str, sh
 def test_an_object_that_fills_the_frame_does_not_move_relative_to_the_camera() -> None:
     flow = torch.ones(2, 20, 30)
     assert independent_motion(flow, torch.ones(20, 30, dtype=torch.bool)).max() < 0.01
+
+
+def test_relative_motion_is_that_beside_the_camera() -> None:
+    flow = torch.ones(2, 40, 60) * torch.tensor([3.0, -1.0])[:, None, None]
+    flow[1, 10:20, 10:20] += 2
+    motion, spread = relative_motion(flow, torch.zeros(40, 60, dtype=torch.bool))
+    expected = torch.zeros(2, 40, 60)
+    expected[1, 10:20, 10:20] = 2
+    torch.testing.assert_close(motion.float(), expected, atol=0.02, rtol=0)
+    assert spread < 0.02
