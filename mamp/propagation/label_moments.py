@@ -71,7 +71,7 @@ def fit_discriminants(frames: Sequence[LabelMoments], *, strength: float) -> Dis
     sums = torch.stack([frame.sums for frame in frames]).sum(dim=0, dtype=torch.float64)
     products = torch.stack([frame.products for frame in frames]).sum(dim=0, dtype=torch.float64)
     present = (counts > 0).double()
-    num_present = present.sum()
+    num_present = present.sum().clamp(min=1)
     share = present / counts.clamp(min=1)
     means = sums * share[:, None]
     squares = (products * share[:, None, None]).sum(dim=0) / num_present

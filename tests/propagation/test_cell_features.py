@@ -34,6 +34,7 @@ def test_independently_moving_objects_stand_out_up_to_their_edge(camera: str, sh
     objects[5 : 5 + side, 10 : 10 + side] = True
     flow[0] += 2.0 * objects
     motion = independent_motion(flow, objects)[0]
+    torch.testing.assert_close(independent_motion(flow, objects, on_device=True)[0], motion)
     inner = ~torch.nn.functional.max_pool2d((~objects).float()[None], 5, 1, 2)[0].bool()
     assert motion[inner].min() > 2 and motion[~inner].max() < 1.5
     assert (motion >= 0).all() and (motion < 3).all()
@@ -41,7 +42,8 @@ def test_independently_moving_objects_stand_out_up_to_their_edge(camera: str, sh
 
 def test_an_object_that_fills_the_frame_does_not_move_relative_to_the_camera() -> None:
     flow = torch.ones(2, 20, 30)
-    assert independent_motion(flow, torch.ones(20, 30, dtype=torch.bool)).max() < 0.01
+    for on_device in (False, True):
+        assert independent_motion(flow, torch.ones(20, 30, dtype=torch.bool), on_device=on_device).max() < 0.01
 
 
 def test_relative_motion_is_that_beside_the_camera() -> None:
