@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from mamp.distributed import resolve_device
 from mamp.files import file_stamp
-from mamp.flow.parallel_dis import FAST_LEVEL, FINE_LEVEL, gray_pyramid, inverse_search
+from mamp.flow.parallel_dis import FINE_LEVEL, gray_pyramid, inverse_search
 from mamp.flow.raft import RAFT, load_raft
 from mamp.model.checkpoint import resolve_weights
+from mamp.model.encoder import STRIDE
 from mamp.settings import Settings
 
 Frame = NDArray[np.uint8]
@@ -28,7 +29,7 @@ FlowFunction = Callable[[Frame, Frame], Flow]  # (query, reference) -> flow; eve
 RAFT_WEIGHTS = Settings().raft_weights
 RAFT_FILENAME = "LibreRAFTl-flow-sintel.pt"
 NEAR_ITERATIONS, FAR_ITERATIONS, FAR_GAP = 2, 5, 15  # Sec. 4: more iterations for a distant reference
-_MIN_SIDE, _MIN_FAST_SIDE = 16, 32  # [pixels]
+_MIN_SIDE = 16  # [pixels]
 
 
 @runtime_checkable
@@ -58,7 +59,8 @@ class FlowEstimator(Protocol):
         Args:
             query: RGB (H, W, 3) uint8.
             reference: RGB (H, W, 3) uint8, the same size.
-            fast: Prefer speed to accuracy: the flow is one of several candidates.
+            fast: Prefer speed to accuracy: the flow is one of several candidates. Frames are as small as the grid of cells
+                then, see ``frame_at_cells``, if ``accepts_initial_flow``.
             initial_flow: Starting point of the estimation (2, H, W) [pixels].
             frame_gap: Distance between the two [frames].
 
@@ -70,8 +72,8 @@ class FlowEstimator(Protocol):
 class DisFlow:
     """Dense inverse search (Kroeger et al., ECCV 2016): no weights, tens of milliseconds a pair on a CPU.
 
-    ``fast`` takes a seventh of the time on a coarser grid. ``initial_flow`` is tested beside the candidates of the search;
-    without it, zero motion is. ``frame_gap`` is ignored. See ``FlowEstimator`` for the arguments.
+    ``fast`` takes a seventh of the time for frames of a quarter of the size. ``initial_flow`` is tested beside the
+    candidates of the search; without it, zero motion is. ``frame_gap`` is ignored. See ``FlowEstimator`` for the arguments.
     """
 
     accepts_initial_flow = True
@@ -89,16 +91,36 @@ class DisFlow:
         if min(height, width) < _MIN_SIDE:
             # The coarsest level of the search would be empty: OpenCV aborts the process there.
             return np.zeros((2, height, width), np.float32)
-        ultrafast = fast and min(height, width) >= _MIN_FAST_SIDE
-        preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST if ultrafast else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+        preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST if fast else cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+        search = cv2.DISOpticalFlow.create(preset)
+        if fast:
+            search.setFinestScale(0)  # the preset's is a quarter of the frame's size
         gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (query, reference)]
         # Zeros differ from no initial flow: OpenCV then tests zero motion at each scale, which fast clips need.
-        initial = np.zeros((2, height, width), np.float32) if initial_flow is None else initial_flow
-        flow = cv2.DISOpticalFlow.create(preset).calc(gray[0], gray[1], initial.transpose(1, 2, 0).copy())
-        return np.ascontiguousarray(flow.transpose(2, 0, 1), dtype=np.float32)
+        start = np.zeros((height, width, 2), np.float32)
+        if initial_flow is not None:
+            start[:] = initial_flow.transpose(1, 2, 0)
+        return np.asarray(search.calc(gray[0], gray[1], start), np.float32).transpose(2, 0, 1)
 
 
 dis_flow = DisFlow()
+
+
+def frame_at_cells(frame: Frame) -> Frame:
+    """A frame with one pixel for each cell: the mean color of the 4 x 4 pixels around its center.
+
+    Args:
+        frame: RGB (H, W, 3) uint8.
+
+    Returns:
+        RGB (ceil(H / 4), ceil(W / 4), 3) uint8.
+    """
+    height, width = (-(-side // STRIDE) for side in frame.shape[:2])
+    margin = STRIDE // 2  # cell i is centered on pixel 4 i
+    after = [max(0, STRIDE * cells - margin - side) for cells, side in zip((height, width), frame.shape, strict=False)]
+    padded = cv2.copyMakeBorder(frame, margin, after[0], margin, after[1], cv2.BORDER_REPLICATE)
+    blocks = padded[: STRIDE * height, : STRIDE * width]
+    return np.asarray(cv2.resize(blocks, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class ParallelDisFlow:
@@ -127,7 +149,7 @@ class ParallelDisFlow:
     ) -> Flow:
         pyramids = [gray_pyramid(torch.from_numpy(frame)[None].to(self.device)) for frame in (query, reference)]
         initial = None if initial_flow is None else torch.from_numpy(initial_flow)[None].to(self.device)
-        flow = inverse_search(*pyramids, initial=initial, finest=FAST_LEVEL if fast else FINE_LEVEL)
+        flow = inverse_search(*pyramids, initial=initial, finest=0 if fast else FINE_LEVEL)
         pixels: Any = F.interpolate(flow, query.shape[:2], mode="bilinear")[0].cpu().numpy()
         return np.asarray(pixels, dtype=np.float32)
 

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from mamp import prefetch
-from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, Frame
+from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, Frame, frame_at_cells
 from mamp.flow.warp import compose_flow, select_motion, to_cell_units
-from mamp.model.encoder import STRIDE
-from mamp.propagation.alignment import to_pixels
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
 from mamp.timing import StageTimer
 
@@ -134,7 +132,8 @@ class ReferenceMotion:
         """Displacement of a frame to a reference (2, h, w) [cells]; for the arguments see ``FlowPrefetcher.take``."""
         with self._timer.stage(FLOW_WAIT):
             flow = self.flows.take(t, frame, distance, reference, fast=fast, initial_motion=initial_motion)
-        return to_cell_units(torch.from_numpy(flow)).to(self._device)
+        at_cells = fast and self.flows.accepts_initial_flow
+        return (torch.from_numpy(flow) if at_cells else to_cell_units(torch.from_numpy(flow))).to(self._device)
 
 
 class FlowPrefetcher:
@@ -195,10 +194,10 @@ class FlowPrefetcher:
             distance: Distance between the two [frames].
             reference: RGB (H, W, 3) uint8.
             fast: See ``FlowEstimator``.
-            initial_motion: The initial flow of ``FlowEstimator``, but of cells (2, h, w) [cells].
+            initial_motion: The initial flow of ``FlowEstimator`` (2, h, w) [cells]; only if ``fast``.
 
         Returns:
-            Flow (2, H, W) float32 [pixels].
+            Flow (2, H, W) float32 [pixels]; if it is fast and the estimator accepts an initial flow, (2, h, w) [cells].
         """
         submitted_frame, flows = self._submitted.get(t, (None, {}))
         future = flows.pop((distance, initial_motion is not None), None) if frame is submitted_frame else None
@@ -209,7 +208,7 @@ class FlowPrefetcher:
     ) -> Flow:
         if self._estimator is None:
             return self._flow(frame, reference)
-        initial_flow: Flow | None = None
-        if initial_motion is not None:
-            initial_flow = STRIDE * to_pixels(initial_motion.cpu(), frame.shape[:2]).numpy()
+        if fast and self.accepts_initial_flow:
+            frame, reference = frame_at_cells(frame), frame_at_cells(reference)
+        initial_flow = None if initial_motion is None else initial_motion.cpu().numpy()
         return self._estimator(frame, reference, fast=fast, initial_flow=initial_flow, frame_gap=distance)

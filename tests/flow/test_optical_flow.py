@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow.optical_flow import DisFlow, FlowEstimator, ParallelDisFlow, load_flow, raft_flow
+from mamp.flow.optical_flow import DisFlow, FlowEstimator, ParallelDisFlow, frame_at_cells, load_flow, raft_flow
 from mamp.flow.raft import RaftError, build_raft, load_raft
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
@@ -54,6 +54,15 @@ def test_small_frames_do_not_crash(dis: FlowEstimator, size: tuple[int, int], fa
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
     flow = dis(frame, frame, fast=fast)
     assert flow.shape == (2, *size) and not flow.round().any()
+
+
+def test_a_frame_at_cells_is_centered_like_the_cells() -> None:
+    for height, width in ((24, 40), (23, 37), (1, 5)):
+        ramp = np.broadcast_to(np.arange(width, dtype=np.uint8)[:, None] * 6, (height, width, 3))
+        small = frame_at_cells(np.ascontiguousarray(ramp))
+        assert small.shape == (-(-height // 4), -(-width // 4), 3)
+        inside = slice(1, width // 4)  # the mean of the pixels from two before the center to one after it
+        np.testing.assert_allclose(small[0, inside, 0], ramp[0, ::4, 0][inside] - 3.0, atol=1)
 
 
 def as_torchvision_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
