@@ -25,6 +25,7 @@ from mamp.propagation.local_matching import box_sum
 _RIDGE = 0.02  # share of the mean within-class variance: damps directions with little data
 _MIN_RIDGE = 1e-6  # share of the mean square input: without any variance, no discriminant separates
 _NUM_RANDOM_FEATURES = 128  # twice as many are no better
+_MAX_CELLS = 2048  # of a label in a frame: enough for its mean and its covariance
 _BLOCK = 4096  # cells whose random features fit into a CPU's cache
 _DIRECTIONS_MULTIPLE = 16  # several directions are zero-padded to it: BLAS is up to three times as fast
 _BACKGROUND_TOLERANCE = 0.3  # object score that is not held against background, which looks like many things
@@ -59,6 +60,7 @@ def class_statistics(key: Tensor, cues: Tensor, value: Tensor, *, radius: int) -
     statistics = {}
     for label in torch.unique(value[near_object]).tolist():
         cells = (near_object & (value == label)).flatten().nonzero()[:, 0]
+        cells = cells[:: 1 + len(cells) // _MAX_CELLS]
         # Sums of thousands of numbers: in single precision they would depend on the number of threads.
         inputs = discriminant_inputs(gather_cells(key, cells).T.float(), gather_cells(cues, cells).T).double()
         count = torch.tensor(len(inputs), dtype=inputs.dtype)

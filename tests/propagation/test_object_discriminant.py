@@ -57,6 +57,19 @@ def scores_by_definition(inputs: Tensor, memory: Tensor, labels: Tensor) -> Tens
     return torch.from_numpy(np.stack(scores))
 
 
+def test_a_sample_of_many_cells_has_their_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, cues = torch.randn(2, 64, 6, 90, 90, generator=torch.Generator().manual_seed(0))[:, 0]
+    labels = torch.zeros(90, 90, dtype=torch.uint8)
+    labels[10:80, 10:80] = 1
+    sample = class_statistics(key, cues, labels, radius=RADIUS)
+    monkeypatch.setattr("mamp.propagation.object_discriminant._MAX_CELLS", 90 * 90)
+    every = class_statistics(key, cues, labels, radius=RADIUS)
+    assert int(every[1].count) == 4900 and int(sample[1].count) == 1634
+    for label in (0, 1):
+        means, true_means = (each[label].sums / each[label].count for each in (sample, every))
+        torch.testing.assert_close(means, true_means, atol=0.1, rtol=0)
+
+
 def test_the_channels_penalize_matches_across_fishers_discriminants() -> None:
     query, query_cues, keys, key_cues, labels = random_memory()
     discriminants = fitted(keys, key_cues, labels)
