@@ -23,6 +23,7 @@ from mamp.propagation.label_moments import label_moments
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep, reference_frames
 from mamp.propagation.memory_readout import MemoryReader, Query, Reference
 from mamp.propagation.object_discriminant import class_statistics
+from mamp.propagation.principal_features import principal_directions, project
 from mamp.propagation.reference_motion import ReferenceMotion
 from mamp.propagation.stored_memory import StoredFrame, StoredMemory
 from mamp.timing import StageTimer
@@ -85,6 +86,7 @@ class TrackerMemory:
         """Forgets everything: the next frame is a first frame."""
         self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
         self._size: tuple[int, int] | None = None
+        self._directions: Tensor | None = None  # see principal_features
         self.labels: list[int] = [0]
         self.t = 0
         if self._motion is not None:
@@ -132,11 +134,18 @@ class TrackerMemory:
             self._motion.prefetch(self.t, frame, next_frame, self._bank)
 
     def encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used."""
+        """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used.
+
+        With discriminants, features are projected on their principal directions in the first frame.
+        """
         lab = pad_to_stride(rgb_to_lab(self._frames.rgb(frame)))
         with self._bfloat16():
             key = self._encoder(lab[None])[0]
-        return key, color_features(lab) if self._with_discriminants else key[:0].float()
+        if not self._with_discriminants:
+            return key, key[:0].float()
+        if self._directions is None:
+            self._directions = principal_directions(key)
+        return project(key, self._directions), color_features(lab)
 
     def _bfloat16(self) -> AbstractContextManager[object]:
         """Autocast where the device has bfloat16; in asynchronous execution the encoder has its own precision."""
@@ -222,7 +231,8 @@ class TrackerMemory:
             )
             for number, memory in sorted(self._bank.all().items())
         }
-        return StoredMemory(self.t, list(self.labels), frames)
+        directions = None if self._directions is None else self._directions.cpu().numpy()
+        return StoredMemory(self.t, list(self.labels), frames, directions)
 
     @torch.inference_mode()
     def restore(self, memory: StoredMemory, frames: Mapping[int, Frame]) -> None:
@@ -237,6 +247,8 @@ class TrackerMemory:
         """
         self.reset()
         self.labels, self.t = list(memory.labels), memory.t
+        if memory.directions is not None:
+            self._directions = torch.from_numpy(memory.directions).to(self._device)
         for number, stored in memory.frames.items():
             self.check_frame(frames[number])
             self._size = (frames[number].shape[0], frames[number].shape[1])

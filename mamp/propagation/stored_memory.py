@@ -36,11 +36,13 @@ class StoredMemory:
         t: Number of the next frame, counted from the first tracked frame.
         labels: Labels of the objects so far, with 0.
         frames: The frames in memory by number, ascending.
+        directions: Principal directions of the features (C, D) float32; ``None`` where they are not used.
     """
 
     t: int
     labels: list[int]
     frames: Mapping[int, StoredFrame]
+    directions: NDArray[np.float32] | None
 
     def write(self, file: BinaryIO, key: str) -> None:
         """Writes the memory as npz, whose entries have checksums.
@@ -63,6 +65,7 @@ class StoredMemory:
             values=np.stack([frame.value for frame in frames]),
             motion_cues=np.stack([frame.motion_cue for frame in frames]),
             motions=np.stack(motions),
+            directions=np.zeros((0, 0), np.float32) if self.directions is None else self.directions,
         )
 
     @classmethod
@@ -77,6 +80,7 @@ class StoredMemory:
                     int(number): StoredFrame(value, motion_cue, motion if moved else None, bool(given))
                     for number, value, motion_cue, motion, moved, given in zip(*columns, strict=True)
                 }
-                return cls(int(file["t"]), file["labels"].tolist(), frames)
+                directions = file["directions"] if file["directions"].size else None
+                return cls(int(file["t"]), file["labels"].tolist(), frames, directions)
         except Exception:  # a damaged file raises many kinds; everything in it can be computed again
             return None
