@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 _OUTPUT_TILE, _INPUT_TILE = 4, 6  # sides [pixels]; input tiles overlap
-_BLOCK_VALUES = 3 << 20  # transformed values computed at a time: 12 MB, about the size of the cache
+_BLOCK_TILES = 340  # transformed at a time: 12 MB of 256 channels, about the size of the cache; 3 MB of 64
 # G of the paper's F(4x4, 3x3); its other two matrices are written out below as sums.
 _KERNEL_TRANSFORM = (
     (1 / 4, 0, 0),
@@ -50,7 +50,7 @@ class WinogradConvolution(nn.Module):
         K = self.bias.shape[0]
         rows, columns = -(-H // _OUTPUT_TILE), -(-W // _OUTPUT_TILE)
         output = x.new_empty(B, rows, _OUTPUT_TILE, columns, _OUTPUT_TILE, K)
-        max_rows = min(rows, max(1, _BLOCK_VALUES // (_INPUT_TILE * _INPUT_TILE * columns * max(C, K))))
+        max_rows = min(rows, max(1, _BLOCK_TILES // columns))
         # Of the larger blocks, the one that computes the fewest rows twice.
         block_rows = min(range(max_rows, max_rows // 2, -1), key=lambda count: -rows % count)
         # Buffers for all blocks: allocating them for each would cost as much as the sums.

@@ -24,9 +24,9 @@ def test_it_equals_the_convolution_at_any_size(size: tuple[int, int], batch: int
         torch.testing.assert_close(WinogradConvolution(direct)(x), direct(x), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("block_values", [1, 36 * 3 * 7 * 2])
-def test_blocks_of_any_size_join_without_seams(monkeypatch: pytest.MonkeyPatch, block_values: int) -> None:
-    monkeypatch.setattr(winograd, "_BLOCK_VALUES", block_values)  # one row of tiles at a time; two of five
+@pytest.mark.parametrize("block_tiles", [1, 3 * 2])
+def test_blocks_of_any_size_join_without_seams(monkeypatch: pytest.MonkeyPatch, block_tiles: int) -> None:
+    monkeypatch.setattr(winograd, "_BLOCK_TILES", block_tiles)  # one row of tiles at a time; two of five
     direct = convolution()
     x = torch.randn(1, 5, 20, 12)
     with torch.inference_mode():
