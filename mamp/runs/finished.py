@@ -11,7 +11,7 @@ from mamp.masks.label_map import MaskError
 from mamp.masks.mask_io import read_mask
 from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
-from mamp.runs.incremental import clip_sha256
+from mamp.runs.incremental import clip_sha256, differing_entry
 from mamp.runs.mask_store import MaskStore
 from mamp.runs.memory_files import MemoryFiles
 from mamp.runs.packed_masks import PackedMasks
@@ -65,9 +65,8 @@ def open_trackers(
     names = {int(label): name for label, name in result.receipt["names"].items()}
     request = RunRequest(reader, input_masks, settings, names)
     identity = run_identity(request, encoder)
-    for key, value in identity.items():
-        if result.receipt.get(key) != value:
-            cause = f"other weights, {result.receipt.get('weights')}" if "weights" in key else "another version of MAMP"
-            raise MaskError(f"The run in {result.folder.name} was made with {cause}.")
+    if key := differing_entry(result.receipt, identity):
+        cause = f"other weights, {result.receipt.get('weights')}" if "weights" in key else "another version of MAMP"
+        raise MaskError(f"The run in {result.folder.name} was made with {cause}.")
     store, memories = MaskStore(result, reader), MemoryFiles(result, request, identity)
     return TrackerFactory(request, store, memories, encoder, load_flow(local), StageTimer())

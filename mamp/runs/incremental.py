@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mamp.masks.mask_io import read_mask
 from mamp.model.checkpoint import file_sha256
 from mamp.runs.results import Result
+from mamp.settings import Settings
 
 Mask = NDArray[np.uint8]
 
@@ -33,7 +34,7 @@ def reusable_frames(
         Frame numbers before the first input mask that was added, changed or removed; none if that is the first one of the
         run, or if clip, settings or weights differ.
     """
-    if any(previous.receipt.get(key) != value for key, value in identity.items()):
+    if differing_entry(previous.receipt, identity) is not None:
         return set()
     available = {index for index, name in names.items() if (previous.masks_dir / f"{name}.png").exists()}
     before = previous.input_masks
@@ -41,6 +42,25 @@ def reusable_frames(
     changed = next((t for t in numbers if not _same(before.get(t), input_masks.get(t))), len(names))
     # A mask affects all frames tracked after it: the first input mask all frames of the clip.
     return {index for index in available if index < changed} if changed > min(input_masks) else set()
+
+
+def differing_entry(receipt: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """The first entry of an identity that a receipt has otherwise; ``None`` for equal runs.
+
+    A receipt of an earlier version lacks settings that are newer: these had their defaults. The detail is compared by the
+    processed size.
+    """
+    for key, value in identity.items():
+        before = receipt.get(key)
+        if key == "settings" and before is not None:
+            before, value = _complete(before), _complete(value)
+        if before != value:
+            return key
+    return None
+
+
+def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**Settings().to_dict(), **settings, "detail": None}
 
 
 def _same(path: Path | None, mask: Mask | None) -> bool:
