@@ -223,7 +223,7 @@ def test_strokes_painted_meanwhile_are_never_lost(painted: Page) -> None:
 
 def test_a_box_dragged_on_the_picture_and_a_click_find_the_object(painted: Page) -> None:
     truth = int(scene(0, 192, 256)[1].sum())
-    painted.get_by_role("button", name="Box").click()
+    painted.locator("[data-tool=box]").click()
     paint(painted, (0.01, 0.3), (0.27, 0.7))
     wait_for_objects(painted, 1)
     wait_for_masks(painted)
