@@ -7,12 +7,13 @@ from playwright.sync_api import Locator, Page, expect
 from mamp import OBJECT_COLORS
 
 Point = tuple[float, float]  # x and y, as fractions of the frame
+WAIT = 120_000  # [ms] on a busy machine
 
 
 def take_example(page: Page, name: str) -> None:
     """Opens an example."""
-    page.get_by_role("button", name=name, exact=True).click()
-    expect(page.get_by_text("objects are already painted")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name=name, exact=True).click(timeout=WAIT)
+    expect(page.get_by_text("objects are already painted")).to_be_visible(timeout=WAIT)
 
 
 def choose_frame(page: Page, index: int) -> None:
@@ -23,7 +24,7 @@ def choose_frame(page: Page, index: int) -> None:
 
 def view_of(page: Page) -> Locator:
     """The frame in the editor, once it is there."""
-    expect(page.locator("#editor [data-state=ready]")).to_be_visible(timeout=30_000)
+    expect(page.locator("#editor [data-state=ready]")).to_be_visible(timeout=WAIT)
     return page.locator("#editor .editor-view")
 
 
@@ -57,7 +58,7 @@ def paint_exactly(page: Page) -> None:
 
 def wait_for_masks(page: Page) -> None:
     """Waits until the strokes that were painted are completed."""
-    expect(page.locator("#editor .completing")).to_have_count(0, timeout=60_000)
+    expect(page.locator("#editor .completing")).to_have_count(0, timeout=WAIT)
 
 
 def shown_areas(page: Page) -> dict[int, int]:
@@ -81,7 +82,7 @@ def shown_areas(page: Page) -> dict[int, int]:
 def wait_for_objects(page: Page, count: int) -> None:
     """Waits until the editor shows ``count`` objects on its frame."""
     view_of(page)
-    for _ in range(150):
+    for _ in range(WAIT // 200):
         if len(shown_areas(page)) == count:
             return
         page.wait_for_timeout(200)
