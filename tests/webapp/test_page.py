@@ -286,7 +286,7 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str) -> N
 def test_the_page_meets_the_accessibility_rules(page: Page, page_url: str, size: tuple[int, int], theme: str) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(f"{page_url}?__theme={theme}")
-    expect(page.get_by_role("button", name="Shapes", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Shapes", exact=True)).to_be_visible(timeout=RUN_TIMEOUT)
     assert_accessible(page)
     take_example(page, "Shapes")
     wait_for_objects(page, 3)
