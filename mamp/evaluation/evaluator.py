@@ -104,8 +104,9 @@ def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
     encoder = shared_encoder(settings.weights, settings.device)
     tracker = method.tracker(encoder, flow=load_flow(settings), **settings.tracker_kwargs())
     first = min(input_masks)
-    if sequence.listed and not settings.short_side:
-        settings = replace(settings, short_side=min(sequence.frame(first).shape[:2]) // 2)
+    if not settings.short_side:
+        side = min(sequence.frame(first).shape[:2])
+        settings = replace(settings, short_side=side // 2 if sequence.listed else side)
     settings = with_detail(settings, input_masks[first])
     frames = itertools.islice(VideoReader(sequence.folder), first, count)
     with closing(track_frames(frames, lambda _: tracker, settings, input_masks, device=device_of(encoder))) as masks:
