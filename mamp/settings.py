@@ -98,11 +98,11 @@ class Settings:
         special_meaning="0 for the size of the clip",
     )
     detail: str = _setting(
-        "auto",
+        "normal",
         "Detail",
-        "Fine processes frames at 1.5 times the size, enlarged if need be: thin objects gain, large ones may lose. It takes"
+        "Fine processes frames at 1.5 times the size, enlarged if need be: thin objects may gain, others may lose. It takes"
         " 2.25 times as long.",
-        choices={"auto": "Fine for thin objects", "normal": "Normal", "fine": "Fine"},
+        choices={"normal": "Normal", "fine": "Fine"},
     )
     flow: str = _setting(
         "dis",
@@ -217,7 +217,6 @@ class Settings:
     def paper(cls) -> Settings:
         """The paper's settings (Sec. 4), but for the flow: DIS needs no weights. With ``flow="raft"`` it is the paper's."""
         return cls(
-            detail="normal",
             motion="direct",
             upsampling="bilinear",
             discriminant_weight=0.0,
@@ -230,7 +229,7 @@ class Settings:
     @classmethod
     def fast(cls) -> Settings:
         """Settings for speed: a small frame and four reference frames instead of seven."""
-        return cls(short_side=192, detail="normal", long_term=(0, 10), short_term=(1, 3))
+        return cls(short_side=192, long_term=(0, 10), short_term=(1, 3))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -264,10 +263,7 @@ class Settings:
         return replace(self, long_term=first), len(first) + max(self.short_term, default=0)
 
     def processing_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size (H, W) at which frames of a size (H, W) are matched [pixels]; only fine detail enlarges frames.
-
-        The detail "auto" counts as normal here: see ``mamp.runs.detail.with_detail``.
-        """
+        """The size (H, W) at which frames of a size (H, W) are matched [pixels]; only fine detail enlarges frames."""
         scale = min(1.0, self.short_side / min(size)) if self.short_side else 1.0
         if self.detail == "fine":
             scale *= FINE_SCALE

@@ -67,3 +67,10 @@ def test_the_command_line_has_an_option_for_every_setting(capsys: pytest.Capture
     with pytest.raises(SystemExit):
         main(["segment", "clip.mp4", "--mask", "m.png", "--out", "out", "--radius", "99"])
     assert "radius must be a whole number from 1 to 24, not 99" in capsys.readouterr().err
+
+
+def test_fine_detail_enlarges_frames() -> None:
+    assert Settings().processing_size((480, 854)) == (480, 854)
+    assert Settings(detail="fine").processing_size((480, 854)) == (720, 1281)
+    assert Settings(detail="fine", short_side=0).processing_size((100, 60)) == (150, 90)
+    assert Settings(detail="fine").processing_size((1080, 1920)) == (720, 1280)

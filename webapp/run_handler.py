@@ -14,7 +14,6 @@ from mamp import MaskError, OverlayStyle, Result, Settings, Update, WeightsError
 from mamp.masks.label_map import Mask, objects_in
 from mamp.model.checkpoint import TABLE_1_WEIGHTS, shared_encoder
 from mamp.model.patch_encoder import PATCH
-from mamp.runs.detail import with_detail
 from mamp.runs.incremental import reusable_frames
 from mamp.runs.part import Part, TrackedFrame
 from mamp.runs.receipt import identity_within_clip
@@ -47,7 +46,7 @@ def estimate_text(session: Session, *chosen: Any) -> str:
     if not session:
         return ""
     try:
-        settings = _with_detail(settings_of(*chosen), session)
+        settings = settings_of(*chosen)
         seconds = expected_seconds(session, settings)
         check_work(seconds, _processing_size(session, settings))
     except (SettingsError, WorkLimitError) as error:
@@ -73,19 +72,12 @@ def expected_seconds(session: Session, settings: Settings) -> float:
     Raises:
         WeightsError: The weights of the optical flow cannot be loaded.
     """
-    settings = _with_detail(settings, session)
     frames, masks = session["frames"], _masks(session)
     reused = _reusable(session, settings, masks)
     if needs_gpu(settings):  # this process has no GPU for a trial
         return sum(allocations(frames - reused, gpu_seconds_per_frame(_processing_size(session, settings))))
     objects = len({label for mask in masks.values() for label in objects_in(mask)})
     return estimate_run_seconds(encoders[settings.weights], settings, _size(session), frames, max(1, objects), reused)
-
-
-def _with_detail(settings: Settings, session: Session) -> Settings:
-    """Settings with the detail that a run would have with the masks so far."""
-    masks = project_of(session).input_masks
-    return with_detail(settings, read_mask(masks[min(masks)])) if masks else settings
 
 
 def _masks(session: Session) -> dict[int, Mask]:
@@ -124,7 +116,6 @@ def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator
         WorkLimitError: The run would take too long or too much memory.
         gr.Error: The run failed; the message is for the visitor.
     """
-    settings = _with_detail(settings, session)
     check_work(expected_seconds(session, settings), _processing_size(session, settings))
     end, project = deadline(), project_of(session)
     track_in_allocations = AllocationTracker(project, end)

@@ -22,7 +22,6 @@ from mamp.files import atomic_zip
 from mamp.flow.optical_flow import load_flow
 from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import device_of
-from mamp.runs.detail import with_detail
 from mamp.runs.frame_loop import track_frames
 from mamp.video.reader import VideoReader
 
@@ -104,10 +103,8 @@ def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
     encoder = shared_encoder(settings.weights, settings.device)
     tracker = method.tracker(encoder, flow=load_flow(settings), **settings.tracker_kwargs())
     first = min(input_masks)
-    if not settings.short_side:
-        side = min(sequence.frame(first).shape[:2])
-        settings = replace(settings, short_side=side // 2 if sequence.listed else side)
-    settings = with_detail(settings, input_masks[first])
+    if sequence.listed and not settings.short_side:
+        settings = replace(settings, short_side=min(sequence.frame(first).shape[:2]) // 2)
     frames = itertools.islice(VideoReader(sequence.folder), first, count)
     with closing(track_frames(frames, lambda _: tracker, settings, input_masks, device=device_of(encoder))) as masks:
         for frame, mask in masks:

@@ -47,8 +47,7 @@ def reusable_frames(
 def differing_entry(receipt: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
     """The first entry of an identity that a receipt has otherwise; ``None`` for equal runs.
 
-    A receipt of an earlier version lacks settings that are newer: these had their defaults. The detail is compared by the
-    processed size.
+    A receipt of an earlier version lacks settings that are newer: these had their defaults.
     """
     for key, value in identity.items():
         before = receipt.get(key)
@@ -60,7 +59,7 @@ def differing_entry(receipt: Mapping[str, Any], identity: Mapping[str, Any]) -> 
 
 
 def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {**Settings().to_dict(), **settings, "detail": None}
+    return {**Settings().to_dict(), **settings}
 
 
 def _same(path: Path | None, mask: Mask | None) -> bool:

@@ -52,7 +52,7 @@ def identity_within_clip(size: tuple[int, int], settings: Settings, encoder: Enc
 
     Args:
         size: Size of the clip (H, W) [pixels].
-        settings: Settings of the run; see ``with_detail``.
+        settings: Settings of the run.
         encoder: Encoder of the run.
     """
     (height, width), (processed_height, processed_width) = size, settings.processing_size(size)

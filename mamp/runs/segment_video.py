@@ -14,7 +14,6 @@ from mamp.masks.label_map import MaskError
 from mamp.masks.overlay import OverlayStyle
 from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
-from mamp.runs.detail import with_detail
 from mamp.runs.packed_masks import PackedMasks
 from mamp.runs.part import PartTracker
 from mamp.runs.progress import Update
@@ -94,7 +93,6 @@ def segment_video(
         for frame, file in read_input_masks(masks, size, reader.count(), float(info.pixel_aspect)):
             input_masks.add(frame, file.mask)
             summaries[frame] = file.summary()
-        settings = with_detail(settings, input_masks[min(input_masks)])
     with timer.stage("load"):
         loaded = encoder or shared_encoder(settings.weights, settings.device)
     request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries)

@@ -16,15 +16,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from mamp import MaskTracker, Settings, read_mask, write_mask
+from mamp import MaskTracker, read_mask, write_mask
 from mamp.cli.main import main
 from mamp.evaluation.ablations import ABLATIONS
 from mamp.evaluation.davis_metrics import contour_accuracy, region_similarity, statistics
-from mamp.evaluation.evaluator import tracked
-from mamp.evaluation.method import Method
 from mamp.evaluation.score_tables import seen_table
 from mamp.evaluation.sharding import shard_sequences
-from mamp.evaluation.vos_datasets import find_sequences
 from mamp.flow.raft import build_raft
 from tests.conftest import ROOT, TORCHRUN, scene
 
@@ -160,21 +157,6 @@ def test_a_davis_folder_is_evaluated_and_the_last_line_is_json(
     (tmp_path / "out/disk/00003.png").unlink()
     assert main(["evaluate", str(tmp_path), "--score", str(tmp_path / "out")]) == 1
     assert main(["evaluate", str(tmp_path / "nothing")]) == 2
-
-
-@pytest.mark.parametrize(("height", "processed"), [(6, (144, 192)), (60, (96, 128))])
-def test_thin_objects_are_tracked_at_a_larger_size(tmp_path: Path, height: int, processed: tuple[int, int]) -> None:
-    class Recording(MaskTracker):
-        def step(self, frame: NDArray[np.uint8], *rest: Any, **more: Any) -> NDArray[np.uint8]:
-            assert frame.shape[:2] == processed
-            return super().step(frame, *rest, **more)
-
-    write_davis(tmp_path, frames=2)
-    mask = np.zeros((96, 128), np.uint8)
-    mask[20 : 20 + height, 10:110] = 255
-    Pictures.fromarray(mask).save(tmp_path / "Annotations/480p/disk/00000.png")
-    method = Method("recording", Settings(short_side=0, flow="none", weights="patch"), tracker=Recording)
-    assert len(list(tracked(find_sequences(tmp_path)[0], method, 2))) == 2
 
 
 def test_sequences_that_fail_do_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

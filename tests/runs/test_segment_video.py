@@ -111,7 +111,7 @@ def test_the_receipt_is_correct(clip: Path) -> None:
 
 
 def test_an_input_mask_is_kept_exactly_at_a_smaller_processing_size(clip: Path) -> None:
-    list(start(clip, 0, Settings(short_side=32, detail="normal", flow="none", radius=3)))
+    list(start(clip, 0, Settings(short_side=32, flow="none", radius=3)))
     assert np.array_equal(read_mask(clip.parent / "out" / "masks" / "00000.png"), square(0))
     assert receipt(clip)["processed_size"] == [48, 32]
     assert read_mask(clip.parent / "out" / "masks" / "00005.png").shape == SIZE

@@ -41,7 +41,7 @@ def test_a_small_object_is_noted_everywhere(tmp_path: Path, capsys: pytest.Captu
     mask[2:7, 100:105] = 2
     write_mask(tmp_path / "mask.png", mask)
     command = ["segment", str(clip), "--mask", str(tmp_path / "mask.png"), "--out", str(tmp_path / "out")]
-    assert main([*command, "--short-side", "64", "--detail", "normal", "--flow", "none", "--weights", "patch"]) == 0
+    assert main([*command, "--short-side", "64", "--flow", "none", "--weights", "patch"]) == 0
     sentence = "Object 2 is very small at the processing size 85x64 and may be lost; choose a larger size."
     assert f"note: {sentence}\n" in capsys.readouterr().out
     receipt = Result(tmp_path / "out").receipt
