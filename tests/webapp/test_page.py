@@ -252,8 +252,9 @@ def test_review_exports_names_and_project_file(page: Page, tmp_path: Path) -> No
             assert np.array_equal(np.asarray(image)[..., 3] > 0, last > 0)
 
     page.reload()
+    expect(page.locator("[data-example=cup]")).to_be_visible(timeout=60_000)
     page.locator("input[type=file]").first.set_input_files(EXAMPLES / "street.mp4")
-    expect(page.get_by_text("38 frames, 512x384")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("38 frames, 512x384")).to_be_visible(timeout=120_000)
     page.get_by_text("Continue a saved project").click()
     page.locator("#project-file input[type=file]").set_input_files(tmp_path / "project.zip")
     expect(page.get_by_text("Loaded 1 mask and the settings of street.mp4")).to_be_visible(timeout=30_000)
