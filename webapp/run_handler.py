@@ -47,14 +47,13 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         return ""
     try:
         settings = settings_of(*chosen)
-        seconds = expected_seconds(session, settings)
+        left, seconds = _expected_work(session, settings)
         check_work(seconds, _processing_size(session, settings))
     except (SettingsError, WorkLimitError) as error:
         return status_html(str(error), error=True)
     except (WeightsError, ValueError):
         return ""
-    reused = _reusable(session, settings, _masks(session))
-    left = session["frames"] - reused
+    reused = session["frames"] - left
     if not left:
         text = message("estimate.nothing", frames=reused)
     elif needs_gpu(settings):
@@ -72,12 +71,19 @@ def expected_seconds(session: Session, settings: Settings) -> float:
     Raises:
         WeightsError: The weights of the optical flow cannot be loaded.
     """
+    return _expected_work(session, settings)[1]
+
+
+def _expected_work(session: Session, settings: Settings) -> tuple[int, float]:
+    """The number of frames that a run would track, and its duration [s]; see ``expected_seconds``."""
     frames, masks = session["frames"], _masks(session)
     reused = _reusable(session, settings, masks)
+    left = frames - reused
     if needs_gpu(settings):  # this process has no GPU for a trial
-        return sum(allocations(frames - reused, gpu_seconds_per_frame(_processing_size(session, settings))))
-    objects = len({label for mask in masks.values() for label in objects_in(mask)})
-    return estimate_run_seconds(encoders[settings.weights], settings, _size(session), frames, max(1, objects), reused)
+        return left, sum(allocations(left, gpu_seconds_per_frame(_processing_size(session, settings))))
+    objects = max(1, len({label for mask in masks.values() for label in objects_in(mask)}))
+    encoder = encoders[settings.weights]
+    return left, estimate_run_seconds(encoder, settings, _size(session), frames, objects, reused)
 
 
 def _masks(session: Session) -> dict[int, Mask]:
