@@ -86,17 +86,15 @@ def show_frame(session: Session, opacity: float, parts: list[str], wanted: Any) 
         wanted: ``frame`` and ``playing``, from ``static/playback.js``.
     """
     match wanted if session else None:
-        case {"frame": int(frame), "playing": True}:
+        case {"frame": int(frame), **rest}:
             index = nearest(frame, session["frames"])
-            return (
-                {}
-                if len(LINES["run"])
-                else {"comparison": frame_and_overlay(session, index, overlay_style(opacity, parts))}
-            )
-        case {"frame": int(frame)}:
-            index = nearest(frame, session["frames"])
-            return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
-    return {}
+        case _:
+            return {}
+    if rest.get("playing") is not True:
+        return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
+    if len(LINES["run"]):
+        return {}
+    return {"comparison": frame_and_overlay(session, index, overlay_style(opacity, parts))}
 
 
 def _frame_updates(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
