@@ -96,10 +96,10 @@ class ObjectCut:
             return -math.inf
         pixels = mask.astype(np.uint8)
         around = cv2.distanceTransform(1 - pixels, cv2.DIST_L2, 5) < _AROUND * math.sqrt(mask.sum())
-        told = (self._colors.log_odds(mask.astype(np.float32)) > 0) == mask
+        agrees = (self._colors.log_odds(mask.astype(np.float32)) > 0) == mask
         square = np.ones((3, 3), np.uint8)
         edge = cv2.dilate(pixels, square) > cv2.erode(pixels, square)
-        quality = _AGREEMENT * float(told[around].mean()) + _COLOR_STEP * _step(self._view.colors, mask, edge)
+        quality = _AGREEMENT * float(agrees[around].mean()) + _COLOR_STEP * _step(self._view.colors, mask, edge)
         return quality if self._view.motion is None else quality + _MOTION_STEP * _step(self._view.motion, mask, edge)
 
 
