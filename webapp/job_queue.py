@@ -51,8 +51,13 @@ class Job:
         self.expect(self._seconds_left)
 
     def publish(self, updates: Mapping[str, Any], *, over: bool = False) -> None:
-        """Passes updates of components to the pages that watch; later ones replace those of the same component."""
+        """Passes updates of components to the pages that watch; later ones replace those of the same component.
+
+        Nothing follows the updates with which the job is over.
+        """
         with self._published:
+            if self._over:
+                return
             self._version += 1
             self._updates |= {name: (self._version, update) for name, update in updates.items()}
             self._over = over

@@ -52,11 +52,15 @@ def _failure(session: Session) -> JobUpdates:
 
 def cancel_job(session: Session) -> JobUpdates:
     """Stops a job; one that still waits does not begin."""
-    if not session or not has_job(session):
+    job = job_of(session)
+    if job is None:
         return job_updates(session)
     stop_job(session)
-    key = "run.stopping" if has_job(session) else "run.ended"
-    return {**job_updates(session), "status": status_html(message(key))}
+    if job.state == "running":
+        # Not as the answer to the click, which can reach the page after the job's last updates.
+        job.publish({"status": status_html(message("run.stopping"))})
+        return {}
+    return {**job_updates(session), "status": status_html(message("run.ended"))}
 
 
 def settle_job(session: Session, shown: str | None = None) -> RunUpdates:

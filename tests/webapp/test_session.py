@@ -237,6 +237,13 @@ def test_stop_cancels_a_run_that_waits(session: dict[str, Any]) -> None:
     sessions.end_job(other)
 
 
+def test_nothing_follows_the_last_updates_of_a_job() -> None:
+    job = Job("run")
+    job.publish({"status": "Done"}, over=True)
+    job.publish({"status": "Stopping ..."})
+    assert job.news(0, 0)[1:] == ({"status": "Done"}, True)
+
+
 def test_those_who_wait_read_how_many_are_before_them_and_for_how_long(
     upload: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
