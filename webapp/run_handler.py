@@ -33,6 +33,9 @@ from webapp.settings_controls import WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
+MEMORY_INTERVAL = 10  # frames: explaining a pixel then follows the motion of few frames
+MAX_MEMORIES = 16  # of a run; each has 3 MB at 480p
+
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, TABLE_1_WEIGHTS, PATCH)}
 
 
@@ -144,6 +147,7 @@ def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator
         should_stop=lambda: project.should_stop() or time.time() > end,
         encoder=encoders[settings.weights],
         track_part=track_part if needs_gpu(settings) else None,
+        memory_interval=max(MEMORY_INTERVAL, -(-session["frames"] // MAX_MEMORIES)),
     )
     least = 0
     try:

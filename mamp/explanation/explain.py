@@ -50,7 +50,8 @@ class FrameExplainer:
     """Explains pixels of one frame of a finished run.
 
     The first pixel takes nearly all the time: the memory of the frame is restored from the masks of the run, which
-    encodes the frames in memory, and with chained motion computes a flow for each frame from the first input mask on.
+    encodes the frames in memory, and with chained motion computes a flow for each frame from the first input mask on, or
+    from the last memory that the run stored (see ``segment_video``).
     Further pixels take milliseconds.
 
     Args:

@@ -131,7 +131,7 @@ def track_part(
 def track_spans(
     trackers: TrackerFactory, spans: Sequence[Span], should_stop: Callable[[], bool]
 ) -> Generator[tuple[Frame, Image, MaskTracker], None, None]:
-    """Tracks frames; where it ends early, it stores the memory of the tracker.
+    """Tracks frames; it stores the memory of the tracker regularly where the request says so, and where it ends early.
 
     Args:
         trackers: Makes the trackers.
@@ -156,6 +156,7 @@ def track_spans(
         with closing(tracked):
             for frame, mask in tracked:
                 assert mask is not None
+                trackers.store_regularly(tracker, span.direction)
                 ends = True  # also if this generator is closed
                 try:
                     yield frame, mask, tracker

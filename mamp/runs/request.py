@@ -33,6 +33,7 @@ class RunRequest:
         overlay_style: Style of the overlay video; the default if ``None``.
         outputs: Any of ``OUTPUTS``.
         mask_summaries: How each input mask was read, by frame number; see ``MaskFile.summary``.
+        memory_interval: Distance of the frames at which the memory of the tracker is stored; ``None`` for none.
     """
 
     reader: VideoReader
@@ -42,6 +43,7 @@ class RunRequest:
     overlay_style: OverlayStyle | None = None
     outputs: Collection[str] = OUTPUTS
     mask_summaries: Mapping[int, dict[str, Any]] = field(default_factory=dict)
+    memory_interval: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
+from mamp.files import ResourceError
 from mamp.flow.optical_flow import FlowEstimator
 from mamp.model.encoder import EncoderFunction
 from mamp.runs.mask_store import MaskStore
@@ -50,7 +52,7 @@ class TrackerFactory:
         given = [abs(t - first) for t in self.request.input_masks if (t - first) * direction >= 0]
         restored = set(tracker.memory.frames_to_restore(abs(index - first), given, to_inspect=to_inspect))
         with self.timer.stage("track"):
-            begun = self._restore_memory(tracker, abs(index - first), direction)
+            begun = self._restore_memory(tracker, abs(index - first), direction, restored)
             distances = None if tracker.chained else sorted(t for t in restored if t >= begun)
             for frame in self._frames_between(begun, index, direction, distances):
                 t = abs(frame.index - first)
@@ -59,11 +61,24 @@ class TrackerFactory:
                 tracker.memory.restore_frame(t, resize_frame(frame.image, size), mask, input_mask=input_mask)
         return tracker
 
-    def _restore_memory(self, tracker: MaskTracker, t: int, direction: int) -> int:
-        """Restores the last stored memory before a distance from the first input mask; returns its distance, or 0."""
+    def store_regularly(self, tracker: MaskTracker, direction: int) -> None:
+        """Stores the memory of a tracker between two frames, if the request asks for it there."""
+        interval = self.request.memory_interval
+        if interval and tracker.memory.t % interval == 0:
+            with self.timer.stage("write"), suppress(ResourceError):  # it only saves time, and masks are smaller
+                self.memories.save(tracker.memory.stored(), direction)
+
+    def _restore_memory(self, tracker: MaskTracker, t: int, direction: int, needed: Container[int]) -> int:
+        """Restores the needed frames of the last stored memory before a distance from the first input mask.
+
+        Returns:
+            The distance of the memory; 0 if there is none.
+        """
         memory = self.memories.latest(t, direction)
         if memory is None:
             return 0
+        frames_needed = {number: frame for number, frame in memory.frames.items() if number in needed}
+        memory = replace(memory, frames=frames_needed)
         indices = [self.request.first + direction * number for number in {*memory.frames, memory.t - 1}]
         frames = {
             abs(frame.index - self.request.first): resize_frame(frame.image, self.request.processing_size)

@@ -221,6 +221,7 @@ class Run:
             for frame, new_mask in tracked:
                 if new_mask is not None and tracker is not None:
                     self._keep(frame.index, new_mask, tracker)
+                    self._trackers.store_regularly(tracker, 1)
                     mask = new_mask
                 elif frame.index in self._store:
                     tracker = None

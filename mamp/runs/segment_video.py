@@ -43,6 +43,7 @@ def segment_video(
     outputs: Collection[str] = OUTPUTS,
     fps: Fraction = RATE,
     track_part: PartTracker | None = None,
+    memory_interval: int | None = None,
 ) -> Generator[Update, None, None]:
     """Segments objects through a clip. It streams: memory use does not grow with the length of the clip.
 
@@ -67,6 +68,8 @@ def segment_video(
         track_part: Tracks missing frames in place of this process, for instance in one that has a GPU for seconds: it is
             called until all frames have masks, or no new one comes, and may run ``mamp.runs.part.track_part`` there. If
             it fails, the video of the masks so far is made before the error is raised.
+        memory_interval: Stores the memory of the tracker every so many frames, 3 MB each at 480p: later runs and
+            explanations of the result then start there, and need not follow the motion from the first input mask on.
 
     Yields:
         An update after each frame; the last one carries the result.
@@ -95,7 +98,9 @@ def segment_video(
             summaries[frame] = file.summary()
     with timer.stage("load"):
         loaded = encoder or shared_encoder(settings.weights, settings.device)
-    request = RunRequest(reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries)
+    request = RunRequest(
+        reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries, memory_interval
+    )
     with timer.stage("read"):
         identity = run_identity(request, loaded)
     run = Run(request, identity, loaded, Result(Path(out_dir)), timer, track_part)

@@ -16,6 +16,7 @@ from mamp.explanation.cell_grid import CellGrid
 from mamp.explanation.explain import FrameExplainer, _label_scores
 from mamp.explanation.explanation import Decision, Explanation, MemoryTerm
 from mamp.explanation.votes import read_cell
+from mamp.flow.optical_flow import DisFlow
 from mamp.masks.label_map import MaskError
 from mamp.runs.finished import open_trackers
 from mamp.runs.results import Result
@@ -104,6 +105,20 @@ def test_a_pixel_is_explained_by_votes_motion_and_scores(tmp_path: Path, monkeyp
     document = json.loads(json.dumps(explanation.to_dict()))
     assert document["decision"] == "votes" and document["memory"][0]["frame"] == 2
     assert "image" not in document and "flow" not in document["memory"][0]
+
+
+def test_stored_memories_leave_few_flows_and_change_no_explanation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, clip = finished_run(tmp_path)
+    plain = [explain(run, clip, frame, 52, 60) for frame in (5, 8)]
+    masks = {FIRST: scene(FIRST)[1], 6: two_objects(6)}
+    list(segment_video(clip, masks, run, FAST, outputs=("masks",), names={1: "disk"}, memory_interval=2))
+    flow, calls = DisFlow.__call__, []
+    monkeypatch.setattr(DisFlow, "__call__", lambda *args, **options: calls.append(1) or flow(*args, **options))
+    assert [explain(run, clip, frame, 52, 60) for frame in (5, 8)] == plain
+    # Of frames 5 and 8 to the previous one, of frame 4 too, which no memory knows, and of frame 8 to the first one.
+    assert len(calls) <= 5
 
 
 def test_without_motion_windows_stay_in_place_and_a_fast_object_loses_its_votes(tmp_path: Path) -> None:

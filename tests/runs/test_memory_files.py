@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,28 @@ def test_a_part_follows_no_motion_of_earlier_frames(run: Run, flows: list[int], 
     flows.clear()
     assert masks_of(run("three", masks, previous=two.folder)) == unbroken
     assert flows == [0]
+
+
+@pytest.mark.parametrize("first", [0, 11])
+def test_regular_memories_serve_a_run_whose_later_frames_are_corrected(run: Run, flows: list[int], first: int) -> None:
+    masks = {first: scene(first)[1]}
+    stored = run("stored", masks, memory_interval=3)
+    way = "forwards" if first == 0 else "backwards"
+    assert sorted(path.name for path in stored.memory_dir.iterdir()) == [f"{way}-{t:06d}.npz" for t in (3, 6, 9, 12)]
+    assert masks_of(stored) == masks_of(run("plain", masks))
+    corrected = {**masks, abs(first - 10): np.roll(scene(abs(first - 10))[1], 3, axis=1)}
+    flows.clear()
+    again = run("again", corrected, previous=stored.folder)
+    assert flows and flows[-1] <= 1
+    assert masks_of(again) == masks_of(run("anew", corrected))
+
+
+def test_a_full_disk_costs_a_regular_memory_and_not_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mamp.runs.memory_files.StoredMemory.write", full)
+    assert run("run", {0: scene(0)[1]}, memory_interval=3).frames == 12
 
 
 def test_without_a_valid_memory_a_run_resumes_from_its_masks(run: Run, flows: list[int]) -> None:

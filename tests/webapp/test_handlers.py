@@ -109,6 +109,8 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     assert "<svg" in last["flags"] and "segment_video" in last["python"]
     frame, overlaid = results_view.frame_comparison(session, 5, 0.4, ["Outline"])["comparison"]
     assert frame.shape == overlaid.shape == (96, 128, 3) and (frame != overlaid).any()
+    result = sessions.project_of(session).result
+    assert result is not None and [path.name for path in result.memory_dir.iterdir()] == ["forwards-000010.npz"]
 
 
 def test_the_end_of_a_run_tells_that_masks_were_changed_meanwhile(session: dict[str, Any]) -> None:
