@@ -85,5 +85,6 @@ def settle_job(session: Session, shown: str | None = None) -> RunUpdates:
 
 def refuse_job(session: Session, kind: Kind) -> JobUpdates:
     """Gives a reserved place back if the job could not start: the queue is full, or its handler failed before."""
-    release_job(session, kind)
-    return job_updates(session)
+    if not release_job(session, kind):
+        return job_updates(session)
+    return {**job_updates(session), "status": status_html(message("run.ended"))}

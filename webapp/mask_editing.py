@@ -39,7 +39,7 @@ def editor_frame(session: Session, *, answer: bool = False) -> dict[str, Any] | 
 
     Args:
         session: The visitor's session.
-        answer: Whether this answers a stroke: a page that shows another frame by now stays there.
+        answer: Whether nobody asked for this frame, as after a stroke: a page that shows another one by now stays there.
     """
     if not session:
         return None
@@ -184,8 +184,8 @@ def _new_revision() -> list[Any]:
 
 
 def refresh_editor(session: Session) -> EditorUpdates:
-    """Shows the current frame again, after a run that may have given it a mask."""
-    return {"editor": editor_frame(session)} if session else {}
+    """Shows the current frame again, after a run that may have given it a mask; not if another one is shown by now."""
+    return {"editor": editor_frame(session, answer=True)} if session else {}
 
 
 def select_frame(session: Session, painted: Any, index: float | None) -> EditorUpdates:

@@ -265,12 +265,14 @@ def start_requested_job(session: Session, kind: Kind) -> Job | None:
         return job
 
 
-def release_job(session: Session, kind: Kind) -> None:
-    """Gives the place back that was reserved for a job of this kind, unless the job has been started."""
+def release_job(session: Session, kind: Kind) -> bool:
+    """Gives the place back that was reserved for a job of this kind; false if there is none, or it has been started."""
     with _lock:
         use = _uses.get(session.get("folder", ""))
-        if use is not None and use.job is not None and use.job.kind == kind and not use.job.is_started:
-            use.job = None
+        if use is None or use.job is None or use.job.kind != kind or use.job.is_started:
+            return False
+        use.job = None
+        return True
 
 
 def begin_job(session: Session) -> bool:

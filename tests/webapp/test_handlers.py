@@ -261,6 +261,12 @@ def test_values_that_are_not_from_the_editor_are_ignored(session: dict[str, Any]
     assert not sessions.project_of(session).input_masks
 
 
+def test_a_run_that_ends_leaves_a_frame_in_the_editor_that_was_chosen_meanwhile(session: dict[str, Any]) -> None:
+    refreshed = mask_editing.refresh_editor(session)["editor"]
+    chosen = mask_editing.select_frame(session, None, 5)["editor"]
+    assert refreshed["answer"] and not chosen["answer"], "the page drops an answer for another frame than it shows"
+
+
 def test_a_cleared_frame_stays_clear_after_a_run(session: dict[str, Any]) -> None:
     finished(session, editor(session, scene(0)[1]))
     mask_editing.save_strokes(session, editor(session, np.zeros((96, 128), np.uint8)))

@@ -365,7 +365,7 @@ def test_the_line_has_an_end(session: dict[str, Any], kind: job_queue.Kind, monk
         if kind == "run":
             with pytest.raises(gr.Error, match="Try again in a few minutes"):
                 api.segment(session["clip"], "mask.png")
-    jobs.refuse_job(session, other)
+    assert "Stopped" in jobs.refuse_job(session, other)["status"]
     assert "Starting" in jobs.claim_job(session, kind)["status"]
 
 
@@ -374,7 +374,7 @@ def test_a_refused_job_stops_none_that_another_page_started(session: dict[str, A
     jobs.refuse_job(session, "export")
     assert sessions.has_job(session), "a claim of another page"
     assert sessions.start_requested_job(session, "run") and sessions.begin_job(session)
-    jobs.refuse_job(session, "run")
+    assert "status" not in jobs.refuse_job(session, "run")
     assert sessions.has_job(session) and not sessions.project_of(session).stop_file.exists()
 
 

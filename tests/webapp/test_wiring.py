@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import gradio as gr
@@ -19,7 +20,7 @@ from tests.conftest import scene
 from webapp import clips
 from webapp import session as sessions
 from webapp.layout.wiring import Wiring
-from webapp.updates import StatusUpdates
+from webapp.updates import SessionUpdates, StatusUpdates
 
 pytestmark = pytest.mark.usefixtures("loops")
 
@@ -116,6 +117,59 @@ def test_the_editor_is_refreshed_after_a_run_however_its_page_follows_it(built_p
     names = {number: event.name for number, event in built_page.fns.items()}
     before = [names[event.trigger_after] for event in built_page.fns.values() if event.name == "refresh_editor"]
     assert sorted(before) == ["prepare_export", "run", "watch"]
+
+
+def test_a_place_that_a_failed_run_gives_back_is_not_shown_as_taken(built_page: gr.Blocks) -> None:
+    names = {number: event.name for number, event in built_page.fns.items()}
+    settled = [event for event in built_page.fns.values() if event.name == "settle_job"]
+    after_success = [names[event.trigger_after] for event in settled if event.trigger_only_on_success]
+    others = {names[event.trigger_after] for event in settled if not event.trigger_only_on_success}
+    assert sorted(after_success) == ["prepare_export", "run"] and others == {"refuse_job"}
+
+
+def test_estimates_are_answered_in_the_order_in_which_they_were_asked(built_page: gr.Blocks) -> None:
+    estimates = [event for event in built_page.fns.values() if event.name == "estimate"]
+    assert len(estimates) > 10
+    assert {(event.concurrency_id, event.concurrency_limit) for event in estimates} == {("estimate", 1)}
+
+
+def test_a_second_clip_is_opened_after_the_first_and_other_events_wait_in_silence(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.layout.wiring._page", lambda: "page")
+    begun, may_end, given = Event(), Event(), []
+
+    def replace(session: dict[str, Any], clip: str) -> SessionUpdates:
+        given.append(session)
+        sessions.close_session(session, keep=clip)
+        begun.set()
+        assert may_end.wait(60)
+        return {"session": sessions.new_session(clip)}
+
+    def paint(session: dict[str, Any]) -> StatusUpdates:
+        return {"status": "painted"}
+
+    with gr.Blocks() as blocks:
+        state, status, button = gr.State({}), gr.HTML(), gr.Button()
+        wiring = Wiring(blocks, state, {"status": status})
+        wiring.connect(button.click, replace, gr.State(str(files["clip"])))
+        wiring.connect(button.click, paint)
+    events = {event.name: event.fn for event in blocks.fns.values()}
+    session = sessions.new_session(str(files["clip"]))
+    first = Thread(target=events["replace"], args=(session, str(files["clip"])))
+    first.start()
+    assert begun.wait(60)
+    second = Thread(target=events["replace"], args=(session, str(files["clip"])))
+    second.start()
+    assert events["paint"](session) == gr.skip()  # its clip is about to go: that is no error
+    assert given == [session]
+    may_end.set()
+    first.join(60)
+    second.join(60)
+    assert given[1]["folder"] != session["folder"], "the second event got the session that the first one has ended"
+    assert not sessions.is_open(given[1])
+    with pytest.raises(gr.Error, match="files of this page are gone"):
+        events["paint"](session)
 
 
 def unexpected(session: dict[str, Any]) -> StatusUpdates:

@@ -77,8 +77,10 @@ def connect_events(
 
 def _clip_events(wiring: Wiring, clip: ClipSection, status: gr.HTML) -> list[Any]:
     """Events that open or remove a clip; each replaces the frame in the editor."""
+    uploads = (clip.clip.input, clip.clip.stop_recording)
     return [
-        *(wiring.connect(event, open_clip, clip.clip) for event in (clip.clip.input, clip.clip.stop_recording)),
+        # By default, Gradio would drop a clip that is chosen while another one is being opened.
+        *(wiring.connect(event, open_clip, clip.clip, trigger_mode="multiple") for event in uploads),
         wiring.connect(clip.clip.clear, remove_clip),
         wiring.connect(status.undo, bring_back),
         wiring.connect(clip.trim.click, trim_clip, clip.clip, clip.first_frame, clip.last_frame),
@@ -86,11 +88,17 @@ def _clip_events(wiring: Wiring, clip: ClipSection, status: gr.HTML) -> list[Any
     ]
 
 
+def _in_order(name: str) -> dict[str, Any]:
+    """Options of events that must be handled one after the other: the last answer is that of the last question."""
+    return {"concurrency_limit": 1, "concurrency_id": name}
+
+
 def _estimate_events(wiring: Wiring, run: RunSection, changes: list[Any]) -> None:
     """Events that change how long a run will take."""
     controls = run.settings.controls.values()
+    options = {"show_progress": "hidden", "trigger_mode": "always_last", **_in_order("estimate")}
     for event in (*(event.then for event in changes), *(change_event(control) for control in controls)):
-        wiring.connect(event, estimate, *controls, show_progress="hidden", trigger_mode="always_last")
+        wiring.connect(event, estimate, *controls, **options)
 
 
 def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, review: ReviewSection) -> list[Any]:
@@ -103,7 +111,7 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
-    in_order = {"concurrency_limit": 1, "concurrency_id": "mask_files"}  # a file that follows the x stays
+    in_order = _in_order("mask_files")  # a file that follows the x stays
     return [
         painted,
         wiring.connect(paint.masks.delete, remove_from_mask, editor),
@@ -132,8 +140,9 @@ def _job_events(wiring: Wiring, paint: PaintSection, section: RunSection, review
         button.click(None, None, buttons, js=SHOW_JOB, api_visibility="private")  # before the server answers
         claimed = wiring.connect(button.click, claim_job, gr.State(kind), queue=False, show_progress="hidden")
         job = wiring.connect(claimed.then, handler, *inputs, concurrency_limit=None, show_progress="hidden")
-        wiring.connect(job.failure, refuse_job, gr.State(kind), queue=False, show_progress="hidden")
-        wiring.connect(job.then, settle_job, section.status, queue=False, show_progress="hidden")
+        refused = wiring.connect(job.failure, refuse_job, gr.State(kind), queue=False, show_progress="hidden")
+        for over in (job.success, refused.then):  # beside ``refuse_job``, the place could still be taken
+            wiring.connect(over, settle_job, section.status, queue=False, show_progress="hidden")
         wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")
         jobs.append(job)
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")
@@ -144,10 +153,10 @@ def _review_events(wiring: Wiring, browser: BrowserSection, run: RunSection, rev
     """Events that show a frame of the result."""
     style = run.settings.opacity, run.settings.overlay_parts
     often = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    in_order = {"concurrency_limit": 1, "concurrency_id": "frames"}  # the last answer is that of the last question
+    in_order = _in_order("frames")
     wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often, **in_order)
     wiring.connect(browser.wanted_frame.input, show_frame, *style, browser.wanted_frame, **often, **in_order)
-    beside_runs = {"show_progress": "hidden", "concurrency_limit": 1, "concurrency_id": "review"}
+    beside_runs = {"show_progress": "hidden", **_in_order("review")}
     wiring.connect(review.explained.select, explain_pixel, *style, trigger_mode="always_last", **beside_runs)
     for event in (review.why.select, review.explained.load):
         wiring.connect(event, prepare_explanation, **beside_runs)

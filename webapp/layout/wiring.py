@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
+from threading import Lock
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import gradio as gr
@@ -33,6 +34,7 @@ class Wiring:
         self._session = session
         self._components: Components = {"session": session, **components}
         self._open: dict[str, Session] = {}  # by Gradio's name of the page
+        self._replacements: dict[str, Lock] = {}  # by Gradio's name of the page; held while its session is replaced
         page.unload(self._leave)
 
     def connect(self, event: Callable[..., Any], handler: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
@@ -55,22 +57,30 @@ class Wiring:
         """The handler as Gradio calls it: with values in the order of the outputs."""
         replaces_session = "session" in names
 
-        def results(*arguments: Any) -> Iterator[Any]:
-            session: Session = arguments[0] if with_session else {}
+        def results(*arguments: Any) -> Generator[Any, None, None]:
+            page, session = _page(), arguments[0] if with_session else {}
+            replacement = self._replacements.setdefault(page, Lock())
+            with replacement if replaces_session else nullcontext():
+                if replaces_session and with_session and page in self._open:  # another event may have replaced it
+                    session = self._open[page]
+                    arguments = (session, *arguments[1:])
+                yield from handled(page, session, replacement, arguments)
+
+        def handled(page: str, session: Session, replacement: Lock, arguments: Sequence[Any]) -> Iterator[Any]:
             try:
-                if session:
-                    self._open[_page()] = session
-                    if not replaces_session:
-                        use_session(session)
+                if session and not replaces_session:
+                    use_session(session)
+                    self._open[page] = session
                 with closing(_all_updates(handler, arguments)) as updates:
                     for update in updates:
-                        if update.get("session"):
-                            self._open[_page()] = update["session"]
+                        if "session" in update and page:
+                            self._open[page] = update["session"]
                         yield self.values(names, update)
             except Exception as error:
-                if isinstance(error, SessionEndedError) or replaces_session or not session or is_open(session):
+                ends = replacement.locked if isinstance(error, SessionEndedError) else lambda: not is_open(session)
+                if replaces_session or not session or not ends():
                     raise error_for_visitor(error) from error
-                # Another event ended the session meanwhile: what its page shows now is another clip.
+                # Another event ended the session meanwhile: what its page shows now, or soon, is another clip.
 
         if inspect.isgeneratorfunction(handler):
 
@@ -86,7 +96,8 @@ class Wiring:
 
         @functools.wraps(handler)
         def function(*arguments: Any) -> Any:
-            return _for_gradio(next(results(*arguments), self.values(names, {})))
+            with closing(results(*arguments)) as values:
+                return _for_gradio(next(values, self.values(names, {})))
 
         return function
 
@@ -112,7 +123,9 @@ class Wiring:
         return values
 
     def _leave(self, request: gr.Request) -> None:
-        left = self._open.pop(request.session_hash or "", {})
+        page = request.session_hash or ""
+        self._replacements.pop(page, None)
+        left = self._open.pop(page, {})
         if all(session.get("folder") != left.get("folder") for session in self._open.values()):  # no other page has it
             leave_session(left)
 

@@ -89,7 +89,7 @@ class Editor {
     /** Takes a value from the server: a frame, or none. @param {FrameMessage?} message */
     async receive(message) {
         if (message && !message.picture) return;
-        if (message?.answer && [this.wanted, this.shown].some((each) => each?.frame !== message?.frame)) return this.publish();
+        if (message?.answer && this.wanted?.frame !== message.frame) return this.publish();
         this.wanted = message ? {...message} : null;
         if (!this.wanted) return this.show(null);
         this.publish(); // the server's message has replaced what was not sent yet
