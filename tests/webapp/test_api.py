@@ -1,7 +1,9 @@
-"""The endpoint over plain HTTP: two files are enough, and wrong values are refused in one sentence."""
+"""The endpoint over plain HTTP, with the Python client and as an agent's tool; wrong values are refused in one sentence."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import re
 import shutil
@@ -11,9 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import TextContent
 
-from mamp import write_mask
+from mamp import VideoReader, write_mask
 from tests.conftest import ROOT, scene
 from tests.webapp.test_isolation import status_of
 
@@ -85,3 +91,60 @@ def test_the_shell_commands_of_the_document_run_the_endpoint(page_url: str) -> N
     code = code.replace("http://127.0.0.1:7860/", page_url)
     done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300)
     assert "event: complete" in done.stdout and "overlay.mp4" in done.stdout, done
+
+
+def test_the_python_client_runs_the_endpoint(page_url: str) -> None:
+    client = Client(page_url, verbose=False)
+    try:
+        described = client.view_api(return_format="dict")
+        assert isinstance(described, dict) and list(described["named_endpoints"]) == ["/segment"]
+        files = client.predict(
+            handle_file(EXAMPLES / "street.mp4"),
+            handle_file(EXAMPLES / "street.png"),
+            short_side=96,
+            flow="none",
+            api_name="/segment",
+        )
+        assert VideoReader(files[0]).count() == 38
+        with pytest.raises(AppError, match="frames 0 to 37"):
+            client.predict(
+                handle_file(EXAMPLES / "street.mp4"), handle_file(EXAMPLES / "street.png"), 99, api_name="/segment"
+            )
+    finally:
+        client.close()
+
+
+def test_the_client_of_the_api_page_works(page_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/API.md").read_text(), re.S)
+    (code,) = (block for block in blocks if "gradio_client" in block)
+    scope: dict[str, Any] = {}
+    exec(code.replace("http://127.0.0.1:7860/", page_url).replace("short_side=240", "short_side=64"), scope)
+    scope["client"].close()
+    assert VideoReader(scope["files"][0]).count() == 38
+
+
+def test_agents_run_the_endpoint_through_mcp(page_url: str) -> None:
+    async def call() -> list[str]:
+        async with (
+            streamable_http_client(f"{page_url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            (tool,) = (await session.list_tools()).tools
+            assert tool.name.endswith("segment") and "mask of the objects on one frame" in (tool.description or "")
+            parameters = {"video", "mask", "frame", "short_side", "flow", "top_k", "radius"}
+            assert set(tool.inputSchema["properties"]) == parameters
+            files = {
+                "video": address(EXAMPLES / "street.mp4", "video/mp4"),
+                "mask": address(EXAMPLES / "street.png", "image/png"),
+            }
+            answer = await session.call_tool(tool.name, {**files, "short_side": 96, "flow": "none"})
+            assert not answer.isError, answer
+            return [part.text for part in answer.content if isinstance(part, TextContent)]
+
+    def address(path: Path, kind: str) -> str:  # the server does not fetch local addresses
+        return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+    texts = asyncio.run(call())
+    assert any("overlay.mp4" in text for text in texts), texts

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.conftest import browser
 from webapp import clips
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES, gallery_html, intro_html
 
@@ -33,9 +33,8 @@ def test_only_examples_are_opened() -> None:
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
-def test_a_thumbnail_opens_its_example_by_keyboard(page_url: str, motion: str) -> None:
-    with browser() as chromium:
-        context = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion=motion)  # type: ignore[arg-type]
+def test_a_thumbnail_opens_its_example_by_keyboard(chromium: Browser, page_url: str, motion: Any) -> None:
+    with chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion=motion) as context:
         page = context.new_page()
         page.goto(page_url)
         shown = page.get_by_role("img", name=re.compile("A clip of a cup"))

@@ -8,10 +8,9 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from mamp import load_encoder
-from tests.conftest import browser
 from tests.webapp.painting import take_example
 from webapp import explanation_view, results_view
 from webapp import session as sessions
@@ -125,11 +124,11 @@ def test_places_outside_of_the_frame_are_moved_into_it(finished: dict[str, Any],
     assert 'data-frame-shown="0"' in explained(finished, *place)
 
 
-@pytest.mark.parametrize("device", ["mouse", "keyboard", "touch"])
-def test_a_visitor_asks_why(page_url: str, device: str) -> None:
-    with browser() as chromium:
-        size = {"width": 390, "height": 844} if device == "touch" else {"width": 1280, "height": 900}
-        page = chromium.new_context(viewport=size, has_touch=device == "touch").new_page()
+@pytest.mark.parametrize(("device", "other_device"), [("mouse", "keyboard"), ("touch", "touch")])
+def test_a_visitor_asks_why(chromium: Browser, page_url: str, device: str, other_device: str) -> None:
+    size = {"width": 390, "height": 844} if device == "touch" else {"width": 1280, "height": 900}
+    with chromium.new_context(viewport=size, has_touch=device == "touch") as context:
+        page = context.new_page()
         page.goto(page_url)
         take_example(page, "Street")
         expect(page.locator("#result-video video")).to_be_visible(timeout=WAIT)
@@ -157,7 +156,7 @@ def test_a_visitor_asks_why(page_url: str, device: str) -> None:
         page.keyboard.press("Tab")
         expect(page.locator(".why-frame[data-frame-shown='0']")).to_be_visible(timeout=WAIT)
         expect(strip).to_have_count(0)
-        ask(page, device)
+        ask(page, other_device)
         expect(page.locator(".why-words")).to_contain_text("The input mask of frame 0 gives this label.", timeout=WAIT)
 
 

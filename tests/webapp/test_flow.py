@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.conftest import browser, scene, write_clip
+from tests.conftest import scene, write_clip
 
 RUN_TIMEOUT = 180_000  # [ms]
 
@@ -33,11 +33,9 @@ def press(page: Page, target: Locator) -> None:
 
 
 @pytest.mark.parametrize("size", [(1280, 900), (390, 844)])
-def test_what_is_needed_next_is_in_view(page_url: str, clip: Path, size: tuple[int, int]) -> None:
-    with browser() as chromium:
-        context = chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, reduced_motion="no-preference", is_mobile=size[0] < 400
-        )
+def test_what_is_needed_next_is_in_view(chromium: Browser, page_url: str, clip: Path, size: tuple[int, int]) -> None:
+    viewport = {"width": size[0], "height": size[1]}
+    with chromium.new_context(viewport=viewport, reduced_motion="no-preference", is_mobile=size[0] < 400) as context:
         page = context.new_page()
         page.goto(page_url)
         page.locator("input[type=file]").first.set_input_files(clip)
@@ -68,9 +66,9 @@ def test_what_is_needed_next_is_in_view(page_url: str, clip: Path, size: tuple[i
         expect(view).to_be_in_viewport(ratio=0.99, timeout=30_000)
 
 
-def test_a_visitor_who_types_stays_where_they_are(page_url: str, clip: Path) -> None:
-    with browser() as chromium:
-        page = chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce").new_page()
+def test_a_visitor_who_types_stays_where_they_are(chromium: Browser, page_url: str, clip: Path) -> None:
+    with chromium.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce") as context:
+        page = context.new_page()
         page.goto(page_url)
         page.locator("input[type=file]").first.set_input_files(clip)
         expect(page.locator("#editor [data-state=ready]")).to_be_visible(timeout=60_000)

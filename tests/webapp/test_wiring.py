@@ -15,8 +15,9 @@ import pytest
 from gradio.helpers import special_args
 from gradio.state_holder import SessionState
 
-from mamp import write_mask
+from mamp import Settings, write_mask
 from tests.conftest import scene
+from tests.webapp.conftest import take_result
 from webapp import clips
 from webapp import session as sessions
 from webapp.layout.wiring import Wiring
@@ -77,17 +78,19 @@ def run_event(page: gr.Blocks, event: Any, session: dict[str, Any], kind: str, f
 @pytest.mark.parametrize("kind", ["default", "cleared", "wrong"])
 @pytest.mark.parametrize("state", ["none", "open", "finished", "ended"])
 def test_the_outputs_of_every_event_fit_the_wiring(
-    built_page: gr.Blocks, files: dict[str, Path], state: str, kind: str
+    built_page: gr.Blocks, files: dict[str, Path], stored_run: Path, state: str, kind: str
 ) -> None:
     handled = 0
     for event in built_page.fns.values():
         if event.fn is None or event.name in ("segment", "_leave"):
             continue
         session: dict[str, Any] = {}
-        if state == "finished":
-            session = clips.open_example({}, "street")["session"]
-        elif state != "none":
+        if state != "none":
             session = clips.open_clip({}, str(files["clip"]))["session"]
+        if state == "finished":
+            sessions.project_of(session).set_mask(0, scene(0)[1])
+            take_result(session, stored_run)
+            sessions.project_of(session).save(Settings())
         if state == "ended":
             sessions.close_session(session, keep=str(files["clip"]))
         elif session:
