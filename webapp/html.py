@@ -43,11 +43,6 @@ def bring_back_button(name: str, text: str) -> str:
     return f'<button type="button" data-session="{name}">{text}</button>'
 
 
-def has_bring_back_button(status: str) -> bool:
-    """Whether a status line has a button of ``bring_back_button``."""
-    return "data-session=" in status
-
-
 def scroll_to(part: str) -> dict[str, str]:
     """Tells the page to bring its "editor", "preview", "result" or "status" into view; each time anew."""
     return {"to": part, "request": secrets.token_hex(4)}

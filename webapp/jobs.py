@@ -8,7 +8,7 @@ from typing import cast
 import gradio as gr
 
 from webapp.background import watch_job
-from webapp.html import has_bring_back_button, status_html
+from webapp.html import status_html
 from webapp.job_queue import Kind, refusal_of
 from webapp.languages import message
 from webapp.results_view import result_updates
@@ -63,23 +63,20 @@ def cancel_job(session: Session) -> JobUpdates:
     return {**job_updates(session), "status": status_html(message("run.ended"))}
 
 
-def settle_job(session: Session, shown: str | None = None) -> RunUpdates:
+def settle_job(session: Session, no_clip: str = "") -> RunUpdates:
     """Shows the state of the session after a job, once more if its clip was replaced or removed meanwhile.
 
     The last updates of a run may reach the page after those of the new clip.
 
     Args:
         session: The visitor's session.
-        shown: The status that the page shows: one that can bring a removed clip back stays.
+        no_clip: The status of a page whose clip was removed, which may not have reached the page yet.
     """
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
     if session and "opened" not in session:
         return {**hide_preview, **job_updates(session)}
     settled: RunUpdates = {**hide_preview, **job_updates(session), **result_updates(session)}
-    if session:
-        settled["status"] = session["opened"]
-    elif not has_bring_back_button(shown or ""):
-        settled["status"] = status_html(message("run.no_clip"))
+    settled["status"] = session["opened"] if session else no_clip or status_html(message("run.no_clip"))
     return settled
 
 

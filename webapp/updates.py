@@ -89,8 +89,9 @@ class ExportUpdates(JobUpdates, total=False):
 
 
 class ClipUpdates(SessionUpdates, AddressUpdates, RunUpdates, total=False):
-    """Another clip."""
+    """Another clip. ``no_clip`` keeps the status of a page without one."""
 
+    no_clip: str
     editor: Any
     frame: Any
     mask_file: Any
