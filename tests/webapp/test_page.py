@@ -270,7 +270,7 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str, chro
         expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=RUN_TIMEOUT)
         videos = [tab.locator("video[src*='overlay']").get_attribute("src") for tab in (page, other)]
         assert videos[0] != videos[1]
-        assert page.locator("video[src*='overlay']").evaluate("(video) => video.videoWidth") == 416
+        page.wait_for_function("document.querySelector(\"video[src*='overlay']\").videoWidth === 416")
 
 
 @pytest.mark.parametrize(("size", "theme"), [((1280, 1000), "light"), ((390, 844), "dark")])
@@ -304,6 +304,13 @@ def assert_fits_a_phone(page: Page) -> None:
     for row in ("[data-tool]", "[data-label]", ".editor-sliders label", "[data-action=undo], [data-action=hide]"):
         tops = page.locator("#editor").locator(row).evaluate_all("(all) => all.map((each) => each.offsetTop)")
         assert len(tops) > 1 and len(set(tops)) == 1, f"{row} is in several rows"
+    for files in ("#mask-file", "#project-file", "#true-masks"):
+        label, drop = (
+            page.locator(files).locator("label").first.bounding_box(),
+            page.locator(files).locator("button").first,
+        )
+        box = drop.bounding_box()
+        assert label is not None and box is not None and label["y"] + label["height"] <= box["y"], f"{files} is covered"
     clear = page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove"))
     number = page.get_by_label("number input for Frame to paint on")
     for control in (clear.first, number, page.get_by_role("button", name="Correct this frame")):
