@@ -175,7 +175,7 @@ def _largest_part(region: Bool) -> Bool:
 def _methods(segmenter: StrokeSegmenter, frame: Image) -> dict[str, Method]:
     return {
         "ours": lambda strokes, box, previous: segmenter.segment(
-            strokes, boxes=None if box is None else {1: box}, previous=previous
+            strokes, boxes=None if box is None or previous is not None else {1: box}, previous=previous
         ),
         "GrabCut": lambda strokes, box, _: grabcut(frame, strokes, box),
         "literally": lambda strokes, box, _: literally(strokes, box),

@@ -34,14 +34,18 @@ def cut(log_odds: Scores, colors: Scores, inside: Bool, outside: Bool) -> Bool:
     """
     likely = np.where(log_odds > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     classes = np.where(inside, cv2.GC_FGD, np.where(outside, cv2.GC_BGD, likely)).astype(np.uint8)
-    objects = np.isin(classes, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    objects = _objects(classes)
     if objects.all() or not objects.any():
         return objects
     channels = np.dstack((_LEVELS * log_odds.clip(-_CLEAR, _CLEAR), _CONTRAST * _main_colors(colors)))
     image = (_MIDDLE + channels).clip(0, 255).astype(np.uint8)
     models = _gaussian(_MIDDLE - 1), _gaussian(_MIDDLE + 1)
     cv2.grabCut(image, classes, (0, 0, 0, 0), *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
-    return np.isin(classes, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    return _objects(classes)
+
+
+def _objects(classes: NDArray[np.uint8]) -> Bool:
+    return np.asarray((classes == cv2.GC_FGD) | (classes == cv2.GC_PR_FGD))
 
 
 def _main_colors(colors: Scores) -> Scores:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.interactive.graph_cut import cut
+from mamp.interactive.surroundings import Surroundings
 from mamp.interactive.value_histogram import ValueHistogram
 
 Bool = NDArray[np.bool_]
@@ -28,27 +28,6 @@ _SIDE = 2  # [pixels] on both sides of an edge
 _UNSEEN = 0.1  # a difference across an edge that says nothing, in units of the values
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What is known of the pixels (h, w) around an object.
-
-    Attributes:
-        colors: (h, w, 3), in units of their usual deviation.
-        motion: Relative to the camera's (h, w, 2), of the order of 1; none for a picture.
-        inside: Pixels of the object.
-        outside: Other pixels, of the background.
-        distance: To where the object is likely, in units of the extent of that.
-        distance_outside: To marks of the background, in the same units.
-    """
-
-    colors: Scores
-    motion: Scores | None
-    inside: Bool
-    outside: Bool
-    distance: Scores
-    distance_outside: Scores
-
-
 class ObjectCut:
     """Cuts an object out of its surroundings.
 
@@ -62,7 +41,7 @@ class ObjectCut:
         self._motion = None if view.motion is None else ValueHistogram(view.motion)
 
     def mask(self, reach: float, first: Bool | None = None) -> tuple[Bool, Scores]:
-        """Cuts with the colors and motion of a first mask, which is cut with those near the marks if it is not given.
+        """Cuts with the colors and motion of a first mask; if none is given, with what those near the marks make likely.
 
         Args:
             reach: How far from its marks the object probably ends, in units of their extent.
@@ -76,16 +55,16 @@ class ObjectCut:
         nearness = np.log((ends + _NEAR * reach) / (view.distance + _NEAR * reach))
         if first is None:
             known = np.where(view.inside, _SURE, np.where(view.outside, -_SURE, _FIRST_NEARNESS * nearness))
-            first, _ = self._cut(nearness, 1 / (1 + np.exp(-known)))
-        return self._cut(nearness, first)
+            likely = self._log_odds(nearness, 1 / (1 + np.exp(-known))) > 0
+            first = (likely | view.inside) & ~view.outside
+        log_odds = self._log_odds(nearness, first)
+        return cut(log_odds, view.colors, view.inside, view.outside), log_odds
 
-    def _cut(self, nearness: Scores, weight: NDArray[Any]) -> tuple[Bool, Scores]:
-        """Cuts with the colors and motion of pixels with a probability (h, w) to belong to the object."""
+    def _log_odds(self, nearness: Scores, weight: NDArray[Any]) -> Scores:
+        """By nearness, and by the colors and motion of pixels with a probability (h, w) to belong to the object."""
         weight = weight.astype(np.float32)
         log_odds = _NEARNESS * nearness + _COLOR * self._colors.log_odds(weight)
-        if self._motion is not None:
-            log_odds += _MOTION * self._motion.log_odds(weight)
-        return cut(log_odds, self._view.colors, self._view.inside, self._view.outside), log_odds
+        return log_odds if self._motion is None else log_odds + _MOTION * self._motion.log_odds(weight)
 
     def quality(self, mask: Bool) -> float:
         """How well a mask (h, w) separates an object from what is around it; only differences count.

@@ -7,9 +7,8 @@ answers, and the one whose mask separates object and background best is taken.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import cv2
 import numpy as np
@@ -18,8 +17,11 @@ from numpy.typing import NDArray
 
 from mamp.flow.optical_flow import FlowFunction, dis_flow
 from mamp.flow.warp import to_cell_units
-from mamp.interactive.object_cut import ObjectCut, Surroundings
+from mamp.interactive.correction import corrected
+from mamp.interactive.guided_resize import guided_resize
+from mamp.interactive.object_cut import ObjectCut
 from mamp.interactive.strokes import OUTSIDE, UNKNOWN, Strokes, fill_outlines, stroked_objects
+from mamp.interactive.surroundings import FrameValues, Part, part_around, parts_with, resized, spans
 from mamp.masks.label_map import MaskError, as_label_map, objects_in, resize_mask
 from mamp.model.color import rgb_to_lab
 from mamp.propagation.alignment import pad_to_stride, to_pixels
@@ -31,16 +33,14 @@ Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 Scores = NDArray[np.float32]
-Part = tuple[slice, slice]  # rows and columns
 PixelBox = tuple[int, int, int, int]  # left, top, right and bottom, the last two excluded
 
 _MARGIN = 0.5  # of the longer side of the strokes' extent: how far beyond them an object may reach
 _MIN_MARGIN = 0.05  # of the short side of the frame: the same for tiny objects
 _CLICK = 0.06  # of the short side: strokes up to this extent say nothing about the size of the object
 _CLICKED = 0.5  # of the short side: the box that a click stands for
-_REACH = 0.5  # of the longer side of a correction's extent: how far from it the mask may change
 # Of the longer side of the marks' extent: how far from them an object may end.
-_REACHES = (0.02, 0.035, 0.06, 0.11, 0.2, 0.3)
+_REACHES = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 _CLICKED_REACHES = (0.1, 0.2, 0.4, 0.8)
 _BOXED_REACHES = (0.06, 0.11, 0.2, 0.3)
 _CORE = 0.85  # of the sides of a box: an ellipse of this size is object at first
@@ -49,7 +49,6 @@ _TRIED_AREA = 10_000  # [pixels] of the image that is cut for each reach
 _WORKING_AREA = 25_000  # [pixels] of the image that is cut for the best of them
 _LAB_SCALE = np.array((3.25, 10.4, 10.4), np.float32)  # inverse of the usual deviation of L, a and b
 _MOTION_SCALE = 1.5  # of the logarithm of motion: a step of this is about as clear as one usual deviation of a color
-_COVERED = 0.3  # share of a working pixel that a stroke has to cover
 
 
 def mask_from_strokes(frame: Frame, strokes: Strokes, *, next_frame: Frame | None = None) -> Mask:
@@ -83,15 +82,16 @@ class StrokeSegmenter:
         self.size = (frame.shape[0], frame.shape[1])
         self._size = Settings().processing_size(self.size)
         image = resize_frame(frame, self._size)
-        self._lab = np.ascontiguousarray(rgb_to_lab(torch.from_numpy(image)).permute(1, 2, 0)) * _LAB_SCALE
-        self._motion: Scores | None = None
+        colors = np.ascontiguousarray(rgb_to_lab(torch.from_numpy(image)).permute(1, 2, 0)) * _LAB_SCALE
+        relative: Scores | None = None
         if next_frame is not None:
             displacement = torch.as_tensor(flow(image, resize_frame(next_frame, self._size))).float().cpu()
             cells = to_cell_units(pad_to_stride(displacement))
             motion, spread = relative_motion(cells, torch.zeros(cells.shape[1:], dtype=torch.bool))
             motion = to_pixels(motion.float() / (spread + FLOW_ERROR), self._size)
             scaled = _MOTION_SCALE * motion.sign() * motion.abs().log1p()
-            self._motion = np.ascontiguousarray(scaled.permute(1, 2, 0))
+            relative = np.ascontiguousarray(scaled.permute(1, 2, 0))
+        self._values = FrameValues(colors, relative)
 
     def segment(
         self, strokes: Strokes, *, boxes: Mapping[int, PixelBox] | None = None, previous: Mask | None = None
@@ -113,29 +113,67 @@ class StrokeSegmenter:
         strokes = self._checked(strokes, "The strokes")
         marked = np.bincount(strokes.ravel(), minlength=256)
         strokes = fill_outlines(strokes)
-        outlined = np.bincount(strokes.ravel(), minlength=256) >= _OUTLINED * marked
-        small = _shrunk(strokes, self._size)
+        outlined = {*np.flatnonzero((np.bincount(strokes.ravel(), minlength=256) >= _OUTLINED * marked) & (marked > 0))}
         scaled_boxes = {label: self._scaled(box) for label, box in (boxes or {}).items()}
-        mask = np.zeros(self._size, np.uint8)
+        mask = np.zeros_like(strokes) if previous is None else self._checked(previous, "The previous mask")
+        new = {*stroked_objects(strokes)} - {*objects_in(mask)}
+        if new or scaled_boxes:
+            mask = self._with_objects(mask, strokes, new, scaled_boxes, outlined)
+        asked = _contradicted(mask, strokes)
+        for mark in objects_in(np.where(asked, strokes, UNKNOWN)):
+            mask = self._corrected(mask, strokes, mark, asked & (strokes == mark), literally=mark in outlined)
+        return mask
+
+    def _with_objects(
+        self, mask: Mask, strokes: Strokes, new: set[int], boxes: Mapping[int, PixelBox], outlined: set[int]
+    ) -> Mask:
+        """A mask (H, W) with objects that are new to it, and with what boxes add to its background.
+
+        A new object takes pixels from another one only if its strokes touch that.
+        """
+        small = _shrunk(strokes, self._size)
+        found = np.zeros(self._size, np.uint8)
         best = np.full(self._size, -np.inf, np.float32)
-        labels = {*stroked_objects(small), *scaled_boxes}
-        if previous is not None:
-            previous = self._checked(previous, "The previous mask")
-            asked = _contradicted(previous, strokes)
-            labels &= {*objects_in(strokes[asked]), *objects_in(previous[asked]), *scaled_boxes}
-        for label in sorted(labels):
-            if outlined[label] and marked[label]:
-                continue
-            box, object_mask, score = self._object(small, label, scaled_boxes.get(label))
-            won = object_mask & (score > best[box])
-            mask[box][won] = label
-            best[box][won] = score[won]
-        mask = resize_mask(mask, self.size)
-        mask = np.where(strokes == UNKNOWN, mask, np.where(strokes == OUTSIDE, 0, strokes))
-        if previous is None:
-            return mask
-        boxed = np.isin(mask, list(scaled_boxes)) & (previous == 0) & (strokes != OUTSIDE)
-        return _changed_near_strokes(np.where(boxed, mask, previous), mask, strokes)
+        for label in sorted({*new, *boxes} - outlined):
+            part, object_mask, score = self._object(small, label, boxes.get(label))
+            won = object_mask & (score > best[part])
+            found[part][won] = label
+            best[part][won] = score[won]
+        found = resize_mask(found, self.size)
+        found = np.where(strokes == UNKNOWN, found, np.where(strokes == OUTSIDE, 0, strokes))
+        result = np.where(np.isin(found, list(boxes)) & (mask == 0), found, mask)
+        for label in new:
+            seeds = strokes == label
+            result[parts_with(seeds, (found == label) & np.isin(mask, np.unique(mask[seeds])))] = label
+        return result
+
+    def _corrected(self, mask: Mask, strokes: Strokes, mark: int, asked: Bool, *, literally: bool) -> Mask:
+        """Corrects a mask (H, W) by those strokes of one mark that contradict it.
+
+        The strokes change only the labels that they were painted on, and nothing far away.
+
+        Args:
+            mask: To correct.
+            strokes: All strokes (H, W).
+            mark: A label, or 255 for strokes outside all objects.
+            asked: Pixels of the mark's strokes that the mask contradicts (H, W).
+            literally: Change nothing but these pixels.
+        """
+        label = 0 if mark == OUTSIDE else mark
+        changed = asked
+        if not literally:
+            small_mask, small = resize_mask(mask, self._size), _shrunk(strokes, self._size)
+            touched = np.isin(mask, np.unique(mask[asked]))
+            changed = corrected(
+                self._values,
+                resized(asked, self._size) > 0,
+                right=(small_mask == label) | (small == mark),
+                contrary=(small != UNKNOWN) & (small != mark),
+                fixed=~np.isin(small_mask, [label, *np.unique(mask[asked])]),
+            )
+            free = (strokes == UNKNOWN) & touched
+            changed = asked | ((resize_mask(changed.astype(np.uint8), self.size) > 0) & free)
+        return np.where(changed, label, mask).astype(np.uint8)
 
     def _checked(self, mask: Mask, name: str) -> Mask:
         mask = as_label_map(mask, name)
@@ -174,30 +212,16 @@ class StrokeSegmenter:
         elif (clicked := _box_around_click(inside)) is not None:
             spanned = inside | _filled_box(clicked, self._size)
             reaches = _CLICKED_REACHES
-        part, extent = _surroundings(spanned)
-        marks = inside[part], outside[part], likely[part]
-        tried = ObjectCut(self._view(part, *marks, extent, _TRIED_AREA))
+        part, extent = part_around(spanned, _MARGIN, _MIN_MARGIN)
+        around_marks = partial(self._values.around, part, extent, inside=inside, outside=outside, likely=likely)
+        tried = ObjectCut(around_marks(_TRIED_AREA))
         masks = {reach: tried.mask(reach)[0] for reach in reaches}
         reach = max(reaches, key=lambda reach: tried.quality(masks[reach]))
-        view = self._view(part, *marks, extent, _WORKING_AREA)
-        mask, score = ObjectCut(view).mask(reach, _resized(masks[reach], view.inside.shape) > 0.5)
-        inside, outside, likely = marks
-        mask = _resized(mask, inside.shape) > 0.5
-        return part, parts_with(likely, (mask | inside) & ~outside), _resized(score, inside.shape)
-
-    def _view(self, part: Part, inside: Bool, outside: Bool, likely: Bool, extent: int, area: int) -> Surroundings:
-        """A part of the frame and the marks on it, at a size of at most so many pixels."""
-        scale = min(1.0, math.sqrt(area / inside.size))
-        size = max(1, round(inside.shape[0] * scale)), max(1, round(inside.shape[1] * scale))
-        inside, outside, likely = (_covered(marks, size) for marks in (inside, outside, likely))
-        return Surroundings(
-            _resized(self._lab[part], size),
-            None if self._motion is None else _resized(self._motion[part], size),
-            inside,
-            (outside | _rim(part, self._size, size)) & ~inside,
-            _distance(likely | inside) / (scale * extent),
-            _distance(outside) / (scale * extent),
-        )
+        view = around_marks(_WORKING_AREA)
+        mask, score = ObjectCut(view).mask(reach, resized(masks[reach], view.inside.shape) > 0.5)
+        mask = guided_resize(mask, view.colors, self._values.colors[part])
+        mask = parts_with(likely[part], (mask | inside[part]) & ~outside[part])
+        return part, mask, resized(score, mask.shape)
 
 
 def _shrunk(strokes: Strokes, size: tuple[int, int]) -> Strokes:
@@ -206,33 +230,18 @@ def _shrunk(strokes: Strokes, size: tuple[int, int]) -> Strokes:
         return strokes
     shrunk = np.zeros(size, np.uint8)
     for label in objects_in(strokes):
-        shrunk[_resized(strokes == label, size) > 0] = label
+        shrunk[resized(strokes == label, size) > 0] = label
     return shrunk
-
-
-def _surroundings(spanned: Bool) -> tuple[Part, int]:
-    """The part of the frame that may hold an object which spans some pixels (H, W), and their longer side [pixels]."""
-    spans = _spans(spanned)
-    extent = max(stop - start for start, stop in spans)
-    margin = math.ceil(max(_MARGIN * extent, _MIN_MARGIN * min(spanned.shape)))
-    rows, columns = (slice(max(0, start - margin), stop + margin) for start, stop in spans)
-    return (rows, columns), extent
 
 
 def _box_around_click(inside: Bool) -> PixelBox | None:
     """A box in place of strokes (H, W) that are too small to tell the size of an object."""
-    (top, bottom), (left, right) = _spans(inside)
+    (top, bottom), (left, right) = spans(inside)
     short_side = min(inside.shape)
     if max(bottom - top, right - left) > _CLICK * short_side:
         return None
     grown = int(_CLICKED * short_side) // 2
     return max(0, left - grown), max(0, top - grown), right + grown, bottom + grown
-
-
-def _spans(pixels: Bool) -> list[tuple[int, int]]:
-    """First row and last plus one, then columns, of the true pixels."""
-    indices = [np.flatnonzero(pixels.any(axis=axis)) for axis in (1, 0)]
-    return [(int(each[0]), int(each[-1]) + 1) for each in indices]
 
 
 def _filled_box(box: PixelBox, size: tuple[int, int]) -> Bool:
@@ -250,63 +259,7 @@ def _ellipse(box: PixelBox, size: tuple[int, int]) -> Bool:
     return cv2.ellipse(np.zeros(size, np.uint8), (center, axes, 0), 1, cv2.FILLED) > 0
 
 
-def _resized(pixels: NDArray[Any], size: tuple[int, int]) -> Scores:
-    interpolation = cv2.INTER_AREA if size[0] < pixels.shape[0] else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels.astype(np.float32), size[::-1], interpolation=interpolation), np.float32)
-
-
-def _covered(pixels: Bool, size: tuple[int, int]) -> Bool:
-    """True pixels (H, W) at a size (h, w); thin lines stay."""
-    share = _resized(pixels, size)
-    return np.asarray(share > min(_COVERED, float(share.max()) / 2))
-
-
-def _rim(box: Part, frame: tuple[int, int], size: tuple[int, int]) -> Bool:
-    """The outermost pixels of a part of the frame, resized to (h, w), where the frame goes on."""
-    rim = np.ones(size, bool)
-    top, left = (int(part.start > 0) for part in box)
-    bottom, right = (int(part.stop < whole) for part, whole in zip(box, frame, strict=True))
-    rim[top : size[0] - bottom, left : size[1] - right] = False
-    return rim
-
-
-def _distance(pixels: Bool) -> Scores:
-    """Distance of each pixel (h, w) to the next true one [pixels]; far if there is none."""
-    if not pixels.any():
-        return np.full(pixels.shape, 1e6, np.float32)
-    return np.asarray(cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
-
-
-def parts_with(pixels: Bool, mask: Bool) -> Bool:
-    """The connected parts of a mask (H, W) that contain one of some pixels (H, W)."""
-    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    return mask & np.isin(parts, np.unique(parts[pixels & mask]))
-
-
 def _contradicted(previous: Mask, strokes: Strokes) -> Bool:
     """The pixels where strokes ask for another label than that of the previous mask."""
     wanted: Mask = np.where(strokes == OUTSIDE, 0, strokes)
     return np.asarray((strokes != UNKNOWN) & (wanted != previous), bool)
-
-
-def _changed_near_strokes(previous: Mask, mask: Mask, strokes: Strokes) -> Mask:
-    """The previous mask with those connected changes that a stroke asks for.
-
-    A stroke changes only the labels that it was painted on: one that adds to an object removes nothing from it, and
-    takes pixels from another object only if it touches that object. Nothing changes far away, except for a new object.
-    """
-    asked = _contradicted(previous, strokes)
-    if not asked.any():
-        return previous
-    wanted = np.where(strokes == OUTSIDE, 0, strokes)
-    reach = max(_REACH * max(stop - start for start, stop in _spans(asked)), _MIN_MARGIN * min(mask.shape))
-    near = cv2.distanceTransform((~asked).astype(np.uint8), cv2.DIST_L2, 5) <= reach
-    known = {0, *objects_in(previous)}
-    result = previous.copy()
-    for label in np.unique(wanted[asked]):
-        seeds = asked & (wanted == label)
-        changed = (mask == label) & np.isin(previous, np.unique(previous[seeds])) & (previous != label)
-        if int(label) in known:
-            changed &= near
-        result[parts_with(seeds, changed)] = label
-    return result

@@ -25,6 +25,7 @@ class ValueHistogram:
         self._bins = np.minimum((high - low) / _BIN + 2, _MAX_BINS).astype(int)
         indices = np.minimum(np.round((values - low) / _BIN).astype(int), self._bins - 1)
         self._index = np.ravel_multi_index(tuple(np.moveaxis(indices, -1, 0)), tuple(self._bins))
+        self._all = self._smoothed_counts(np.ones(self._index.shape, np.float32))
 
     def log_odds(self, weight: Scores) -> Scores:
         """Log of the density of a pixel's value in an object over that in the background (h, w).
@@ -32,17 +33,18 @@ class ValueHistogram:
         Args:
             weight: Probability of each pixel to belong to the object (h, w).
         """
-        inside, outside = self._densities(weight), self._densities(1 - weight)
+        inside, area = self._smoothed_counts(weight), float(weight.sum())
+        outside = (self._all - inside).clip(0)
+        inside, outside = inside / max(area, 1.0), outside / max(weight.size - area, 1.0)
         odds = np.log((inside + _RARE) / (outside + _RARE))
         return np.asarray(odds[self._index], np.float32)
 
-    def _densities(self, weight: Scores) -> NDArray[np.float64]:
-        """The smoothed share of the weight in each bin."""
-        counts = np.bincount(self._index.ravel(), weight.ravel(), int(np.prod(self._bins)))
-        densities = counts.reshape(self._bins) / max(float(weight.sum()), 1.0)
+    def _smoothed_counts(self, weight: Scores) -> NDArray[np.float64]:
+        """The weight in each bin, smoothed."""
+        counts = np.bincount(self._index.ravel(), weight.ravel(), int(np.prod(self._bins))).reshape(self._bins)
         for axis, count in enumerate(self._bins):
             steps = np.arange(count)
             kernel = np.exp(-np.square((steps[:, None] - steps) / _SMOOTHING) / 2)
-            smoothed = np.tensordot(kernel / kernel.sum(axis=0), densities, (1, axis))
-            densities = np.moveaxis(smoothed, 0, axis)
-        return densities.ravel()
+            smoothed = np.tensordot(kernel / kernel.sum(axis=0), counts, (1, axis))
+            counts = np.moveaxis(smoothed, 0, axis)
+        return counts.ravel()

@@ -1,7 +1,8 @@
 import cv2
 import numpy as np
 
-from mamp.interactive.object_cut import ObjectCut, Surroundings
+from mamp.interactive.object_cut import ObjectCut
+from mamp.interactive.surroundings import Surroundings
 
 SIZE = (60, 80)
 

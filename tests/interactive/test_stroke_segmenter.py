@@ -4,8 +4,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mamp import MaskError, StrokeSegmenter, mask_from_strokes
-from mamp.interactive.stroke_segmenter import parts_with
 from mamp.interactive.strokes import OUTSIDE, click_strokes
+from mamp.interactive.surroundings import parts_with
 from tests.conftest import overlap, scene
 
 Image = NDArray[np.uint8]

@@ -25,3 +25,11 @@ def test_extreme_values_share_the_last_bin() -> None:
     values = np.zeros((4, 4, 1), np.float32)
     values[0, 0], values[3, 3] = 1e4, 2e4
     assert np.isfinite(ValueHistogram(values).log_odds(np.full((4, 4), 0.5, np.float32))).all()
+
+
+def test_the_background_is_what_the_object_leaves() -> None:
+    """Its densities are computed by subtraction: exchanging the two only changes the sign."""
+    rng = np.random.default_rng(0)
+    histogram = ValueHistogram(rng.normal(0, 1, (30, 40, 3)).astype(np.float32))
+    weight = rng.random((30, 40)).astype(np.float32)
+    np.testing.assert_allclose(histogram.log_odds(weight), -histogram.log_odds(1 - weight), atol=1e-4)
