@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mamp import StrokeSegmenter
 from mamp.masks.mask_io import write_mask
 from tests.conftest import scene
-from tools.scribble import CORRECTIONS, OUTSIDE, correct, main, scribble
+from tools.scribble import CORRECTIONS, OUTSIDE, _methods, correct, main, scribble
 
 Image = NDArray[np.uint8]
 
@@ -51,6 +52,21 @@ def test_corrections_mark_the_largest_error() -> None:
     assert added.any() and (second[added] == 1).all() and not added[~truth].any()
     removed = third != second
     assert (third[removed] == OUTSIDE).all() and removed[2:10, 2:10].any() and not removed[10:].any()
+
+
+def test_a_box_is_given_with_the_first_marks_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on the page, where an answered box is not sent again."""
+    frame, mask = scene(0)
+    given: list[bool] = []
+
+    def segment(strokes: Image, *, boxes: object, previous: Image | None) -> Image:
+        given.append(boxes is not None)
+        return strokes
+
+    segmenter = StrokeSegmenter(frame)
+    monkeypatch.setattr(segmenter, "segment", segment)
+    list(correct(mask > 0, "box", _methods(segmenter, frame)["ours"]))
+    assert given[0] and len(given) > 1 and not any(given[1:])
 
 
 def test_the_table_has_a_row_for_each_prompt_and_method(
