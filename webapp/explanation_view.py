@@ -11,6 +11,7 @@ import torch
 from mamp import Result
 from mamp.explanation.explain import FrameExplainer
 from mamp.masks.label_map import MaskError
+from mamp.runs.memory_files import stored_distances
 from webapp import ZERO_GPU
 from webapp.errors import error_text
 from webapp.explanation_html import explanation_html, frame_html
@@ -19,7 +20,7 @@ from webapp.results_view import frame_and_overlay, nearest, overlay_style
 from webapp.session import Session, has_job, is_open, project_of, when_ended
 from webapp.updates import ExplanationUpdates
 
-MAX_PIXELS = 250_000_000  # of the frames from the first input mask on: about a minute of DIS optical flow on a CPU
+MAX_PIXELS = 250_000_000  # of the frames whose motion is followed: about a minute of DIS optical flow on a CPU
 MAX_RAFT_PIXELS = 5_000_000  # the same for RAFT, which is fifty times slower there
 
 
@@ -65,8 +66,10 @@ def _refusal(session: Session, result: Result, frame: int) -> str:
     if has_job(session):
         return message("why.running")
     width, height = result.receipt["processed_size"]
-    too_far = abs(frame - min(result.input_masks, default=0)) * width * height > _max_pixels(result)
-    return message("why.too_far") if too_far else ""
+    first = min(result.input_masks, default=0)
+    distance, direction = abs(frame - first), 1 if frame > first else -1
+    stored = max((t for t in stored_distances(result, direction) if t <= distance), default=0)
+    return message("why.too_far") if (distance - stored) * width * height > _max_pixels(result) else ""
 
 
 @lru_cache(maxsize=2)  # each holds the memory of its frame: 60 MB at 480p

@@ -44,7 +44,7 @@ class MemoryFiles:
 
     def latest(self, t: int, direction: int) -> StoredMemory | None:
         """The last valid memory at or before a distance from the first input mask [frames], if there is one."""
-        for number in sorted(self._numbers(self._result, direction), reverse=True):
+        for number in sorted(stored_distances(self._result, direction), reverse=True):
             if number <= t and (memory := self._read(self._result, number, direction)) is not None:
                 return memory
         return None
@@ -52,7 +52,7 @@ class MemoryFiles:
     def reuse(self, previous: Result) -> None:
         """Copies the memories of a previous run that are valid for this one."""
         for direction in _NAMES:
-            for number in self._numbers(previous, direction):
+            for number in stored_distances(previous, direction):
                 if self._read(previous, number, direction) is not None:
                     path = self._path(number, direction)
                     path.parent.mkdir(exist_ok=True)
@@ -61,13 +61,6 @@ class MemoryFiles:
     def _read(self, result: Result, number: int, direction: int) -> StoredMemory | None:
         memory = StoredMemory.read(result.memory_dir / self._path(number, direction).name, self._key(number, direction))
         return memory if memory is not None and memory.t == number else None
-
-    def _numbers(self, result: Result, direction: int) -> list[int]:
-        numbers = []
-        for path in result.memory_dir.glob(f"{_NAMES[direction]}-*.npz"):
-            with suppress(ValueError):
-                numbers.append(int(path.stem.partition("-")[2]))
-        return numbers
 
     def _path(self, number: int, direction: int) -> Path:
         return self._result.memory_dir / f"{_NAMES[direction]}-{number:06d}.npz"
@@ -84,3 +77,12 @@ class MemoryFiles:
         """Hashes of the input masks by frame number."""
         masks = self._request.input_masks
         return {index: hashlib.sha256(masks[index].tobytes()).hexdigest() for index in masks}
+
+
+def stored_distances(result: Result, direction: int) -> list[int]:
+    """Distances from the first input mask [frames], forwards (1) or backwards (-1), of the memories that a run stored."""
+    distances = []
+    for path in result.memory_dir.glob(f"{_NAMES[direction]}-*.npz"):
+        with suppress(ValueError):
+            distances.append(int(path.stem.partition("-")[2]))
+    return distances

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from mamp import load_encoder
+from mamp.runs.finished import open_trackers
 from tests.webapp.painting import take_example
 from webapp import explanation_view, results_view
 from webapp import session as sessions
@@ -86,6 +87,18 @@ def test_a_frame_that_would_take_too_long_is_refused(finished: dict[str, Any], m
     monkeypatch.setattr(explanation_view, "MAX_PIXELS", 5 * 128 * 96)
     assert "figcaption" in explained(finished, 5, 46, 48)
     assert text("why.too_far", "en") in explained(finished, 6, 48, 48)
+
+
+def test_a_stored_memory_brings_later_frames_within_the_limit(
+    finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explanation_view, "MAX_PIXELS", 5 * 128 * 96)
+    assert text("why.too_far", "en") in explained(finished, 9, 48, 48)
+    result = sessions.project_of(finished).result
+    assert result is not None
+    trackers = open_trackers(result, finished["clip"], device="cpu")
+    trackers.memories.save(trackers.tracker_at(6, 1).memory.stored(), 1)
+    assert "figcaption" in explained(finished, 9, 48, 48)
 
 
 def test_raft_on_a_cpu_has_a_limit_of_its_own(finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
