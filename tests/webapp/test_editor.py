@@ -76,6 +76,7 @@ def correct(page: Page, frame: int) -> None:
 def test_ten_corrections_of_an_example_arrive_on_a_slow_machine(page: Page) -> None:
     take_example(page, "Cup")
     wait_for_objects(page, 2)
+    expect(page.locator("#result-video video")).to_be_visible(timeout=30_000)
     slow_down(page)
     frames = [0]
     for frame in (10, 30, 5, 60, 20, 74, 40, 1, 50, 15):
