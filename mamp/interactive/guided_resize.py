@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
+
+from mamp.propagation.guided_filter import GuidedFilter, scores_at
 
 Bool = NDArray[np.bool_]
 Scores = NDArray[np.float32]
@@ -27,26 +31,13 @@ def guided_resize(mask: Bool, small: Scores, colors: Scores) -> Bool:
     Returns:
         Mask (H, W).
     """
-    if mask.shape == colors.shape[:2]:
+    size = colors.shape[:2]
+    if mask.shape == size:
         return mask
-    scores = mask.astype(np.float32)
-    mean_color, mean = _box_mean(small), _box_mean(scores)
-    covariance = np.empty((*mask.shape, 3, 3), np.float32)
-    for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
-        product = _box_mean(small[..., i] * small[..., j]) - mean_color[..., i] * mean_color[..., j]
-        covariance[..., i, j] = covariance[..., j, i] = product
-    covariance += _REGULARIZATION * np.eye(3, dtype=np.float32)
-    with_mask = _box_mean(small * scores[..., None]) - mean_color * mean[..., None]
-    slopes = np.linalg.solve(covariance, with_mask[..., None])[..., 0].astype(np.float32)
-    offset = np.asarray(mean - (slopes * mean_color).sum(axis=-1), np.float32)
-    size = colors.shape[0], colors.shape[1]
-    slopes, offset = _enlarged(_box_mean(slopes), size), _enlarged(_box_mean(offset), size)
-    return np.asarray((slopes * colors).sum(axis=-1) + offset > 0.5)
+    guided = GuidedFilter(_channels_first(small), radius=_RADIUS, regularization=_REGULARIZATION)
+    coefficients = F.interpolate(guided.fit(torch.from_numpy(mask)[None].float()), size, mode="bilinear")
+    return np.asarray((scores_at(_channels_first(colors), coefficients)[0] > 0.5).numpy())
 
 
-def _box_mean(pixels: Scores) -> Scores:
-    return np.asarray(cv2.blur(pixels, (2 * _RADIUS + 1, 2 * _RADIUS + 1)), np.float32)
-
-
-def _enlarged(pixels: Scores, size: tuple[int, int]) -> Scores:
-    return np.asarray(cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+def _channels_first(colors: Scores) -> Tensor:
+    return torch.from_numpy(colors).permute(2, 0, 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mamp.model.encoder import STRIDE
 from mamp.propagation.alignment import FULL_BOX, Box, extents, to_pixels
+from mamp.propagation.guided_filter import GuidedFilter, scores_at
 
 _GUIDE_RADIUS = 1  # [cells]; with 2, small objects blend into the colors around them
 _REGULARIZATION = 1e-4  # squared contrast [of 0 to 1] below which color is ignored: about 2.5 gray levels of 255
@@ -70,37 +71,20 @@ class GuidedUpsampler:
         self.processed = (frame.shape[-2], frame.shape[-1])
         self.size = size or self.processed
         padded = F.pad(frame[None], (1, 1, 1, 1), mode="replicate")
-        self._color = F.avg_pool2d(padded, 3, STRIDE)[0]  # (3, h, w)
-        self._mean = _box_mean(self._color)
-        products = (self._color[:, None] * self._color).flatten(0, 1)
-        covariance = (
-            _box_mean(products).view(3, 3, *self._mean.shape[1:]) - self._mean[:, None] * self._mean
-        )  # (3, 3, h, w)
-        ridge = _REGULARIZATION * torch.eye(3, device=frame.device)
-        # Unlike ``inv``, it does not make the host wait to check for a singular matrix, which the ridge excludes.
-        self._precision = torch.linalg.inv_ex(covariance.permute(2, 3, 0, 1) + ridge).inverse.permute(2, 3, 0, 1)
+        color = F.avg_pool2d(padded, 3, STRIDE)[0]  # (3, h, w)
+        self._filter = GuidedFilter(color, radius=_GUIDE_RADIUS, regularization=_REGULARIZATION)
         self._frame = frame
         if self.size != self.processed:
             self._frame = F.interpolate(frame[None], self.size, mode="bilinear", align_corners=False)[0]
 
     def fit(self, scores: Tensor, cell_box: Box = FULL_BOX) -> Tensor:
         """Coefficients of each label: three slopes and an offset (K, 4, rows, columns)."""
-        color, mean_color, precision, scores = (
-            cells[(..., *cell_box)] for cells in (self._color, self._mean, self._precision, scores)
-        )
-        mean = _box_mean(scores)
-        covariance = torch.stack([_box_mean(scores * channel) for channel in color]) - mean_color[:, None] * mean
-        slope = torch.einsum("cdhw,dkhw->kchw", precision, covariance)
-        offset = mean[:, None] - (slope * mean_color).sum(dim=1, keepdim=True)
-        coefficients = torch.cat((slope, offset), dim=1)
-        return _box_mean(coefficients.flatten(0, 1)).view_as(coefficients)
+        return self._filter.fit(scores, cell_box)
 
     def evaluate(self, coefficients: Tensor, cell_box: Box = FULL_BOX, pixel_box: Box = FULL_BOX) -> Tensor:
         """Scores at pixels, see ``ScoreUpsampler``."""
-        *slopes, pixels = to_pixels(coefficients, self.size, self.processed, pixel_box, cell_box).unbind(dim=1)
-        for slope, channel in zip(slopes, self._frame[:, pixel_box[0], pixel_box[1]], strict=True):
-            pixels = pixels.addcmul_(slope, channel)
-        return pixels
+        enlarged = to_pixels(coefficients, self.size, self.processed, pixel_box, cell_box)
+        return scores_at(self._frame[:, pixel_box[0], pixel_box[1]], enlarged)
 
 
 def argmax_labels(scores: Tensor, labels: Sequence[int], upsampler: ScoreUpsampler) -> Tensor:
@@ -169,8 +153,3 @@ def _pixel_box(cell_box: Box, upsampler: ScoreUpsampler) -> Box:
         for cells, size, processed in zip(cell_box, upsampler.size, upsampler.processed, strict=True)
     )
     return rows, columns
-
-
-def _box_mean(cells: Tensor) -> Tensor:
-    """Means over the cells within the radius (K, h, w)."""
-    return F.avg_pool2d(cells[None], 2 * _GUIDE_RADIUS + 1, 1, _GUIDE_RADIUS, count_include_pad=False)[0]
