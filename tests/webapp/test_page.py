@@ -273,7 +273,8 @@ def test_two_visitors_never_see_each_others_clip(page: Page, page_url: str, chro
         page.wait_for_function("document.querySelector(\"video[src*='overlay']\").videoWidth === 416")
 
 
-@pytest.mark.parametrize(("size", "theme"), [((1280, 1000), "light"), ((390, 844), "dark")])
+@pytest.mark.parametrize("size", [(1280, 1000), (390, 844)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_meets_the_accessibility_rules(page: Page, page_url: str, size: tuple[int, int], theme: str) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(f"{page_url}?__theme={theme}")
