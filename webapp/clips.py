@@ -218,7 +218,7 @@ def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) 
         "address": {"project": name_of(session)},
         "editor": editor_frame(session),
         "status": status,
-        "no_clip": "" if session else status,
+        "closed_status": "" if session else status,
         "preview": gr.update(visible=False),
         "frame": gr.update(value=session.get("frame", 0), maximum=max(1, frames - 1), interactive=frames > 1),
         "masks": masks_html(session),

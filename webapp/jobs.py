@@ -63,20 +63,20 @@ def cancel_job(session: Session) -> JobUpdates:
     return {**job_updates(session), "status": status_html(message("run.ended"))}
 
 
-def settle_job(session: Session, no_clip: str = "") -> RunUpdates:
+def settle_job(session: Session, closed_status: str = "") -> RunUpdates:
     """Shows the state of the session after a job, once more if its clip was replaced or removed meanwhile.
 
     The last updates of a run may reach the page after those of the new clip.
 
     Args:
         session: The visitor's session.
-        no_clip: The status of a page whose clip was removed, which may not have reached the page yet.
+        closed_status: See ``ClipUpdates``; that status may not have reached the page yet.
     """
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
     if session and "opened" not in session:
         return {**hide_preview, **job_updates(session)}
     settled: RunUpdates = {**hide_preview, **job_updates(session), **result_updates(session)}
-    settled["status"] = session["opened"] if session else no_clip or status_html(message("run.no_clip"))
+    settled["status"] = session["opened"] if session else closed_status or status_html(message("run.no_clip"))
     return settled
 
 

@@ -89,9 +89,9 @@ class ExportUpdates(JobUpdates, total=False):
 
 
 class ClipUpdates(SessionUpdates, AddressUpdates, RunUpdates, total=False):
-    """Another clip. ``no_clip`` keeps the status of a page without one."""
+    """Another clip. ``closed_status`` is the status of a page whose clip was removed, empty while it has one."""
 
-    no_clip: str
+    closed_status: str
     editor: Any
     frame: Any
     mask_file: Any

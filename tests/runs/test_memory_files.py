@@ -92,7 +92,7 @@ def test_regular_memories_serve_a_run_whose_later_frames_are_corrected(run: Run,
     flows.clear()
     again = run("again", corrected, previous=stored.folder)
     assert flows and flows[-1] <= 1
-    assert masks_of(again) == masks_of(run("anew", corrected))
+    assert masks_of(again) == masks_of(run("unaided", corrected))
 
 
 def test_a_full_disk_costs_a_regular_memory_and_not_the_run(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

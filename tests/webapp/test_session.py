@@ -416,7 +416,8 @@ def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     assert not list(updates), "the page of the new clip shows the old run"
     assert not Path(session["folder"]).exists() and not sessions.has_job(session)
     assert capfd.readouterr() == ("", "")
-    settled = jobs.settle_job(new["session"], new["no_clip"])  # also where the page shows the status of the run still
+    # Also where the page still shows the status of the run.
+    settled = jobs.settle_job(new["session"], new["closed_status"])
     assert settled["results"] == new["results"], "late updates of the run stay"
     assert settled["status"] == new["status"] and "data-session" in new["status"]
     if replaced:

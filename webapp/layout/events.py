@@ -44,9 +44,9 @@ def connect_events(
     review: ReviewSection,
 ) -> Wiring:
     """Connects the sections of a page."""
-    no_clip = gr.State("")
+    closed_status = gr.State("")
     components = {
-        "no_clip": no_clip,
+        "closed_status": closed_status,
         "address": browser.address,
         "scroll": browser.scroll,
         "clip": clip.clip,
@@ -72,7 +72,7 @@ def connect_events(
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
     changes = [resumed, *_clip_events(wiring, clip, run.status), *_painting_events(wiring, clip, paint, review)]
-    _estimate_events(wiring, run, [*changes, watched, *_job_events(wiring, no_clip, paint, run, review)])
+    _estimate_events(wiring, run, [*changes, watched, *_job_events(wiring, closed_status, paint, run, review)])
     _review_events(wiring, browser, run, review)
     return wiring
 
@@ -128,7 +128,7 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
 
 
 def _job_events(
-    wiring: Wiring, no_clip: gr.State, paint: PaintSection, section: RunSection, review: ReviewSection
+    wiring: Wiring, closed_status: gr.State, paint: PaintSection, section: RunSection, review: ReviewSection
 ) -> list[Any]:
     """Presets, and the start and end of a run or an export; returns the events that start them."""
     settings = section.settings
@@ -146,7 +146,7 @@ def _job_events(
         job = wiring.connect(claimed.then, handler, *inputs, concurrency_limit=None, show_progress="hidden")
         refused = wiring.connect(job.failure, refuse_job, gr.State(kind), queue=False, show_progress="hidden")
         for over in (job.success, refused.then):  # beside ``refuse_job``, the place could still be taken
-            wiring.connect(over, settle_job, no_clip, queue=False, show_progress="hidden")
+            wiring.connect(over, settle_job, closed_status, queue=False, show_progress="hidden")
         wiring.connect(job.then, refresh_editor, queue=False, show_progress="hidden")
         jobs.append(job)
     wiring.connect(section.stop.click, cancel_job, queue=False, show_progress="hidden")

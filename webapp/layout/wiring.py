@@ -77,8 +77,8 @@ class Wiring:
                             self._open[page] = update["session"]
                         yield self.values(names, update)
             except Exception as error:
-                ends = replacement.locked if isinstance(error, SessionEndedError) else lambda: not is_open(session)
-                if replaces_session or not session or not ends():
+                has_ended = session and not replaces_session and not is_open(session)
+                if not has_ended or (isinstance(error, SessionEndedError) and not replacement.locked()):
                     raise error_for_visitor(error) from error
                 # Another event ended the session meanwhile: what its page shows now, or soon, is another clip.
 
