@@ -6,6 +6,7 @@ It trains on any folder of videos or frame folders and resumes from its own chec
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -338,10 +339,11 @@ class Trainer:
             drop_last=True,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4 if self.workers else None,
-            worker_init_fn=_use_one_thread,
+            worker_init_fn=_start_worker,
         )
 
 
-def _use_one_thread(_worker: int) -> None:
-    """Threads of several workers would compete for the cores."""
-    cv2.setNumThreads(1)
+def _start_worker(_worker: int) -> None:
+    cv2.setNumThreads(1)  # threads of several workers would compete for the cores
+    # Schedulers signal all processes of a run; the main process ends its workers after the checkpoint.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -267,16 +267,19 @@ def command(clips: Path, out: Path, *more: str) -> list[str]:
     return ["-m", "mamp", "train", str(clips), "--out", str(out), *flags.split(" "), *more]
 
 
-def test_a_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path: Path, workers: int) -> None:
     out = tmp_path / "run"
+    arguments = command(clips, out, "--samples", "400000", "--workers", str(workers))
     with subprocess.Popen(
-        [sys.executable, *command(clips, out, "--samples", "400000")], cwd=ROOT, stderr=subprocess.PIPE
+        [sys.executable, *arguments], cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True
     ) as run:
         assert run.stderr is not None
         assert b"loss" in run.stderr.readline()
         time.sleep(0.2)
-        run.send_signal(signal.SIGTERM)
+        os.killpg(run.pid, signal.SIGTERM)  # as schedulers do: the workers get it too
         assert run.wait(60) == 128 + signal.SIGTERM
+        assert b"Traceback" not in run.stderr.read()
     assert (out / "checkpoint.pt").exists()
     load_encoder(out / "mamp.safetensors")
 
