@@ -69,13 +69,8 @@ def overlay_style(opacity: float, parts: list[str]) -> OverlayStyle:
     return OverlayStyle(opacity, "Outline" in parts, "Number" in parts)
 
 
-def frame_comparison(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
-    """Shows a frame without and with its mask overlaid."""
-    return _frame_updates(session, index, opacity, parts) if session else {}
-
-
 def show_frame(session: Session, opacity: float, parts: list[str], wanted: Any) -> FrameUpdates:
-    """Shows the frame that the visitor chose in the list, the chart or the video.
+    """Shows a frame without and with its mask overlaid: the one that the visitor chose.
 
     While the video plays, it shows the comparison only, and nothing during a run on this machine, which takes its time.
 
@@ -91,14 +86,14 @@ def show_frame(session: Session, opacity: float, parts: list[str], wanted: Any) 
         case _:
             return {}
     if rest.get("playing") is not True:
-        return {"result_frame": index, **frame_comparison(session, index, opacity, parts)}
+        return _frame_updates(session, index, opacity, parts)
     if len(LINES["run"]):
         return {}
     return {"comparison": frame_and_overlay(session, index, overlay_style(opacity, parts))}
 
 
-def _frame_updates(session: Session, index: float | None, opacity: float, parts: list[str]) -> FrameUpdates:
-    number = session["shown_frame"] = nearest(index, session["frames"])
+def _frame_updates(session: Session, number: int, opacity: float, parts: list[str]) -> FrameUpdates:
+    session["shown_frame"] = number
     frame, with_masks = frame_and_overlay(session, number, overlay_style(opacity, parts))
     size = (frame.shape[0], frame.shape[1])
     return {"comparison": (frame, with_masks), "explained": frame_html(with_masks, size, number)}

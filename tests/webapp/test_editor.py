@@ -25,6 +25,7 @@ from tests.webapp.painting import (
 )
 
 SCRIPTS = ROOT / "webapp" / "static"
+FRAME_PICTURE = re.compile(r"/gradio_api/file=.*\.jpg")  # the address of the editor's picture
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_ten_frames_of_an_uploaded_clip_are_painted_without_waiting(painted: Pag
 
 def test_a_stroke_lands_on_the_frame_that_is_shown(painted: Page) -> None:
     held: list[Route] = []
-    painted.route(re.compile(r"/gradio_api/file=.*\.jpg"), lambda route: held.append(route))
+    painted.route(FRAME_PICTURE, lambda route: held.append(route))
     places = [place_in(painted, (x, 0.5)) for x in (0.3, 0.5)]
     choose_frame(painted, 7)
     expect(painted.locator("#editor [data-state=loading]")).to_be_visible(timeout=30_000)

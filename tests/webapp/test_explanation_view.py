@@ -39,7 +39,7 @@ def test_a_place_is_explained_by_words_scores_and_memory_frames(finished: dict[s
 
 
 def test_keys_are_named_in_a_part_that_phones_hide(finished: dict[str, Any]) -> None:
-    page = results_view.frame_comparison(finished, 0, 0.45, [])["explained"]
+    page = results_view.show_frame(finished, 0.45, [], {"frame": 0})["explained"]
     assert 'Click or tap a place in the frame. <span class="keys-hint">Or use the arrow keys' in page
 
 
@@ -55,7 +55,7 @@ def test_the_first_frame_and_a_frame_without_a_mask_say_so(finished: dict[str, A
 def test_a_frame_is_prepared_before_a_place_is_chosen(
     finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results_view.frame_comparison(finished, 8, 0.45, [])
+    results_view.show_frame(finished, 0.45, [], {"frame": 8})
     explanation_view.prepare_explanation(finished)
     monkeypatch.setattr("mamp.tracker.MaskTracker.inspect", lambda *_: pytest.fail("the frame is read once more"))
     assert "decided by the votes of the memory" in explained(finished, 8, 52, 50)
@@ -112,9 +112,9 @@ def test_raft_on_a_cpu_has_a_limit_of_its_own(finished: dict[str, Any], monkeypa
 
 
 def test_the_picture_stays_that_of_the_run_and_keeps_its_style(finished: dict[str, Any]) -> None:
-    before = results_view.frame_comparison(finished, 0, 0.45, ["Outline"])["explained"]
+    before = results_view.show_frame(finished, 0.45, ["Outline"], {"frame": 0})["explained"]
     sessions.project_of(finished).set_mask(0, np.full((96, 128), 2, np.uint8))  # painted after the run
-    after = results_view.frame_comparison(finished, 0, 0.45, ["Outline"])["explained"]
+    after = results_view.show_frame(finished, 0.45, ["Outline"], {"frame": 0})["explained"]
     pictures = [picture(page) for page in (before, after, explained(finished, 0, 36, 48))]
     assert pictures[0] == pictures[1] == pictures[2]
 

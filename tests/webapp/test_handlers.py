@@ -107,7 +107,7 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     assert Path(last["result_video"]).name == "overlay.mp4" and all(Path(file).exists() for file in last["files"])
     assert {Path(file).suffix for file in last["files"]} == {".mp4", ".zip", ".json", ".csv"}
     assert "<svg" in last["flags"] and "segment_video" in last["python"]
-    frame, overlaid = results_view.frame_comparison(session, 5, 0.4, ["Outline"])["comparison"]
+    frame, overlaid = results_view.show_frame(session, 0.4, ["Outline"], {"frame": 5})["comparison"]
     assert frame.shape == overlaid.shape == (96, 128, 3) and (frame != overlaid).any()
     result = sessions.project_of(session).result
     assert result is not None and [path.name for path in result.memory_dir.iterdir()] == ["forwards-000010.npz"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from tests.conftest import Image, scene, write_clip
 from tests.webapp.painting import paint, take_example, view_of
@@ -16,6 +17,7 @@ RUN_TIMEOUT = 180_000  # [ms]
 FRAMES = 40
 BITS = 6  # of the frame number, as bright and dark squares in the upper row of each frame
 SIDE = 16  # of a square [pixels]
+OVERLAY = re.compile(r"overlay.*\.mp4$")  # the address of a result's video
 
 READ_NUMBER = """([query, bits, side]) => {
     const picture = document.querySelector(query), canvas = document.createElement("canvas");
@@ -135,6 +137,36 @@ def test_playing_moves_slider_chart_and_comparison_with_one_request_at_a_time(re
     assert all(shown > index - 1 for index, shown in enumerate(asked)), "a request did not wait for the answer before"
     video.evaluate("(video) => { video.currentTime = video.duration - 0.001; }")
     wait_for_frame(result, FRAMES - 1)
+
+
+LATE_CHART = """(chart) => {
+    const {parentElement} = chart;
+    chart.remove();
+    delete chart.dataset.frame;
+    window.showChart = () => parentElement.append(chart);
+}"""
+
+
+def test_a_frame_that_is_typed_before_video_and_chart_are_there_stays(page: Page) -> None:
+    held: list[Route] = []
+    page.route(OVERLAY, lambda route: held.append(route))
+    with page.expect_request(OVERLAY, timeout=RUN_TIMEOUT):
+        take_example(page, "Cup")
+    page.locator(".chart").evaluate(LATE_CHART)
+    page.locator("#result-frame input[type=number]").fill("30")
+    page.keyboard.press("Tab")
+    video = page.locator("#result-video video")
+    assert video.evaluate("(video) => !video.readyState"), "the video is not held"
+    for route in held:
+        route.continue_()
+    page.unroute(OVERLAY)
+    page.wait_for_function("document.querySelector('#result-video video').readyState >= 2")
+    page.evaluate("showChart()")
+    page.wait_for_timeout(1000)
+    assert video.evaluate("(video) => video.paused && video.currentTime > 0")
+    expect(page.locator(".plot-now")).to_have_text("frame 30")
+    page.get_by_role("button", name="Correct this frame").click()
+    expect(page.get_by_label("Frame 30 to paint on")).to_be_visible(timeout=RUN_TIMEOUT)
 
 
 def test_the_chart_is_readable_on_a_phone(chromium: Browser, page_url: str) -> None:

@@ -436,8 +436,9 @@ def test_the_frame_number_of_a_short_or_cleared_slider_is_one_of_the_clip(tmp_pa
     sessions.project_of(session).set_mask(0, scene(0)[1])
     jobs.claim_job(session, "run")
     assert not run(session)[-1]["result_frame"]["interactive"]
+    for index in (0, 1):
+        assert len(results_view.show_frame(session, 0.5, [], {"frame": index})["comparison"]) == 2
     for index in (0, 1, None):
-        assert len(results_view.frame_comparison(session, index, 0.5, [])["comparison"]) == 2
         mask_editing.select_frame(session, None, index)
         assert session["frame"] == 0
 

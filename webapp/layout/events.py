@@ -28,7 +28,7 @@ from webapp.mask_editing import (
     undo_removal,
 )
 from webapp.mask_files import load_mask_files, remove_mask_files
-from webapp.results_view import frame_comparison, prepare_export, show_frame
+from webapp.results_view import prepare_export, show_frame
 from webapp.run_handler import estimate, run
 from webapp.scoring_view import score_result
 from webapp.settings_controls import PRESETS, change_event, choose_preset
@@ -156,10 +156,8 @@ def _job_events(
 def _review_events(wiring: Wiring, browser: BrowserSection, run: RunSection, review: ReviewSection) -> None:
     """Events that show a frame of the result."""
     style = run.settings.opacity, run.settings.overlay_parts
-    often = {"show_progress": "hidden", "trigger_mode": "always_last"}
-    in_order = _in_order("frames")
-    wiring.connect(review.frame.input, frame_comparison, review.frame, *style, **often, **in_order)
-    wiring.connect(browser.wanted_frame.input, show_frame, *style, browser.wanted_frame, **often, **in_order)
+    wanted = browser.wanted_frame
+    wiring.connect(wanted.input, show_frame, *style, wanted, show_progress="hidden", trigger_mode="always_last")
     beside_runs = {"show_progress": "hidden", **_in_order("review")}
     wiring.connect(review.explained.select, explain_pixel, *style, trigger_mode="always_last", **beside_runs)
     for event in (review.why.select, review.explained.load):

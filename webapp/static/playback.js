@@ -3,11 +3,16 @@
 const COMMIT_DELAY = 200; // [ms] after which a frame that stays is asked for
 const FOLLOW_INTERVAL = 200; // [ms] between the frames that are asked for while the video plays, at least
 const pageOf = element.closest('.gradio-container') || document;
-/** @type {{frame: number, sent: number, timer: number, followed: number, sought: HTMLVideoElement | null}} */
-const state = {frame: -1, sent: -1, timer: 0, followed: 0, sought: null};
+/**
+ * @type {{frame: number, sent: number, timer: number, followed: number, sought: HTMLVideoElement | null,
+ *     chosen: string | null, own: Event | null}} chosen: address of the video in which someone chose a frame, '' if it had
+ *     none yet; own: the event of the slider that this script sent
+ */
+const state = {frame: -1, sent: -1, timer: 0, followed: 0, sought: null, chosen: null, own: null};
 
 const videoOf = () => /** @type {HTMLVideoElement | null} */ (pageOf.querySelector('#result-video video'));
 const inputsOf = () => /** @type {HTMLInputElement[]} */ ([...pageOf.querySelectorAll('#result-frame input')]);
+const rangeOf = () => inputsOf().find((input) => input.type === 'range');
 
 /** @returns {number[]} the display time of each frame [s] */
 function frameTimes() {
@@ -44,7 +49,7 @@ function moveCursor(frame) {
     chart.querySelector('.plot-now').textContent = textOf(TEXTS, 'chart.frame', {frame});
 }
 
-/** Shows a number in the slider, without its event. @param {number} frame */
+/** Shows a number in the slider; Gradio keeps its own value. @param {number} frame */
 function moveSlider(frame) {
     for (const input of inputsOf()) {
         if (input === document.activeElement && input.type === 'number') continue; // someone types in it
@@ -56,12 +61,18 @@ function moveSlider(frame) {
     }
 }
 
+/** Someone chooses a frame: the video pauses, and does not start once it is loaded. */
+function hold() {
+    const video = videoOf();
+    state.chosen = video?.src ?? '';
+    video?.pause();
+}
+
 /** Shows a frame in the video. @param {number} frame */
 function seek(frame) {
+    hold();
     const video = videoOf(), times = frameTimes();
     if (!video || !times.length || frame >= times.length) return;
-    video.pause();
-    video.dataset.still = video.src; // it does not start by itself any more, see scroll.js
     // Within the frame, as browsers round times.
     const following = frame + 1 < times.length ? times[frame + 1] : times[frame] + 0.02;
     state.sought = video;
@@ -69,11 +80,18 @@ function seek(frame) {
 }
 
 /**
- * Asks for the comparison of the frame that is shown, see ask_frame.js.
+ * Asks for the comparison of the frame that is shown, see ask_frame.js: all requests take this one way, so that the last
+ * one is answered last.
  * @param {boolean} playing  whether others will follow: the rest of the page stays as it is
  */
 function ask(playing) {
     state.sent = playing ? -1 : state.frame;
+    const range = rangeOf();
+    if (range && !playing) { // Gradio takes the number as the slider's value
+        range.value = String(state.frame);
+        state.own = new Event('input', {bubbles: true});
+        range.dispatchEvent(state.own);
+    }
     document.dispatchEvent(new CustomEvent('frame-wanted', {detail: {frame: state.frame, playing}}));
 }
 
@@ -95,7 +113,7 @@ function followPlaying() {
     ask(true);
 }
 
-/** Selects a frame by the chart or the list. @param {number} frame */
+/** Selects a frame. @param {number} frame */
 function choose(frame) {
     moveCursor(frame);
     moveSlider(frame);
@@ -116,6 +134,22 @@ function pictureShown(video, time) {
         if (!video.paused) followPlaying();
     }
     if (video.paused) commit();
+}
+
+/** Shows the frame of the slider, which someone chose before the video or the chart was there. */
+function showChosen() {
+    const range = rangeOf();
+    if (!range) return;
+    moveCursor(Number(range.value));
+    seek(state.frame);
+}
+
+/** A loaded video starts at once, without noise, or shows the frame that was chosen. @param {HTMLVideoElement} video */
+function start(video) {
+    video.muted = true;
+    if (state.chosen === '' || state.chosen === video.src) showChosen();
+    else if (!matchMedia('(prefers-reduced-motion: reduce)').matches)
+        video.play().catch(() => {}); // the visitor can still start it
 }
 
 /** Follows the pictures of a video. @param {HTMLVideoElement} video */
@@ -140,7 +174,9 @@ follow.begun = new WeakSet(); // played or sought by the visitor: the first pict
 
 new MutationObserver(() => { // a new chart has no cursor yet
     const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
-    if (chart && chart.dataset.frame === undefined && state.frame >= 0) moveCursor(state.frame);
+    if (!chart || chart.dataset.frame !== undefined) return;
+    if (state.frame >= 0) moveCursor(state.frame);
+    if (videoOf()?.readyState && videoOf()?.src === state.chosen) showChosen(); // the video was loaded before the chart
 }).observe(element, {childList: true, subtree: true});
 
 const listening = new AbortController(), {signal} = listening;
@@ -152,11 +188,12 @@ const onVideo = (name, handler) => pageOf.addEventListener(name, (event) => {
     if (event.target === videoOf()) handler(/** @type {HTMLVideoElement} */ (event.target));
 }, {capture: true, signal});
 
+onVideo('loadedmetadata', start);
 onVideo('loadeddata', (video) => {
     follow(video);
-    const slider = inputsOf()[0];
-    if (!slider || !frameTimes().length) return;
-    state.sent = Number(slider.value);
+    const range = rangeOf();
+    if (!range || !frameTimes().length) return;
+    state.sent = Number(range.value);
     moveCursor(state.sent);
 });
 for (const name of ['play', 'seeking']) onVideo(name, (video) => { follow(video); follow.begun.add(video); });
@@ -164,17 +201,13 @@ onVideo('pause', commit);
 
 // Someone is about to choose a frame.
 pageOf.addEventListener('focusin', (event) => {
-    if (event.target.closest?.('#result-frame')) videoOf()?.pause();
+    if (event.target.closest?.('#result-frame')) hold();
 }, {capture: true, signal});
 
 pageOf.addEventListener('input', (event) => {
     const input = /** @type {HTMLInputElement} */ (event.target);
-    if (!input.closest?.('#result-frame') || input.value === '') return;
-    const frame = Math.min(frameTimes().length - 1, Math.max(0, Math.round(Number(input.value))));
-    if (frame < 0 || frame === state.frame) return;
-    state.sent = frame; // the slider asks for it
-    moveCursor(frame);
-    seek(frame);
+    if (event === state.own || !input.closest?.('#result-frame') || input.value === '') return;
+    choose(Math.min(Number(input.max), Math.max(0, Math.round(Number(input.value)))));
 }, {capture: true, signal});
 
 element.addEventListener('click', (event) => {
@@ -185,3 +218,6 @@ element.addEventListener('click', (event) => {
         choose(Math.round(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)) * Number(last)));
     }
 });
+
+const loaded = videoOf();
+if (loaded?.readyState) start(loaded); // before this component was mounted

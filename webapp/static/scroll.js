@@ -6,12 +6,10 @@ const PARTS = {
     result: ['#result-video'],
     status: ['#run-bar'],
 };
-const TICK = 150, ATTEMPTS = 30; // [ms]; parts appear some time after the server's message
+const TICK = 150, PATIENCE = 20_000; // [ms]; parts appear some time after the server's message
+const ATTEMPTS = 10; // of scrolling, which ends where the page ends
 const STILL_PAINTING = 3000; // [ms] since the last stroke
 const MARGIN = 8; // [pixels]
-
-/** @param {string} query of the browser's settings */
-const prefers = (query) => matchMedia(`(prefers-${query})`).matches;
 
 let lastStroke = -STILL_PAINTING, interactions = 0, timer = 0;
 for (const kind of ['pointerdown', 'wheel', 'touchstart', 'keydown'])
@@ -29,7 +27,7 @@ function isBusy() {
 
 /** @param {keyof PARTS} name */
 function bringIntoView(name) {
-    const before = interactions;
+    const before = interactions, deadline = performance.now() + PATIENCE;
     let position = scrollY, attempts = 0;
     const end = () => {
         clearInterval(timer);
@@ -41,24 +39,16 @@ function bringIntoView(name) {
         const boxes = PARTS[name].map((part) => document.querySelector(part)?.getBoundingClientRect());
         const moves = scrollY !== position;
         position = scrollY;
-        if (interactions !== before || isBusy() || ++attempts > ATTEMPTS) return end();
+        if (interactions !== before || isBusy() || performance.now() > deadline) return end();
         if (moves || !boxes.every((box) => box?.height)) return;
         const top = Math.min(...boxes.map((box) => box.top)), bottom = Math.max(...boxes.map((box) => box.bottom));
         const up = top - MARGIN, down = bottom + MARGIN - innerHeight;
         if (up >= 0 && down <= 0) return end();
         const distance = up < 0 ? up : Math.min(up, down);
-        if (Math.abs(distance) < 1) return end();
-        scrollBy({top: distance, behavior: prefers('reduced-motion: reduce') ? 'instant' : 'smooth'});
+        if (Math.abs(distance) < 1 || ++attempts > ATTEMPTS) return end();
+        const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+        scrollBy({top: distance, behavior: still ? 'instant' : 'smooth'});
     }, TICK);
 }
-
-// The result plays at once, but makes no noise.
-document.addEventListener('loadedmetadata', (event) => {
-    const video = event.target;
-    if (!(video instanceof HTMLVideoElement) || !video.closest('#result-video')) return;
-    video.muted = true;
-    if (video.dataset.still === video.src) return; // a frame was chosen before the video was loaded
-    if (!prefers('reduced-motion: reduce')) video.play().catch(() => {}); // the visitor can still start it
-}, true);
 
 watch('value', () => props.value?.to && bringIntoView(props.value.to));
