@@ -183,9 +183,10 @@ class Settings:
     weights: str | None = _setting(
         None,
         "Features",
-        "Small encoder, the larger one of Table 1 of the paper, or color patches: the untrained baseline.",
+        "Small encoder, the same trained by the paper's loss, the larger one of Table 1, or color patches: untrained.",
         menu={
             "": "Small encoder",
+            "paper": "Small encoder, trained by the paper's loss",
             "table1": "Encoder of the paper: slow on a CPU",
             "patch": "Color patches, untrained",
         },

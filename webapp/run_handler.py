@@ -12,8 +12,7 @@ import gradio as gr
 
 from mamp import MaskError, OverlayStyle, Result, Settings, Update, WeightsError, read_mask, segment_video
 from mamp.masks.label_map import Mask, objects_in
-from mamp.model.checkpoint import TABLE_1_WEIGHTS, shared_encoder
-from mamp.model.patch_encoder import PATCH
+from mamp.model.checkpoint import shared_encoder
 from mamp.runs.incremental import reusable_frames
 from mamp.runs.part import Part, TrackedFrame
 from mamp.runs.receipt import identity_within_clip
@@ -29,14 +28,14 @@ from webapp.project import Project
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds
 from webapp.session import Session, has_job, is_open, job_of, project_of, reader_of
-from webapp.settings_controls import WEIGHTS, settings_of
+from webapp.settings_controls import NAMED_WEIGHTS, WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
 MEMORY_INTERVAL = 10  # frames: explaining a pixel then follows the motion of few frames
 MAX_MEMORIES = 16  # of a run; each has 3 MB at 480p
 
-encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, TABLE_1_WEIGHTS, PATCH)}
+encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, *NAMED_WEIGHTS)}
 
 
 def estimate(session: Session, *chosen: Any) -> EstimateUpdates:

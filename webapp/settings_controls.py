@@ -9,12 +9,13 @@ from typing import Any
 import gradio as gr
 
 from mamp import Settings
-from mamp.model.checkpoint import TABLE_1_WEIGHTS
+from mamp.model.checkpoint import PAPER_WEIGHTS, TABLE_1_WEIGHTS
 from mamp.model.patch_encoder import PATCH
 from mamp.settings import SETTINGS_INFO
 from webapp.languages import label
 from webapp.updates import SettingsUpdates
 
+NAMED_WEIGHTS = PAPER_WEIGHTS, TABLE_1_WEIGHTS, PATCH  # which a visitor can choose instead of the server's own
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 
@@ -59,7 +60,7 @@ def choose_preset(name: str) -> SettingsUpdates:
 
 def _control_value(name: str, value: Any) -> Any:
     if name == "weights":
-        return value if value in (TABLE_1_WEIGHTS, PATCH) else ""
+        return value if value in NAMED_WEIGHTS else ""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     menu = ON_PAGE[name].menu
@@ -79,5 +80,5 @@ def settings_of(*values: Any) -> Settings:
 
 def with_own_weights(settings: Settings) -> Settings:
     """Settings from outside, with the server's own weights, device and execution in place of those they name."""
-    weights = settings.weights if settings.weights in (TABLE_1_WEIGHTS, PATCH) else WEIGHTS
+    weights = settings.weights if settings.weights in NAMED_WEIGHTS else WEIGHTS
     return replace(settings, weights=weights, raft_weights=RAFT, device="auto", execution=START.execution)

@@ -19,10 +19,14 @@ from mamp.files import atomic_path, file_stamp
 from mamp.model.encoder import Encoder, EncoderFunction, optimize_for_inference
 from mamp.model.patch_encoder import PATCH, PatchEncoder
 
-TABLE_1_WEIGHTS, SMALL_WEIGHTS = "table1", "small"  # given in place of a weights file
+TABLE_1_WEIGHTS, SMALL_WEIGHTS, PAPER_WEIGHTS = "table1", "small", "paper"  # given in place of a weights file
 _FOLDER = Path(__file__).parent.parent / "weights"
 DEFAULT_WEIGHTS = SMALL_WEIGHTS
-SHIPPED_WEIGHTS = {TABLE_1_WEIGHTS: _FOLDER / "mamp.safetensors", SMALL_WEIGHTS: _FOLDER / "mamp-small.safetensors"}
+SHIPPED_WEIGHTS = {
+    TABLE_1_WEIGHTS: _FOLDER / "mamp.safetensors",
+    SMALL_WEIGHTS: _FOLDER / "mamp-small.safetensors",
+    PAPER_WEIGHTS: _FOLDER / "mamp-paper.safetensors",
+}
 
 
 class WeightsError(ValueError):
@@ -40,9 +44,10 @@ def load_encoder(
     """Loads an encoder, ready for inference.
 
     Args:
-        source: ``None`` or ``"small"`` for the shipped weights of the small encoder, ``"table1"`` for those of Table 1,
-            ``"patch"`` for ``PatchEncoder``, else a file or a Hugging Face Hub id (``user/name``, ``user/name@revision``
-            or ``user/name@revision:file``). A file is this project's safetensors or the checkpoint of the paper's authors
+        source: ``None`` or ``"small"`` for the shipped weights of the small encoder, ``"paper"`` for a small
+            encoder that the paper's loss trained, ``"table1"`` for the encoder of Table 1, ``"patch"`` for
+            ``PatchEncoder``, else a file or a Hugging Face Hub id (``user/name``, ``user/name@revision`` or
+            ``user/name@revision:file``). A file is this project's safetensors or the checkpoint of the paper's authors
             (``{"state_dict": ...}``).
         filename: File in the Hub repository.
         sha256: Expected SHA-256 of the file, in hexadecimal.

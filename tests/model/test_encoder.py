@@ -64,7 +64,11 @@ def test_a_weights_file_of_another_architecture_than_it_says_is_refused(
 
 @pytest.mark.parametrize(
     ("name", "file", "architecture"),
-    [("table1", "mamp.safetensors", "Table 1"), ("small", "mamp-small.safetensors", "width 64, depth 3")],
+    [
+        ("table1", "mamp.safetensors", "Table 1"),
+        ("small", "mamp-small.safetensors", "width 64, depth 3"),
+        ("paper", "mamp-paper.safetensors", "width 64, depth 3"),
+    ],
 )
 def test_shipped_weights_have_names_and_say_their_architecture(name: str, file: str, architecture: str) -> None:
     encoder = load_encoder(name, device="cpu")

@@ -90,7 +90,11 @@ def status(update: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize(
     ("chosen", "weights", "encoder"),
-    [("", "mamp-small.safetensors", "width 64, depth 3"), ("table1", "mamp.safetensors", "Table 1")],
+    [
+        ("", "mamp-small.safetensors", "width 64, depth 3"),
+        ("paper", "mamp-paper.safetensors", "width 64, depth 3"),
+        ("table1", "mamp.safetensors", "Table 1"),
+    ],
 )
 def test_the_receipt_of_a_run_says_which_encoder_ran(
     session: dict[str, Any], chosen: str, weights: str, encoder: str
@@ -426,7 +430,7 @@ def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
     external = replace(Settings.paper(), **outside)
     expected = replace(Settings.paper(), weights=settings_controls.WEIGHTS, raft_weights=settings_controls.RAFT)
     assert settings_controls.with_own_weights(external) == expected
-    for shipped in ("table1", "patch"):
+    for shipped in ("paper", "table1", "patch"):
         assert settings_controls.with_own_weights(replace(external, weights=shipped)).weights == shipped
 
 
