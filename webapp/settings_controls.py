@@ -9,17 +9,15 @@ from typing import Any
 import gradio as gr
 
 from mamp import Settings
-from mamp.model.checkpoint import PAPER_WEIGHTS, TABLE_1_WEIGHTS
-from mamp.model.patch_encoder import PATCH
 from mamp.settings import SETTINGS_INFO
 from webapp.languages import label
 from webapp.updates import SettingsUpdates
 
-NAMED_WEIGHTS = PAPER_WEIGHTS, TABLE_1_WEIGHTS, PATCH  # which a visitor can choose instead of the server's own
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
 RAFT = os.environ.get("MAMP_RAFT_WEIGHTS") or Settings().raft_weights
 
 ON_PAGE = {name: info for name, info in SETTINGS_INFO.items() if info.on_page}
+NAMED_WEIGHTS = tuple(filter(None, ON_PAGE["weights"].menu or ()))  # to choose instead of the server's own
 PRESETS = {"Default": Settings(), "Fast": Settings.fast(), "Paper": Settings.paper()}
 START = PRESETS["Default"]
 

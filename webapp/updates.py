@@ -50,7 +50,6 @@ class ExplanationUpdates(TypedDict, total=False):
 class FrameUpdates(ExplanationUpdates, total=False):
     """A frame of the result, without and with its masks."""
 
-    result_frame: Any
     comparison: Any
 
 
@@ -66,6 +65,7 @@ class ResultUpdates(FrameUpdates, ScoreUpdates, total=False):
 
     results: Any
     result_video: Any
+    result_frame: Any
     files: Any
     python: Any
     command: Any
@@ -89,7 +89,7 @@ class ExportUpdates(JobUpdates, total=False):
 
 
 class ClipUpdates(SessionUpdates, AddressUpdates, RunUpdates, total=False):
-    """Another clip. ``closed_status`` is the status of a page whose clip was removed, empty while it has one."""
+    """Another clip, or none. ``closed_status`` is the status after a clip was removed, and empty while a clip is open."""
 
     closed_status: str
     editor: Any
