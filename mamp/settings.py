@@ -186,7 +186,7 @@ class Settings:
         "Small encoder, the same trained by the paper's loss, the larger one of Table 1, or color patches: untrained.",
         menu={
             "": "Small encoder",
-            "paper": "Small encoder, trained by the paper's loss",
+            "paper": "Small, paper's loss",
             "table1": "Encoder of the paper: slow on a CPU",
             "patch": "Color patches, untrained",
         },
