@@ -86,6 +86,10 @@ def choose(page: Page, frame: int) -> None:
 def test_slider_chart_and_video_move_together_to_the_frame(result: Page) -> None:
     for frame in (1, 7, 22, FRAMES - 1):
         choose(result, frame)
+    result.locator("#result-frame input[type=number]").fill("")  # no frame: it stays
+    result.keyboard.press("Tab")
+    result.wait_for_timeout(500)
+    wait_for_frame(result, FRAMES - 1)
     slider = result.locator("#result-frame input[type=range]")
     slider.focus()
     for _ in range(3):

@@ -79,6 +79,15 @@ function seek(frame) {
     video.currentTime = times[frame] + Math.min(0.005, (following - times[frame]) / 2);
 }
 
+/** Gradio takes the frame that is shown as the slider's value. */
+function setSlider() {
+    const range = rangeOf();
+    if (!range || state.frame < 0) return;
+    range.value = String(state.frame);
+    state.own = new Event('input', {bubbles: true});
+    range.dispatchEvent(state.own);
+}
+
 /**
  * Asks for the comparison of the frame that is shown, see ask_frame.js: all requests take this one way, so that the last
  * one is answered last.
@@ -86,12 +95,7 @@ function seek(frame) {
  */
 function ask(playing) {
     state.sent = playing ? -1 : state.frame;
-    const range = rangeOf();
-    if (range && !playing) { // Gradio takes the number as the slider's value
-        range.value = String(state.frame);
-        state.own = new Event('input', {bubbles: true});
-        range.dispatchEvent(state.own);
-    }
+    if (!playing) setSlider();
     document.dispatchEvent(new CustomEvent('frame-wanted', {detail: {frame: state.frame, playing}}));
 }
 
@@ -202,6 +206,10 @@ onVideo('pause', commit);
 // Someone is about to choose a frame.
 pageOf.addEventListener('focusin', (event) => {
     if (event.target.closest?.('#result-frame')) hold();
+}, {capture: true, signal});
+
+pageOf.addEventListener('focusout', (event) => { // Gradio takes an emptied number as 0
+    if (event.target.closest?.('#result-frame')) setTimeout(setSlider);
 }, {capture: true, signal});
 
 pageOf.addEventListener('input', (event) => {
