@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,14 +38,16 @@ def patience() -> Iterator[None]:
     expect.set_options(timeout=5000)
 
 
-def drop(page: Page, path: Path) -> None:
-    """Drops a file on the box of the clip, as a hand does."""
-    box = page.locator("#clip button").first.bounding_box()
-    assert box is not None
+def drop(page: Page, path: Path, *, target: str = "#clip button") -> None:
+    """Drops a file on the box of the clip or elsewhere, as a hand does: it follows a page that moves."""
+    place = page.locator(target).first
+    place.click(trial=True)  # waits until the page has stopped to move
     data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
-    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "data": data}
     session = page.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):
+        box = place.bounding_box()
+        assert box is not None
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2, "data": data}
         session.send("Input.dispatchDragEvent", {"type": kind, **at})
 
 
@@ -86,3 +89,19 @@ def test_every_kind_of_clip_is_taken_and_one_that_cannot_be_played_shows_its_fir
             expect(page.locator("#clip video")).to_have_count(0)
             expect(page.locator("#clip input[type=file]")).to_have_count(1)
         expect(page.get_by_text("Video not playable")).to_have_count(0)
+
+
+def test_a_clip_dropped_beside_the_box_is_taken_and_one_dropped_elsewhere_does_not_leave_the_page(
+    page_url: str, clips: dict[str, Path]
+) -> None:
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(WAIT)
+        page.goto(page_url)
+        expect(page.locator("#clip input[type=file]")).to_have_count(1)
+        drop(page, clips["new.mp4"], target="h1")
+        drop(page, clips["old.avi"], target="#clip .source-selection")
+        expect(page.get_by_text("4 frames, 256x192")).to_be_visible()
+        expect(page).to_have_url(re.compile(re.escape(page_url)))
+        drop(page, clips["new.mp4"], target="#clip video")
+        expect(page.get_by_text("4 frames, 256x192")).to_be_visible()

@@ -20,10 +20,17 @@ document.addEventListener('change', (event) => {
 }, true);
 
 document.addEventListener('drop', (event) => {
-    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []];
-    if (!(target instanceof Element) || !target.closest('#clip') || files.every((file) => file.type.startsWith('video/'))) return;
+    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []], box = document.querySelector(CLIP_INPUT)?.closest('button');
+    if (!box || !(target instanceof Element) || !target.closest('#clip')) return;
+    if (box.contains(target) && files.every((file) => file.type.startsWith('video/'))) return;
     if ([...dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) return; // Gradio refuses folders
     event.preventDefault();
     event.stopImmediatePropagation();
-    target.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
+    box.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
 }, true);
+
+for (const kind of ['dragover', 'drop']) { // beside a box, the browser would leave the page and open the file
+    document.addEventListener(kind, (event) => {
+        if (event.dataTransfer?.types.includes('Files')) event.preventDefault();
+    });
+}
