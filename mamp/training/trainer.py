@@ -326,6 +326,10 @@ class Trainer:
 
     def _loader(self) -> DataLoader[dict[str, Tensor]]:
         """Loader of this process's shard of the remaining items."""
+        if self.workers:
+            # Threads of several workers would compete for the cores; and a worker that inherits them waits for ever when
+            # it ends them, since they are not in its process.
+            cv2.setNumThreads(1)
         windows = self.config.batch // self.config.pairs_per_window
         first = self.progress.samples // self.config.batch * windows
         own = [
@@ -344,6 +348,5 @@ class Trainer:
 
 
 def _start_worker(_worker: int) -> None:
-    cv2.setNumThreads(1)  # threads of several workers would compete for the cores
     # Schedulers signal all processes of a run; the main process ends its workers after the checkpoint.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -284,6 +284,15 @@ def test_a_terminated_run_leaves_a_checkpoint_and_weights(clips: Path, tmp_path:
     load_encoder(out / "mamp.safetensors")
 
 
+def test_data_loader_processes_start_while_opencv_has_threads(clips: Path, tmp_path: Path) -> None:
+    arguments = command(clips, tmp_path / "run", "--samples", "8", "--workers", "1")[2:]
+    start_threads = "cv2.setNumThreads(4); cv2.GaussianBlur(np.zeros((2000, 2000), np.uint8), (9, 9), 3); sleep(1)"
+    train = f"from mamp.cli.main import main; raise SystemExit(main({arguments!r}))"
+    code = f"import cv2; import numpy as np; from time import sleep; {start_threads}; {train}"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("name", ["train", "distill"])
 def test_two_processes_train_one_encoder(clips: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "two"
