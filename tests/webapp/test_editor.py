@@ -90,6 +90,25 @@ def test_ten_corrections_of_an_example_arrive_on_a_slow_machine(page: Page) -> N
     expect_masks(page, *sorted(frames))
 
 
+def test_the_editor_comes_into_view_although_another_message_of_its_frame_arrives_first(page: Page) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    held: list[Route] = []
+    page.route(FRAME_PICTURE, lambda route: held.append(route))
+    page.get_by_label("number input for Frame", exact=True).fill("30")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Correct this frame").click()
+    expect(page.locator("#editor [data-state=loading]")).to_have_count(1, timeout=30_000)
+    page.get_by_role("button", name="Remove object 2 from frame 0").click()  # its answer holds the frame, too
+    expect(page.get_by_role("button", name="Remove object 2 from frame 0")).to_have_count(0, timeout=30_000)
+    page.wait_for_timeout(500)
+    for route in held:
+        route.continue_()
+    page.unroute(FRAME_PICTURE)
+    expect(page.get_by_label("Frame 30 to paint on")).to_be_focused(timeout=30_000)
+    expect(page.get_by_label("Frame 30 to paint on")).to_be_in_viewport()
+
+
 def test_ten_frames_of_an_uploaded_clip_are_painted_without_waiting(painted: Page) -> None:
     slow_down(painted)
     for frame in range(10):

@@ -90,7 +90,9 @@ class Editor {
     async receive(message) {
         if (message && !message.picture) return;
         if (message?.answer && this.wanted?.frame !== message.frame) return this.publish();
-        this.wanted = message ? {...message} : null;
+        // Another message of the frame can arrive while its picture loads, as the answer to the stroke before.
+        const reveal = message?.reveal || (this.wanted?.frame === message?.frame && this.wanted?.reveal);
+        this.wanted = message ? {...message, reveal: Boolean(reveal)} : null;
         if (!this.wanted) return this.show(null);
         this.publish(); // the server's message has replaced what was not sent yet
         message = this.wanted;
@@ -153,6 +155,7 @@ class Editor {
     /** @param {FrameMessage} message */
     reveal(message) {
         if (!message.reveal) return;
+        message.reveal = false;
         this.root.scrollIntoView({block: 'nearest'});
         this.surface.focus({preventScroll: true});
     }
