@@ -173,6 +173,36 @@ def test_a_frame_that_is_typed_before_video_and_chart_are_there_stays(page: Page
     expect(page.get_by_label("Frame 30 to paint on")).to_be_visible(timeout=RUN_TIMEOUT)
 
 
+KEEP_CALLBACK = """() => {
+    const request = HTMLVideoElement.prototype.requestVideoFrameCallback;
+    HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
+        window.pictureShown = callback;
+        return request.call(this, callback);
+    };
+}"""
+CHOOSE_WHILE_PICTURES_ARRIVE = """(frame) => {
+    const number = document.querySelector("#result-frame input[type=number]");
+    const video = document.querySelector("#result-video video");
+    number.focus();
+    number.value = frame;
+    number.dispatchEvent(new Event("input", {bubbles: true}));
+    for (let i = 0; i < 2; i++) window.pictureShown(0, {mediaTime: video.duration - 0.02});
+    return document.querySelector(".chart").dataset.frame;
+}"""
+
+
+def test_pictures_from_before_a_frame_was_chosen_do_not_change_it(page: Page) -> None:
+    page.evaluate(KEEP_CALLBACK)
+    take_example(page, "Cup")
+    page.wait_for_function("document.querySelector('#result-video video')?.currentTime > 0.2")  # it plays
+    assert page.evaluate(CHOOSE_WHILE_PICTURES_ARRIVE, 20) == "20"
+    page.wait_for_timeout(1000)
+    expect(page.locator(".plot-now")).to_have_text("frame 20")
+    expect(page.locator("#result-frame input[type=range]")).to_have_value("20")
+    page.evaluate("document.querySelector('#result-video video').currentTime = 0")  # by the controls of the video
+    expect(page.locator(".plot-now")).to_have_text("frame 0")
+
+
 def test_the_chart_is_readable_on_a_phone(chromium: Browser, page_url: str) -> None:
     with chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as phone:
         page = phone.new_page()
