@@ -8,6 +8,7 @@ const PARTS = {
 };
 const TICK = 150, PATIENCE = 20_000; // [ms]; parts appear some time after the server's message
 const ATTEMPTS = 10; // of scrolling, which ends where the page ends
+const SMOOTH_ATTEMPTS = 3, RESTART = 600; // [ms]: a busy machine may not draw a frame between two attempts, which restart the motion
 const STILL_PAINTING = 3000; // [ms] since the last stroke
 const MARGIN = 8; // [pixels]
 
@@ -28,7 +29,7 @@ function isBusy() {
 /** @param {keyof PARTS} name */
 function bringIntoView(name) {
     const before = interactions, deadline = performance.now() + PATIENCE;
-    let position = scrollY, attempts = 0;
+    let position = scrollY, attempts = 0, restart = 0;
     const end = () => {
         clearInterval(timer);
         delete document.body.dataset.scrolling;
@@ -40,13 +41,14 @@ function bringIntoView(name) {
         const moves = scrollY !== position;
         position = scrollY;
         if (interactions !== before || isBusy() || performance.now() > deadline) return end();
-        if (moves || !boxes.every((box) => box?.height)) return;
+        if (moves || performance.now() < restart || !boxes.every((box) => box?.height)) return;
         const top = Math.min(...boxes.map((box) => box.top)), bottom = Math.max(...boxes.map((box) => box.bottom));
         const up = top - MARGIN, down = bottom + MARGIN - innerHeight;
         if (up >= 0 && down <= 0) return end();
         const distance = up < 0 ? up : Math.min(up, down);
         if (Math.abs(distance) < 1 || ++attempts > ATTEMPTS) return end();
-        const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+        restart = performance.now() + RESTART;
+        const still = attempts > SMOOTH_ATTEMPTS || matchMedia('(prefers-reduced-motion: reduce)').matches;
         scrollBy({top: distance, behavior: still ? 'instant' : 'smooth'});
     }, TICK);
 }
