@@ -187,7 +187,7 @@ class Settings:
         menu={
             "": "Small encoder",
             "paper": "Small, paper's loss",
-            "table1": "Encoder of the paper: slow on a CPU",
+            "table1": "Table 1: slow on a CPU",
             "patch": "Color patches, untrained",
         },
         special=None,
