@@ -94,4 +94,5 @@ def page(desktop: BrowserContext, page_url: str) -> Iterator[Page]:
     tab.goto(page_url)
     yield tab
     for each in desktop.pages:
+        each.unroute_all(behavior="ignoreErrors")  # a delayed request may be on its way
         each.close()
