@@ -20,7 +20,8 @@ document.addEventListener('change', (event) => {
 }, true);
 
 document.addEventListener('drop', (event) => {
-    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []], box = document.querySelector(CLIP_INPUT)?.closest('button');
+    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []];
+    const box = document.querySelector(CLIP_INPUT)?.closest('button');
     if (!box || !(target instanceof Element) || !target.closest('#clip')) return;
     if (box.contains(target) && files.every((file) => file.type.startsWith('video/'))) return;
     if ([...dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) return; // Gradio refuses folders

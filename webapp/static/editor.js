@@ -88,14 +88,16 @@ class Editor {
 
     /** Takes a value from the server: a frame, or none. @param {FrameMessage?} message */
     async receive(message) {
-        if (message && !message.picture) return;
-        if (message?.answer && this.wanted?.frame !== message.frame) return this.publish();
+        if (!message) {
+            this.wanted = null;
+            return this.show(null);
+        }
+        if (!message.picture) return;
+        if (message.answer && this.wanted?.frame !== message.frame) return this.publish();
         // Another message of the frame can arrive while its picture loads, as the answer to the stroke before.
-        const reveal = message?.reveal || (this.wanted?.frame === message?.frame && this.wanted?.reveal);
-        this.wanted = message ? {...message, reveal: Boolean(reveal)} : null;
-        if (!this.wanted) return this.show(null);
+        const reveal = message.reveal || (this.wanted?.frame === message.frame && this.wanted.reveal);
+        message = this.wanted = {...message, reveal};
         this.publish(); // the server's message has replaced what was not sent yet
-        message = this.wanted;
         if (this.shown?.frame === message.frame && this.shown.revision === message.revision) this.refresh(message);
         else await this.load(message);
     }

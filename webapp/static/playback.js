@@ -4,12 +4,12 @@ const COMMIT_DELAY = 200; // [ms] after which a frame that stays is asked for
 const FOLLOW_INTERVAL = 200; // [ms] between the frames that are asked for while the video plays, at least
 const pageOf = element.closest('.gradio-container') || document;
 /**
- * @type {{frame: number, sent: number, timer: number, followed: number, sought: HTMLVideoElement | null, time: number,
- *     chosen: string | null, own: Event | null}} sought: video that was sought to ``time`` [s] and does not show it yet;
+ * @type {{frame: number, sent: number, timer: number, followed: number, sought: HTMLVideoElement | null,
+ *     chosen: string | null, own: Event | null}} sought: video that does not show the frame yet that it was sought to;
  *     chosen: address of the video in which someone chose a frame, '' if it had none yet; own: the event of the slider that
  *     this script sent
  */
-const state = {frame: -1, sent: -1, timer: 0, followed: 0, sought: null, time: 0, chosen: null, own: null};
+const state = {frame: -1, sent: -1, timer: 0, followed: 0, sought: null, chosen: null, own: null};
 
 const videoOf = () => /** @type {HTMLVideoElement | null} */ (pageOf.querySelector('#result-video video'));
 const inputsOf = () => /** @type {HTMLInputElement[]} */ ([...pageOf.querySelectorAll('#result-frame input')]);
@@ -77,7 +77,7 @@ function seek(frame) {
     // Within the frame, as browsers round times.
     const following = frame + 1 < times.length ? times[frame + 1] : times[frame] + 0.02;
     state.sought = video;
-    state.time = video.currentTime = times[frame] + Math.min(0.005, (following - times[frame]) / 2);
+    video.currentTime = times[frame] + Math.min(0.005, (following - times[frame]) / 2);
 }
 
 /** Gradio takes the frame that is shown as the slider's value. */
@@ -130,10 +130,11 @@ function choose(frame) {
 function pictureShown(video, time) {
     if (video !== videoOf() || !frameTimes().length) return;
     const frame = frameAt(time);
-    if (state.sought === video && video.paused) { // a busy browser still tells of pictures from before the frame was chosen
+    if (state.sought === video && video.paused) { // a busy browser still reports pictures from before the frame was chosen
         if (frame === state.frame) state.sought = null;
         return;
     }
+    state.sought = null;
     if (frame !== state.frame) {
         moveCursor(frame);
         moveSlider(frame);
@@ -204,9 +205,8 @@ onVideo('loadeddata', (video) => {
 });
 for (const name of ['play', 'seeking']) onVideo(name, (video) => { follow(video); follow.begun.add(video); });
 onVideo('pause', commit);
-onVideo('play', (video) => { if (!video.paused) state.sought = null; });
 onVideo('seeking', (video) => { // by the visitor
-    if (Math.abs(video.currentTime - state.time) > 0.001) state.sought = null;
+    if (frameAt(video.currentTime) !== state.frame) state.sought = null;
 });
 
 // Someone is about to choose a frame.

@@ -8,7 +8,8 @@ const PARTS = {
 };
 const TICK = 150, PATIENCE = 20_000; // [ms]; parts appear some time after the server's message
 const ATTEMPTS = 10; // of scrolling, which ends where the page ends
-const SMOOTH_ATTEMPTS = 3, RESTART = 600; // [ms]: a busy machine may not draw a frame between two attempts, which restart the motion
+const SMOOTH_ATTEMPTS = 3; // of them; the others scroll at once
+const RESTART = 600; // [ms] between two: each begins the motion anew, and a busy machine draws few frames
 const STILL_PAINTING = 3000; // [ms] since the last stroke
 const MARGIN = 8; // [pixels]
 
