@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from mamp import VideoReader, write_mask
 from tests.conftest import scene, write_clip
@@ -67,6 +67,29 @@ def test_stop_keeps_finished_frames(page: Page) -> None:
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("Stopped; finished frames are kept")).to_be_visible(timeout=RUN_TIMEOUT)
     expect(page.locator("video[src*='overlay']")).to_be_visible()
+
+
+def test_an_estimate_that_no_longer_holds_fades_until_the_next_one(page: Page) -> None:
+    take_example(page, "Shapes")
+    sentence = page.locator("#estimate .html-container")
+    expect(sentence).to_contain_text("All 60 frames keep their masks", timeout=60_000)
+    expect(sentence).not_to_have_class(re.compile("pending"), timeout=30_000)
+    shown, opacity = sentence.inner_text(), "element => Number(getComputedStyle(element).opacity)"
+    held: list[Route] = []
+    is_slow = True
+    page.route("**/queue/join*", lambda request: held.append(request) if is_slow else request.continue_())
+    page.locator(".label-wrap", has_text="Settings").click()
+    page.get_by_label("Optical flow").click()
+    page.get_by_role("option").last.click()
+    expect(sentence).to_have_class(re.compile("pending"))
+    page.wait_for_timeout(1000)
+    assert sentence.inner_text() == shown
+    assert sentence.evaluate(opacity) < 0.5
+    is_slow = False
+    for request in held:
+        request.continue_()
+    expect(sentence).not_to_have_text(shown, timeout=60_000)
+    expect(sentence).to_have_css("opacity", "1", timeout=30_000)
 
 
 def test_another_clip_during_a_run_leaves_working_buttons(page: Page) -> None:
@@ -320,6 +343,7 @@ def assert_fits_a_phone(page: Page) -> None:
 
 
 def assert_accessible(page: Page) -> None:
+    expect(page.locator("#estimate .pending")).to_have_count(0, timeout=30_000)  # it is faded
     violations = [
         f"{violation['id']}: {node['html'][:120]}"
         for violation in Axe().run(page).response["violations"]

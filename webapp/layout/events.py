@@ -98,7 +98,8 @@ def _in_order(name: str) -> dict[str, Any]:
 def _estimate_events(wiring: Wiring, run: RunSection, changes: list[Any]) -> None:
     """Events that change how long a run will take."""
     controls = run.settings.controls.values()
-    options = {"show_progress": "hidden", "trigger_mode": "always_last", **_in_order("estimate")}
+    # Minimal progress fades the sentence that no longer holds.
+    options = {"show_progress": "minimal", "trigger_mode": "always_last", **_in_order("estimate")}
     for event in (*(event.then for event in changes), *(change_event(control) for control in controls)):
         wiring.connect(event, estimate, *controls, **options)
 

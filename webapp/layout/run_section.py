@@ -35,6 +35,6 @@ def run_section(below_editor: gr.Column) -> RunSection:
         preview = gr.Image(
             label=label("run.preview"), interactive=False, height=300, buttons=[], visible=False, elem_id="preview"
         )
-        estimate = gr.HTML("")
+        estimate = gr.HTML("", elem_id="estimate")
     settings = settings_panel()
     return RunSection(estimate, status, start, stop, settings, preview)
