@@ -22,6 +22,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     frames = [scene(t, 192, 256)[0] for t in range(4)]
     write_clip(folder / "old.avi", frames, codec="mpeg4")
     write_clip(folder / "new.mp4", frames)
+    write_clip(folder / "short.mp4", frames[:3])
     write_clip(folder / "camera.mxf", frames, codec="mpeg2video")
     pictures = [Image.fromarray(frame) for frame in frames]
     for kind in ("gif", "webp", "tif"):
@@ -103,5 +104,6 @@ def test_a_clip_dropped_beside_the_box_is_taken_and_one_dropped_elsewhere_does_n
         drop(page, clips["old.avi"], target="#clip .source-selection")
         expect(page.get_by_text("4 frames, 256x192")).to_be_visible()
         expect(page).to_have_url(re.compile(re.escape(page_url)))
-        drop(page, clips["new.mp4"], target="#clip video")
-        expect(page.get_by_text("4 frames, 256x192")).to_be_visible()
+        drop(page, clips["short.mp4"], target="#clip video")  # it takes the place of the clip that is shown
+        expect(page.get_by_text("3 frames, 256x192")).to_be_visible()
+        expect(page.locator("#clip video[src*='short.mp4']")).to_have_count(1)

@@ -1,6 +1,7 @@
 // Gradio's box takes only what the browser calls a video, and so refuses GIF, WebP, TIFF or MXF. Here the server decides.
 
-const CLIP_INPUT = '#clip input[type=file]';
+const CLIP_INPUT = '#clip input[type=file]', CLEAR_CLIP = '#clip .icon-button-wrapper button:last-of-type';
+const BOX_ATTEMPTS = 50; // every 100 ms
 
 /** @param {Iterable<File>} files @returns {DataTransfer} the same files, called videos */
 function asVideos(files) {
@@ -19,15 +20,25 @@ document.addEventListener('change', (event) => {
     if (input instanceof HTMLInputElement && input.matches(CLIP_INPUT) && input.files) input.files = asVideos(input.files).files;
 }, true);
 
+/** @returns {HTMLElement | null | undefined} the box that takes files; there is none while it shows a clip */
+const uploadBox = () => document.querySelector(CLIP_INPUT)?.closest('button');
+
+/** @param {Iterable<File>} files @param {number} attempts */
+function dropWhereFilesAreTaken(files, attempts) {
+    const box = uploadBox();
+    if (box) box.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
+    else if (attempts) setTimeout(dropWhereFilesAreTaken, 100, files, attempts - 1);
+}
+
 document.addEventListener('drop', (event) => {
-    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []];
-    const box = document.querySelector(CLIP_INPUT)?.closest('button');
-    if (!box || !(target instanceof Element) || !target.closest('#clip')) return;
-    if (box.contains(target) && files.every((file) => file.type.startsWith('video/'))) return;
+    const {target, dataTransfer} = event, files = [...dataTransfer?.files ?? []], box = uploadBox();
+    if (!files.length || !(target instanceof Element) || !target.closest('#clip')) return;
+    if (box?.contains(target) && files.every((file) => file.type.startsWith('video/'))) return;
     if ([...dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) return; // Gradio refuses folders
     event.preventDefault();
     event.stopImmediatePropagation();
-    box.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
+    if (!box) /** @type {HTMLElement?} */ (document.querySelector(CLEAR_CLIP))?.click();
+    dropWhereFilesAreTaken(files, BOX_ATTEMPTS);
 }, true);
 
 for (const kind of ['dragover', 'drop']) { // beside a box, the browser would leave the page and open the file
