@@ -173,6 +173,31 @@ def test_a_frame_that_is_typed_before_video_and_chart_are_there_stays(page: Page
     expect(page.get_by_label("Frame 30 to paint on")).to_be_visible(timeout=RUN_TIMEOUT)
 
 
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_the_frame_that_is_shown_is_corrected_and_explained_also_while_the_video_plays(page: Page, by: str) -> None:
+    take_example(page, "Cup")
+    video = page.locator("#result-video video")
+    correct = page.get_by_role("button", name="Correct this frame")
+    tab = page.get_by_role("tab", name="Why this label?")
+    for control in (correct, tab):
+        video.evaluate("(video) => { video.currentTime = 0.7; return video.play(); }")
+        page.wait_for_function("document.querySelector('#result-video video').currentTime > 1")
+        assert video.evaluate("(video) => !video.paused")
+        if by == "mouse":
+            control.click()
+        else:
+            control.focus()
+            page.keyboard.press("Enter")
+        expect(page.locator(".chart")).to_be_visible()
+        assert video.evaluate("(video) => video.paused")
+        frame = page.locator(".chart").get_attribute("data-frame")
+        assert int(frame or 0) > 10
+        if control is correct:
+            expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=RUN_TIMEOUT)
+        else:
+            expect(page.locator(".why-frame")).to_have_attribute("data-frame-shown", frame or "", timeout=RUN_TIMEOUT)
+
+
 KEEP_CALLBACK = """() => {
     const request = HTMLVideoElement.prototype.requestVideoFrameCallback;
     HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {

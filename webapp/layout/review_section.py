@@ -93,7 +93,7 @@ def review_section() -> ReviewSection:
                     buttons=[],
                     elem_id="result-frame",
                 )
-                correct = gr.Button(label("review.correct"), size="sm")
+                correct = gr.Button(label("review.correct"), size="sm", elem_id="correct-frame")
         flags = gr.HTML("", js_on_load=PLAYBACK)
         with gr.Tab(label("files.tab")):
             files = gr.Files(
@@ -115,7 +115,7 @@ def review_section() -> ReviewSection:
             exported = gr.File(
                 label=label("export.file"), interactive=False, height=90, visible=False, elem_id="product"
             )
-        with gr.Tab(label("why.tab")) as why:
+        with gr.Tab(label("why.tab"), elem_id="why") as why:
             explained = gr.HTML("", js_on_load=CHOOSE_PIXEL, elem_id="explained")
         with gr.Tab(label("code.tab")):
             gr.Markdown(label("code.intro"))

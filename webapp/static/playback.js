@@ -214,6 +214,12 @@ pageOf.addEventListener('focusin', (event) => {
     if (event.target.closest?.('#result-frame')) hold();
 }, {capture: true, signal});
 
+// Someone does something with the frame that is shown: while the video plays, Gradio has the one that was chosen last.
+pageOf.addEventListener('click', (event) => {
+    if (event.target.closest?.('#correct-frame, #why-button') && state.frame >= 0 && videoOf()?.paused === false)
+        choose(state.frame);
+}, {capture: true, signal});
+
 pageOf.addEventListener('focusout', (event) => { // Gradio takes an emptied number as 0
     if (event.target.closest?.('#result-frame')) setTimeout(setSlider);
 }, {capture: true, signal});
