@@ -146,8 +146,7 @@ def _decode(path: Path) -> _Pixels:
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                text = f"The mask {path.name} is too large: {image.width}x{image.height}."
-                raise MaskError(text, "mask_too_large", name=path.name, width=image.width, height=image.height)
+                raise _too_large(path)
             lossy = image.format == "JPEG" or image.info.get("compression") == "jpeg"
             ImageOps.exif_transpose(image, in_place=True)  # without it, an image that is upright is copied
             if image.mode == "P":
@@ -164,9 +163,17 @@ def _decode(path: Path) -> _Pixels:
             return _Pixels(rgba[..., :3], _varying(rgba[..., 3]), lossy)
     except MaskError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a server may raise the warning
+        raise _too_large(path) from error
+    except (OSError, ValueError, SyntaxError) as error:
         text = f"The mask {path.name} cannot be read as an image."
         raise MaskError(text, "mask_unreadable", name=path.name) from error
+
+
+def _too_large(path: Path) -> MaskError:
+    megapixels = MAX_PIXELS // 1_000_000
+    text = f"The mask {path.name} is too large: it has more than {megapixels} megapixels."
+    return MaskError(text, "mask_too_large", name=path.name, megapixels=megapixels)
 
 
 def _used(entries: NDArray[np.uint8]) -> NDArray[np.intp]:

@@ -216,6 +216,13 @@ def test_a_photograph_of_a_mask_is_turned_upright(tmp_path: Path) -> None:
     assert_reads(path, "black and white", DISK, least=0.95)
 
 
+@pytest.mark.parametrize("side", [8100, 9500, 14_000])  # by our limit, by Pillow's warning, and by its error
+def test_a_mask_that_is_too_large_is_refused_in_one_sentence(tmp_path: Path, side: int) -> None:
+    Image.new("1", (side, side)).save(tmp_path / "huge.png")
+    with pytest.raises(MaskError, match=r"^The mask huge\.png is too large: it has more than 64 megapixels\.$"):
+        read_mask(tmp_path / "huge.png")
+
+
 def test_a_large_colored_mask_is_read_in_limited_time_and_memory(tmp_path: Path) -> None:
     labels = np.zeros((2160, 3840), np.uint8)
     for label in range(1, 7):
