@@ -26,13 +26,14 @@ from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.project import Project
 from webapp.results_view import overlay_style, result_updates
-from webapp.runtime_estimate import estimate_run_seconds
+from webapp.runtime_estimate import estimate_run_seconds, learn_speed
 from webapp.session import Session, has_job, is_open, job_of, project_of, reader_of
 from webapp.settings_controls import NAMED_WEIGHTS, WEIGHTS, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
 MEMORY_INTERVAL = 10  # frames: explaining a pixel then follows the motion of few frames
+TIMED_FRAMES = 10  # tracked in a run whose speed is taken for later estimates; the first ones have a small memory
 MAX_MEMORIES = 16  # of a run; each has 3 MB at 480p
 
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, *NAMED_WEIGHTS)}
@@ -83,9 +84,12 @@ def _expected_work(session: Session, settings: Settings) -> tuple[int, float]:
     left = frames - reused
     if needs_gpu(settings):  # this process has no GPU for a trial
         return left, sum(allocations(left, gpu_seconds_per_frame(_processing_size(session, settings))))
-    objects = max(1, len({label for mask in masks.values() for label in objects_in(mask)}))
     encoder = encoders[settings.weights]
-    return left, estimate_run_seconds(encoder, settings, _size(session), frames, objects, reused)
+    return left, estimate_run_seconds(encoder, settings, _size(session), frames, _count_objects(masks), reused)
+
+
+def _count_objects(masks: Mapping[int, Mask]) -> int:
+    return max(1, len({label for mask in masks.values() for label in objects_in(mask)}))
 
 
 def _masks(session: Session) -> dict[int, Mask]:
@@ -214,6 +218,12 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
                 project.save(settings)
+                if (
+                    not needs_gpu(settings)
+                    and update.result.frames - update.result.receipt["masks_reused"] >= TIMED_FRAMES
+                ):
+                    objects = _count_objects(_masks(session))
+                    learn_speed(encoders[settings.weights], settings, _size(session), objects, update.fps)
                 results = result_updates(session, opacity, parts, server)
                 text = _outcome_text(update, update.result, was_asked=project.stop_file.exists())
                 text += message("run.changed") if _input_masks(project) != used else ""

@@ -1,4 +1,4 @@
-"""Estimate of a run's duration from a short trial on this machine."""
+"""Estimate of a run's duration, from the runs before it or from a short trial on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from mamp.video.synthetic import synthetic_frames, synthetic_mask
 from mamp.video.writer import VideoWriter
 
 _TRIAL = (144, 256)  # frame size of the trial (H, W) [pixels]
+_MAX_KNOWN = 32  # settings and numbers of objects whose speed is kept
 _trial_lock = Lock()  # simultaneous trials would slow each other down
+
+_Kind = tuple[EncoderFunction, Settings, int]  # of runs that take the same time per pixel
+_measured: dict[_Kind, float] = {}  # time of runs per tracked pixel [s], the latest last
 
 
 def estimate_run_seconds(
@@ -35,13 +39,45 @@ def estimate_run_seconds(
         objects: Number of objects.
         reused: Number of frames that keep the mask of the previous run: these are only drawn.
     """
+    kind = _kind(encoder, settings, objects)
     with _trial_lock:
-        tracking, writing = _trial(encoder, settings, objects)
+        tracking, writing = _trial(*kind)
     height, width = settings.processing_size(size)
-    return (frames - reused) * tracking * height * width + frames * writing * size[0] * size[1]
+    drawing = writing * size[0] * size[1]
+    if kind in _measured:
+        return (frames - reused) * _measured[kind] * height * width + reused * drawing
+    return (frames - reused) * tracking * height * width + frames * drawing
 
 
-@lru_cache(maxsize=32)
+def learn_speed(
+    encoder: EncoderFunction, settings: Settings, size: tuple[int, int], objects: int, frames_per_second: float
+) -> None:
+    """Takes the speed of a finished run for later estimates: a trial is short, and the machine may be busy meanwhile.
+
+    Args:
+        encoder: The encoder of the run.
+        settings: The settings of the run.
+        size: Frame size of the clip (H, W).
+        objects: Number of objects.
+        frames_per_second: Speed of the tracked frames, with all that is done for them.
+    """
+    height, width = settings.processing_size(size)
+    kind = _kind(encoder, settings, objects)
+    _measured.pop(kind, None)
+    _measured[kind] = 1 / (frames_per_second * height * width)
+    for oldest in list(_measured)[:-_MAX_KNOWN]:
+        _measured.pop(oldest, None)
+
+
+def _kind(encoder: EncoderFunction, settings: Settings, objects: int) -> _Kind:
+    return (
+        encoder,
+        replace(settings, short_side=0, detail="normal"),
+        objects,
+    )  # what differs by the size alone is one kind
+
+
+@lru_cache(maxsize=_MAX_KNOWN)
 def _trial(encoder: EncoderFunction, settings: Settings, objects: int) -> tuple[float, float]:
     """Time per pixel for tracking and for drawing and writing the overlay [s]."""
     mask = synthetic_mask(_TRIAL, objects)

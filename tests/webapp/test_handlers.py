@@ -117,6 +117,17 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     assert result is not None and [path.name for path in result.memory_dir.iterdir()] == ["forwards-000010.npz"]
 
 
+def test_the_speed_of_a_run_that_tracked_enough_frames_is_taken_for_later_estimates(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[Any] = []
+    monkeypatch.setattr(run_handler, "learn_speed", lambda *of: learned.append(of[2:]))
+    finished(session, editor(session, scene(0)[1]))
+    assert [(size, objects) for size, objects, _ in learned] == [((96, 128), 1)] and learned[0][2] > 0
+    finished(session, None)  # it reuses all masks
+    assert len(learned) == 1
+
+
 def test_the_end_of_a_run_tells_that_masks_were_changed_meanwhile(session: dict[str, Any]) -> None:
     changed = "The masks were changed during the run"
     running = start(session, editor(session, scene(0)[1]))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mamp import PatchEncoder, Settings, segment_video
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
 from mamp.video.synthetic import synthetic_clip, synthetic_mask
-from webapp.runtime_estimate import estimate_run_seconds
+from webapp.runtime_estimate import estimate_run_seconds, learn_speed
 
 
 def test_the_estimate_is_near_the_measured_time_and_grows_with_the_work(tmp_path: Path) -> None:
@@ -44,3 +45,17 @@ def test_the_trial_takes_its_flow_to_the_device_of_the_encoder(monkeypatch: pyte
     monkeypatch.setattr("webapp.runtime_estimate.load_flow", lambda settings: devices.append(settings.device))
     estimate_run_seconds(PatchEncoder(), Settings(radius=2, long_term=()), (48, 64), 9)
     assert devices == ["cpu"]
+
+
+def test_a_finished_run_corrects_the_estimates_of_its_kind() -> None:
+    encoder, settings, size = PatchEncoder(), Settings(short_side=0, radius=4, flow="none"), (90, 160)
+    other = estimate_run_seconds(encoder, settings, size, 100, objects=2)
+    learn_speed(encoder, settings, size, 1, frames_per_second=0.5)
+    assert estimate_run_seconds(encoder, settings, size, 100) == pytest.approx(200)
+    assert 0 < estimate_run_seconds(encoder, settings, size, 100, reused=100) < 100
+    assert estimate_run_seconds(encoder, settings, (180, 320), 100) == pytest.approx(800)
+    smaller = replace(settings, short_side=90)
+    assert estimate_run_seconds(encoder, smaller, (180, 320), 100) == pytest.approx(200)
+    assert estimate_run_seconds(encoder, settings, size, 100, objects=2) == other
+    learn_speed(encoder, settings, size, 1, frames_per_second=2)
+    assert estimate_run_seconds(encoder, settings, size, 100) == pytest.approx(50)
