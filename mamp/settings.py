@@ -18,7 +18,19 @@ MAX_REFERENCES = 16  # frame numbers or ages in one of the two memories
 
 
 class SettingsError(ValueError):
-    """A value out of its range; the message is one sentence for the user."""
+    """A value out of its range; the message is one sentence for the user.
+
+    Attributes:
+        setting: Name of the field.
+        value: The value, as text of at most 40 characters.
+    """
+
+    def __init__(self, setting: str, value: object) -> None:
+        super().__init__(setting, value)
+        self.setting, self.value = setting, f"{value!s:.40}"
+
+    def __str__(self) -> str:
+        return f"{self.setting} must be {SETTINGS_INFO[self.setting].accepted}, not {self.value}"
 
 
 @dataclass(frozen=True)
@@ -295,7 +307,7 @@ def parse_setting(name: str, value: Any) -> Any:
             parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
             value = tuple(int(part) for part in parts if part != "")
     except (TypeError, ValueError, OverflowError):
-        raise SettingsError(f"{name} must be {info.accepted}, not {value!s:.40}") from None
+        raise SettingsError(name, value) from None
     _check(name, value)
     return value
 
@@ -317,4 +329,4 @@ def _check(name: str, value: Any) -> None:
     for number in numbers:
         fits &= isinstance(number, types) and not isinstance(number, bool) and info.minimum <= number <= info.maximum
     if not fits:
-        raise SettingsError(f"{name} must be {info.accepted}, not {value!s:.40}")
+        raise SettingsError(name, value)

@@ -28,7 +28,7 @@ from webapp.project import Project
 from webapp.results_view import overlay_style, result_updates
 from webapp.runtime_estimate import estimate_run_seconds, learn_speed
 from webapp.session import Session, has_job, is_open, job_of, project_of, reader_of
-from webapp.settings_controls import NAMED_WEIGHTS, WEIGHTS, settings_of
+from webapp.settings_controls import NAMED_WEIGHTS, WEIGHTS, settings_error_text, settings_of
 from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
@@ -52,7 +52,9 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         settings = settings_of(*chosen)
         left, seconds = _expected_work(session, settings)
         check_work(seconds, _processing_size(session, settings))
-    except (SettingsError, WorkLimitError) as error:
+    except SettingsError as error:
+        return status_html(settings_error_text(error), error=True)
+    except WorkLimitError as error:
         return status_html(str(error), error=True)
     except (WeightsError, ValueError):
         return ""
@@ -195,7 +197,8 @@ def _run(
     try:
         yield from _track(session, opacity, parts, settings_of(*chosen), server)
     except (SettingsError, WorkLimitError) as error:
-        yield {"status": status_html(str(error), error=True), "preview": gr.update(visible=False)}
+        text = settings_error_text(error) if isinstance(error, SettingsError) else str(error)
+        yield {"status": status_html(text, error=True), "preview": gr.update(visible=False)}
 
 
 def _track(session: Session, opacity: float, parts: list[str], settings: Settings, server: str) -> Iterator[RunUpdates]:

@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from mamp import Settings
-from mamp.settings import SETTINGS_INFO
-from webapp.languages import label
+from mamp.settings import MAX_REFERENCES, SETTINGS_INFO, SettingsError
+from webapp.languages import label, message
 from webapp.updates import SettingsUpdates
 
 WEIGHTS = os.environ.get("MAMP_WEIGHTS") or None
@@ -74,6 +74,17 @@ def settings_of(*values: Any) -> Settings:
         ValueError: A value is out of its range.
     """
     return with_own_weights(Settings.from_dict(dict(zip(ON_PAGE, values, strict=True))))
+
+
+def settings_error_text(error: SettingsError) -> str:
+    """The message of a value out of its range in the language of the visitor, with the label of its control."""
+    info = ON_PAGE.get(error.setting)
+    if info is None or info.kind == "text":  # the page has menus of these
+        return str(error)
+    span = {"minimum": f"{info.minimum:g}", "maximum": f"{info.maximum:g}", "count": MAX_REFERENCES}
+    accepted = message(f"accepted.{info.kind}", **span)
+    name = message(f"settings.{error.setting}.label")
+    return message("accepted.sentence", setting=name, accepted=accepted, value=error.value)
 
 
 def with_own_weights(settings: Settings) -> Settings:

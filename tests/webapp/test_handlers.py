@@ -450,10 +450,10 @@ def test_external_settings_keep_the_weights_and_device_of_the_server() -> None:
     [("long_term", "0, x"), ("short_term", ", ".join(["1"] * 99)), ("radius", None), ("radius", 999), ("top_k", -3)],
 )
 def test_a_setting_out_of_range_is_reported_and_starts_no_run(session: dict[str, Any], name: str, value: Any) -> None:
-    values = START | {name: value}
-    assert f"{name} must be" in status(finished(session, editor(session, scene(0)[1]), values))
+    values, expected = START | {name: value}, f"{settings_controls.ON_PAGE[name].label} must be "
+    assert expected in status(finished(session, editor(session, scene(0)[1]), values))
     assert sessions.project_of(session).result is None and not sessions.has_job(session)
-    assert f"{name} must be" in run_handler.estimate_text(session, *values.values())
+    assert expected in run_handler.estimate_text(session, *values.values())
 
 
 def test_every_setting_of_the_page_has_a_control_with_label_and_help() -> None:
