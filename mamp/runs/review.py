@@ -11,6 +11,8 @@ from mamp.runs.results import ObjectFrame
 
 REASONS = {
     "lost": "lost from this frame on",
+    "absent": "not found in frames {first} to {last}",
+    "absent_once": "not found in this frame",
     "area": "area changes from {before} to {after} pixels",
     "confidence": "low confidence ({confidence})",
     "overlap": "expected overlap with the true object {overlap}",
@@ -29,7 +31,7 @@ class Flag:
     Attributes:
         frame: Frame number.
         object: Label of the object.
-        kind: What stands out: "lost", "area", "confidence" or "overlap".
+        kind: What stands out, one of ``REASONS``.
         values: The numbers of its reason, as text, by name.
         severity: Priority of the review [0, 1].
     """
@@ -59,12 +61,13 @@ def frames_to_review(
     flags = []
     expected = expected_overlaps(object_frames, input_frames)
     for track in tracks_by_object(object_frames).values():
+        shown = [entry.frame for entry in track if entry.area]
         for previous, current in pairwise(track):
             if current.frame != previous.frame + 1:
                 continue
             small, large = sorted((previous.area, current.area))
             if previous.area and not current.area:
-                flags.append(Flag(current.frame, current.object, "lost", {}, 1.0))
+                flags.append(_absence(current, next((frame for frame in shown if frame > current.frame), None)))
             elif small and large > _AREA_RATIO * small:
                 areas = {"before": str(previous.area), "after": str(current.area)}
                 flags.append(Flag(current.frame, current.object, "area", areas, 0.9))
@@ -81,6 +84,16 @@ def frames_to_review(
         if all(abs(flag.frame - other.frame) >= _MIN_SPACING for other in selected):
             selected.append(flag)
     return selected[:limit]
+
+
+def _absence(entry: ObjectFrame, found_again: int | None) -> Flag:
+    """The flag of the first frame without an object, which may be found again in a later one."""
+    if found_again is None:
+        return Flag(entry.frame, entry.object, "lost", {}, 1.0)
+    if found_again == entry.frame + 1:
+        return Flag(entry.frame, entry.object, "absent_once", {}, 1.0)
+    span = {"first": str(entry.frame), "last": str(found_again - 1)}
+    return Flag(entry.frame, entry.object, "absent", span, 1.0)
 
 
 def tracks_by_object(object_frames: Sequence[ObjectFrame]) -> dict[int, list[ObjectFrame]]:

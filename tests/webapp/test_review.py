@@ -27,6 +27,14 @@ def test_low_confidence_area_changes_and_losses_are_flagged_most_severe_first_an
     assert len(frames_to_review(track([100, 10] * 50), ())) == 10
 
 
+def test_an_object_that_is_found_again_is_not_called_lost() -> None:
+    flags = frames_to_review(track([100] * 12 + [0] * 22 + [100] * 10 + [0] + [100] * 10), ())
+    assert [(flag.frame, flag.reason) for flag in flags] == [
+        (12, "not found in frames 12 to 33"),
+        (44, "not found in this frame"),
+    ]
+
+
 def test_an_object_that_appears_late_is_not_flagged() -> None:
     late = [ObjectFrame(t, t / 25, 2, 500, 0.9) for t in range(30, 40)]
     assert frames_to_review(sorted(track([100] * 40) + late, key=lambda entry: entry.frame), {0}) == []
