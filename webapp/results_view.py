@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from mamp import OverlayStyle, overlay, read_mask
 from mamp.runs.export import export
 from webapp.background import start_job, watch_job
 from webapp.code_snippets import as_client, as_command, as_python
 from webapp.errors import error_for_visitor
+from webapp.examples import EXAMPLES
 from webapp.explanation_html import frame_html
 from webapp.frame_svg import Image
 from webapp.html import review_html, status_html
@@ -31,15 +33,18 @@ EXPORT_FORMATS = ("webm", "mov", "png", "blur", "gray", "color", "webp", "gif", 
 def result_updates(
     session: Session, opacity: float = 0.45, parts: Any = OVERLAY_PARTS, server: str = ""
 ) -> ResultUpdates:
-    """The review section: that of the last run, or hidden without a run."""
+    """The review section: that of the last run, or hidden without a run.
+
+    ``server`` is the address of the page for a caller without a visitor, as a run.
+    """
     project = project_of(session) if session else None
     if project is None or project.result is None:
         return {"results": gr.update(visible=False)}
     file = read_project_file(project.file)
     run = project.clip.name, file.masks, file.settings, file.names
     first = min(file.masks, default=0)
-    trimmed_clip = [project.clip] if project.clip.parent == project.folder else []
-    files = (*project.result.files, project.file, *trimmed_clip)
+    clip = [project.clip] if project.clip.parent in (project.folder, EXAMPLES) else []  # trimmed, or an example
+    files = (*project.result.files, project.file, *clip)
     return {
         "results": gr.update(visible=True),
         "result_video": str(project.result.overlay),
@@ -51,11 +56,17 @@ def result_updates(
         "flags": review_html(project.result, project.names, frame_times(session)),
         "python": as_python(*run),
         "command": as_command(*run),
-        "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or "http://127.0.0.1:7860/"),
+        "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or server_address()),
         "exported": gr.update(value=None, visible=False),
         "scored": "",
         "true_masks": None,  # those of another clip or run
     }
+
+
+def server_address() -> str:
+    """The address by which the visitor whose event is handled reaches the server; Gradio's usual one without a visitor."""
+    request = LocalContext.request.get(None)
+    return str(request.base_url) if isinstance(request, gr.Request) else "http://127.0.0.1:7860/"
 
 
 def frame_times(session: Session) -> list[float]:

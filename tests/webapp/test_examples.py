@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.webapp.painting import take_example
 from webapp import clips
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES, gallery_html, intro_html
 
@@ -49,3 +50,11 @@ def test_a_thumbnail_opens_its_example_by_keyboard(chromium: Browser, page_url: 
         expect(page.get_by_text("objects are already painted")).to_be_visible(timeout=30_000)
         expect(page.locator("#editor [data-state=ready] .editor-view")).to_be_in_viewport(ratio=0.99, timeout=30_000)
         expect(shown).to_be_hidden()  # an animation would slow a run down
+
+
+def test_the_code_of_an_example_has_its_clip_and_this_server(page: Page, page_url: str) -> None:
+    take_example(page, "Shapes")
+    expect(page.locator("#files a[href*='shapes.mp4']").first).to_be_visible(timeout=60_000)
+    page.get_by_role("tab", name="This run as code").click()
+    client = page.locator(".code textarea").last
+    expect(client).to_have_value(re.compile(re.escape(f"Client('{page_url}')")), timeout=30_000)
