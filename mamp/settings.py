@@ -103,7 +103,7 @@ class Settings:
             192: "192 pixels: fastest",
             240: "240 pixels: fast",
             360: "360 pixels",
-            480: "480 pixels: as in the paper",
+            480: "480 pixels (paper)",
             0: "Size of the clip",
         },
         special=0,
@@ -120,20 +120,20 @@ class Settings:
         "dis",
         "Optical flow",
         "Aligns earlier frames with the current one. None is faster but loses fast objects.",
-        choices={"dis": "DIS: fast", "raft": "RAFT, as in the paper: slow on a CPU", "none": "None"},
+        choices={"dis": "DIS: fast", "raft": "RAFT (paper): slow", "none": "None"},
     )
     motion: str = _setting(
         "chained",
         "Motion",
         "The flow is chained from frame to frame, or computed for each reference frame.",
-        choices={"chained": "Chained", "direct": "To each reference, as in the paper"},
+        choices={"chained": "Chained", "direct": "Direct (paper)"},
         of_tracker=True,
     )
     upsampling: str = _setting(
         "guided",
         "Upsampling",
         "From feature cells to pixels: guided by the colors of the image, or bilinear interpolation.",
-        choices={"guided": "Guided by the image", "bilinear": "Bilinear, as in the paper"},
+        choices={"guided": "Guided", "bilinear": "Bilinear (paper)"},
         of_tracker=True,
     )
     discriminant_weight: float = _setting(
@@ -199,8 +199,8 @@ class Settings:
         menu={
             "": "Small encoder",
             "paper": "Small, paper's loss",
-            "table1": "Table 1: slow on a CPU",
-            "patch": "Color patches, untrained",
+            "table1": "Table 1 (larger)",
+            "patch": "Color patches",
         },
         special=None,
         special_meaning="the shipped weights of the small encoder",

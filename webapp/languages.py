@@ -47,7 +47,7 @@ TEXTS["en"] |= {f"review.{kind}": reason for kind, reason in REASONS.items()}
 TEXTS["en"] |= {f"explanation.{key}": sentence for key, sentence in SENTENCES.items()}
 
 LANGUAGE_COOKIE = "mamp_language"
-_OF_GRADIO = ("common.complete",)  # Gradio's own tables lack it: screen readers would read the key
+_OF_GRADIO = ("common.complete", "common.upload")  # Gradio's own tables lack them: buttons would show the keys
 _labels: dict[str, dict[str, object]] = {}  # of the layout: the values of each text, by key
 
 

@@ -163,5 +163,6 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
         text = message("export.limit", limit=limit_text()) if late else message("run.ended")
         yield {"status": status_html(text, error=late)}
         return
-    text = message("export.ready", file=path.name, size=f"{path.stat().st_size / 1e6:.1f}")
+    size = max(0.1, path.stat().st_size / (1 << 20))  # as the list of files counts
+    text = message("export.ready", file=path.name, size=f"{size:.1f}")
     yield {"exported": gr.update(value=str(path), visible=True), "status": status_html(text)}

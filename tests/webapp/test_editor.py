@@ -163,8 +163,11 @@ def test_undo_redo_and_clear_leave_the_frame(painted: Page) -> None:
     ):
         painted.keyboard.press(keys)
         assert shown_areas(painted) == expected, keys
+        note = "Frame 0: painted." if expected else "Frame 0: scribble on an object"
+        expect(painted.locator(".editor-note")).to_contain_text(note)
     painted.get_by_role("button", name="Clear frame").click()
     assert not shown_areas(painted)
+    expect(painted.locator(".editor-note")).to_contain_text("Frame 0: scribble on an object")
     expect(painted.get_by_label("Input masks")).to_have_count(0)
     painted.get_by_role("button", name="Undo", exact=True).click()
     assert shown_areas(painted) == one
@@ -341,7 +344,7 @@ def test_a_closed_outline_is_filled_and_an_open_one_is_not(painted: Page) -> Non
     outline = shown_areas(painted)[1]
     painted.keyboard.press("f")
     paint(painted, (0.5, 0.5))
-    expect(painted.get_by_text("This outline is open")).to_be_visible()
+    expect(painted.get_by_text("There is no closed outline here")).to_be_visible()
     assert shown_areas(painted)[1] == outline
     painted.keyboard.press("b")
     paint(painted, corners[3], corners[0])

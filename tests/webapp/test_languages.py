@@ -177,6 +177,23 @@ def test_the_page_speaks_the_language_of_the_browser(page_url: str, tmp_path: Pa
             assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), locale
 
 
+def test_entries_of_menus_fit_into_their_boxes(page: Page) -> None:
+    page.locator(".label-wrap", has_text="Settings").click()
+    for name in ("short_side", "flow", "motion", "upsampling", "weights"):
+        box = page.get_by_label(TEXTS["en"][f"settings.{name}.label"])
+        for language, table in TEXTS.items():
+            offers = [offer for key, offer in table.items() if key.startswith(f"settings.{name}.menu.")]
+            width, longest = box.evaluate(
+                """(box, offers) => {
+                    const pen = document.createElement('canvas').getContext('2d');
+                    pen.font = getComputedStyle(box).font;
+                    return [box.clientWidth, Math.max(...offers.map((offer) => pen.measureText(offer).width))];
+                }""",
+                offers,
+            )
+            assert 0 < longest < width, (language, offers)
+
+
 def assert_speaks(tab: Page, language: str, *keys: str) -> None:
     for key in keys:
         expect(tab.get_by_text(text(key, language), exact=True).first).to_be_visible()

@@ -220,7 +220,7 @@ class Editor {
         const {frame, revision} = this.shown, stroke = ++this.shown.stroke, {completion} = this.map;
         const others = this.edits.filter((edit) => edit.frame !== frame).slice(-1);
         this.edits = [...others, {frame, revision, stroke, mask: this.map.runs(), completion}];
-        this.say(this.text(completion ? 'editor.completing' : 'editor.painted', {frame}));
+        this.say(this.text(completion ? 'editor.completing' : this.map.empty ? 'editor.empty' : 'editor.painted', {frame}));
         this.publish();
         this.update();
         clearTimeout(this.timers.send);

@@ -80,6 +80,11 @@ class LabelMap {
         return encode(this.labels);
     }
 
+    /** Whether no pixel has a label. */
+    get empty() {
+        return this.labels.every((label) => !label);
+    }
+
     /** The label of a pixel; 0 outside the frame. @param {number} x @param {number} y @returns {number} */
     at(x, y) {
         const inside = x >= 0 && y >= 0 && x < this.width && y < this.height;
