@@ -292,8 +292,9 @@ def test_the_switch_keeps_strokes_exactly(painted: Page) -> None:
     areas = shown_areas(painted)
     expect_masks(painted, 0)
     expect(painted.get_by_label("Input masks")).to_contain_text(f"{areas[1] / 256 / 192:.1%}")
-    choose_frame(painted, 1)
-    choose_frame(painted, 0)
+    for frame in (1, 0):
+        choose_frame(painted, frame)
+        expect(painted.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=30_000)
     wait_for_objects(painted, 1)
     assert shown_areas(painted) == areas
 
