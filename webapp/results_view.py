@@ -30,13 +30,8 @@ OVERLAY_PARTS = ["Outline", "Number"]
 EXPORT_FORMATS = ("webm", "mov", "png", "blur", "gray", "color", "webp", "gif", "objects")
 
 
-def result_updates(
-    session: Session, opacity: float = 0.45, parts: Any = OVERLAY_PARTS, server: str = ""
-) -> ResultUpdates:
-    """The review section: that of the last run, or hidden without a run.
-
-    ``server`` is the address of the page for a caller without a visitor, as a run.
-    """
+def result_updates(session: Session, opacity: float = 0.45, parts: Any = OVERLAY_PARTS) -> ResultUpdates:
+    """The review section: that of the last run, or hidden without a run."""
     project = project_of(session) if session else None
     if project is None or project.result is None:
         return {"results": gr.update(visible=False)}
@@ -56,7 +51,7 @@ def result_updates(
         "flags": review_html(project.result, project.names, frame_times(session)),
         "python": as_python(*run),
         "command": as_command(*run),
-        "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server or server_address()),
+        "client": as_client(project.clip.name, os.environ.get("SPACE_ID") or server_address()),
         "exported": gr.update(value=None, visible=False),
         "scored": "",
         "true_masks": None,  # those of another clip or run

@@ -52,10 +52,8 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         settings = settings_of(*chosen)
         left, seconds = _expected_work(session, settings)
         check_work(seconds, _processing_size(session, settings))
-    except SettingsError as error:
-        return status_html(settings_error_text(error), error=True)
-    except WorkLimitError as error:
-        return status_html(str(error), error=True)
+    except (SettingsError, WorkLimitError) as error:
+        return status_html(_refusal(error), error=True)
     except (WeightsError, ValueError):
         return ""
     reused = session["frames"] - left
@@ -68,6 +66,10 @@ def estimate_text(session: Session, *chosen: Any) -> str:
     if left and reused:
         text += f" {count_message('estimate.reused', reused)}"
     return f'<div class="legend">{text} {message("estimate.limit", limit=limit_text())}</div>'
+
+
+def _refusal(error: SettingsError | WorkLimitError) -> str:
+    return settings_error_text(error) if isinstance(error, SettingsError) else str(error)
 
 
 def expected_seconds(session: Session, settings: Settings) -> float:
@@ -173,9 +175,7 @@ def track(session: Session, settings: Settings, style: OverlayStyle) -> Iterator
             shutil.rmtree(out, ignore_errors=True)
 
 
-def run(
-    session: Session, request: gr.Request | None, painted: Any, opacity: float, parts: list[str], *chosen: Any
-) -> Iterator[RunUpdates]:
+def run(session: Session, painted: Any, opacity: float, parts: list[str], *chosen: Any) -> Iterator[RunUpdates]:
     """Tracks the painted objects; yields updates of preview, status, input masks and results.
 
     The run goes on when its page is closed, for as long as its session is kept.
@@ -183,25 +183,21 @@ def run(
     if not session:
         return
     save_strokes(session, painted)
-    server = str(request.base_url) if request else ""
     seconds = 0.0
     with suppress(WeightsError, ValueError):  # reported by the run itself
         seconds = expected_seconds(session, settings_of(*chosen))
-    job = start_job(session, "run", seconds, lambda: _run(session, opacity, parts, chosen, server))
+    job = start_job(session, "run", seconds, lambda: _run(session, opacity, parts, chosen))
     yield from cast(Iterator[RunUpdates], watch_job(session, job))
 
 
-def _run(
-    session: Session, opacity: float, parts: list[str], chosen: Sequence[Any], server: str
-) -> Iterator[RunUpdates]:
+def _run(session: Session, opacity: float, parts: list[str], chosen: Sequence[Any]) -> Iterator[RunUpdates]:
     try:
-        yield from _track(session, opacity, parts, settings_of(*chosen), server)
+        yield from _track(session, opacity, parts, settings_of(*chosen))
     except (SettingsError, WorkLimitError) as error:
-        text = settings_error_text(error) if isinstance(error, SettingsError) else str(error)
-        yield {"status": status_html(text, error=True), "preview": gr.update(visible=False)}
+        yield {"status": status_html(_refusal(error), error=True), "preview": gr.update(visible=False)}
 
 
-def _track(session: Session, opacity: float, parts: list[str], settings: Settings, server: str) -> Iterator[RunUpdates]:
+def _track(session: Session, opacity: float, parts: list[str], settings: Settings) -> Iterator[RunUpdates]:
     complete_strokes(session)
     project = project_of(session)
     if not project.input_masks:
@@ -216,7 +212,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         "results": gr.update(visible=False),
     }
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
-    used = _input_masks(project)
+    used, objects = _input_masks(project), _count_objects(_masks(session))
     try:
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
@@ -227,7 +223,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
                 ):
                     objects = _count_objects(_masks(session))
                     learn_speed(encoders[settings.weights], settings, _size(session), objects, update.fps)
-                results = result_updates(session, opacity, parts, server)
+                results = result_updates(session, opacity, parts)
                 text = _outcome_text(update, update.result, was_asked=project.stop_file.exists())
                 text += message("run.changed") if _input_masks(project) != used else ""
                 yield {**hide_preview, **results, "status": status_html(text), "scroll": scroll_to("result")}
@@ -246,7 +242,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
             yield {**hide_preview, "status": status_html(error.message, error=True)}
             return
         project.save(settings)
-        results = result_updates(session, opacity, parts, server)
+        results = result_updates(session, opacity, parts)
         text = message("run.resumes", error=error.message, done=done.frames, total=session["frames"])
         yield {**hide_preview, **results, "status": status_html(text, error=True)}
 

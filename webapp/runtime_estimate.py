@@ -22,8 +22,8 @@ _TRIAL = (144, 256)  # frame size of the trial (H, W) [pixels]
 _MAX_KNOWN = 32  # settings and numbers of objects whose speed is kept
 _trial_lock = Lock()  # simultaneous trials would slow each other down
 
-_Kind = tuple[EncoderFunction, Settings, int]  # of runs that take the same time per pixel
-_measured: dict[_Kind, float] = {}  # time of runs per tracked pixel [s], the latest last
+_Kind = tuple[EncoderFunction, Settings, int]  # of runs whose trial is the same
+_factors: dict[_Kind, float] = {}  # time of a run's tracked frames, as a multiple of the trial's
 
 
 def estimate_run_seconds(
@@ -40,13 +40,8 @@ def estimate_run_seconds(
         reused: Number of frames that keep the mask of the previous run: these are only drawn.
     """
     kind = _kind(encoder, settings, objects)
-    with _trial_lock:
-        tracking, writing = _trial(*kind)
-    height, width = settings.processing_size(size)
-    drawing = writing * size[0] * size[1]
-    if kind in _measured:
-        return (frames - reused) * _measured[kind] * height * width + reused * drawing
-    return (frames - reused) * tracking * height * width + frames * drawing
+    tracked, drawn = _trial_seconds(kind, settings, size)
+    return (frames - reused) * (tracked + drawn) * _factors.get(kind, 1.0) + reused * drawn
 
 
 def learn_speed(
@@ -61,20 +56,23 @@ def learn_speed(
         objects: Number of objects.
         frames_per_second: Speed of the tracked frames, with all that is done for them.
     """
-    height, width = settings.processing_size(size)
     kind = _kind(encoder, settings, objects)
-    _measured.pop(kind, None)
-    _measured[kind] = 1 / (frames_per_second * height * width)
-    for oldest in list(_measured)[:-_MAX_KNOWN]:
-        _measured.pop(oldest, None)
+    _factors[kind] = 1 / (frames_per_second * sum(_trial_seconds(kind, settings, size)))
+    for oldest in list(_factors)[:-_MAX_KNOWN]:
+        _factors.pop(oldest, None)
 
 
 def _kind(encoder: EncoderFunction, settings: Settings, objects: int) -> _Kind:
-    return (
-        encoder,
-        replace(settings, short_side=0, detail="normal"),
-        objects,
-    )  # what differs by the size alone is one kind
+    # The trial has a size of its own.
+    return encoder, replace(settings, short_side=0, detail="normal"), objects
+
+
+def _trial_seconds(kind: _Kind, settings: Settings, size: tuple[int, int]) -> tuple[float, float]:
+    """Time for tracking a frame, and for drawing and writing it, by the trial [s]."""
+    with _trial_lock:
+        tracking, writing = _trial(*kind)
+    height, width = settings.processing_size(size)
+    return tracking * height * width, writing * size[0] * size[1]
 
 
 @lru_cache(maxsize=_MAX_KNOWN)

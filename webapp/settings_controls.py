@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from mamp import Settings
-from mamp.settings import MAX_REFERENCES, SETTINGS_INFO, SettingsError
+from mamp.settings import MAX_REFERENCES, SETTINGS_INFO, SettingInfo, SettingsError
 from webapp.languages import label, message
 from webapp.updates import SettingsUpdates
 
@@ -34,9 +34,14 @@ def settings_control(name: str) -> Control:
         return gr.Dropdown(offers, value=value, label=name_shown, info=help)
     if info.kind == "ints":
         return gr.Textbox(value, max_lines=1, label=name_shown, info=help)
-    first = 0 if info.special_meaning else info.minimum
     step = 1 if info.kind == "int" else 0.05
-    return gr.Slider(first, info.maximum, value=value, step=step, label=name_shown, info=help, buttons=[])
+    return gr.Slider(
+        _slider_minimum(info), info.maximum, value=value, step=step, label=name_shown, info=help, buttons=[]
+    )
+
+
+def _slider_minimum(info: SettingInfo) -> float:
+    return 0 if info.special_meaning else info.minimum
 
 
 def change_event(control: Control) -> Any:
@@ -81,7 +86,7 @@ def settings_error_text(error: SettingsError) -> str:
     info = ON_PAGE.get(error.setting)
     if info is None or info.kind == "text":  # the page has menus of these
         return str(error)
-    span = {"minimum": f"{info.minimum:g}", "maximum": f"{info.maximum:g}", "count": MAX_REFERENCES}
+    span = {"minimum": f"{_slider_minimum(info):g}", "maximum": f"{info.maximum:g}", "count": MAX_REFERENCES}
     accepted = message(f"accepted.{info.kind}", **span)
     name = message(f"settings.{error.setting}.label")
     return message("accepted.sentence", setting=name, accepted=accepted, value=error.value)

@@ -103,7 +103,7 @@ def run(session: dict[str, Any], chosen: dict[str, Any] = CHOSEN) -> str:
     """The status after a run."""
     jobs.claim_job(session, "run")
     shown: dict[str, Any] = {}
-    for update in run_handler.run(session, None, None, 0.4, [], *chosen.values()):
+    for update in run_handler.run(session, None, 0.4, [], *chosen.values()):
         shown |= update
     return str(shown["status"])
 

@@ -64,7 +64,7 @@ def shown_mask(session: dict[str, Any]) -> Image:
 def start(session: dict[str, Any], painted: Any, opacity: float = 0.4, chosen: Any = CHOSEN) -> Iterator[Any]:
     """What a click on Run yields."""
     jobs.claim_job(session, "run")
-    return run_handler.run(session, None, painted, opacity, ["Outline"], *chosen.values())
+    return run_handler.run(session, painted, opacity, ["Outline"], *chosen.values())
 
 
 def finished(session: dict[str, Any], painted: Any, chosen: Any = CHOSEN) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_nothing_that_a_visitor_receives_has_a_path_of_the_server(
     project = sessions.project_of(session)
     project.set_mask(0, scene(0)[1])
     jobs.claim_job(session, "run")
-    for number, update in enumerate(run_handler.run(session, None, None, 0.5, [], *CONTROLS.values())):
+    for number, update in enumerate(run_handler.run(session, None, 0.5, [], *CONTROLS.values())):
         shown.append(update)
         if fails and number == 1:
             shutil.rmtree(next(project.folder.glob("run-*/masks")))

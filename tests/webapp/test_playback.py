@@ -180,7 +180,7 @@ def test_the_frame_that_is_shown_is_corrected_and_explained_also_while_the_video
     correct = page.get_by_role("button", name="Correct this frame")
     tab = page.get_by_role("tab", name="Why this label?")
     for control in (correct, tab):
-        video.evaluate("(video) => { video.currentTime = 0.7; return video.play(); }")
+        video.evaluate("(video) => { video.currentTime = 0.7; video.playbackRate = 0.25; return video.play(); }")
         page.wait_for_function("document.querySelector('#result-video video').currentTime > 1")
         assert video.evaluate("(video) => !video.paused")
         if by == "mouse":

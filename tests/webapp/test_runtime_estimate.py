@@ -47,15 +47,16 @@ def test_the_trial_takes_its_flow_to_the_device_of_the_encoder(monkeypatch: pyte
     assert devices == ["cpu"]
 
 
-def test_a_finished_run_corrects_the_estimates_of_its_kind() -> None:
-    encoder, settings, size = PatchEncoder(), Settings(short_side=0, radius=4, flow="none"), (90, 160)
+def test_a_finished_run_corrects_the_estimates_of_its_kind_at_every_size() -> None:
+    encoder, settings, size = PatchEncoder(), Settings(short_side=90, radius=4, flow="none"), (360, 640)
+    full = replace(settings, short_side=0)
+    before = estimate_run_seconds(encoder, full, size, 100)
     other = estimate_run_seconds(encoder, settings, size, 100, objects=2)
-    learn_speed(encoder, settings, size, 1, frames_per_second=0.5)
-    assert estimate_run_seconds(encoder, settings, size, 100) == pytest.approx(200)
-    assert 0 < estimate_run_seconds(encoder, settings, size, 100, reused=100) < 100
-    assert estimate_run_seconds(encoder, settings, (180, 320), 100) == pytest.approx(800)
-    smaller = replace(settings, short_side=90)
-    assert estimate_run_seconds(encoder, smaller, (180, 320), 100) == pytest.approx(200)
-    assert estimate_run_seconds(encoder, settings, size, 100, objects=2) == other
-    learn_speed(encoder, settings, size, 1, frames_per_second=2)
-    assert estimate_run_seconds(encoder, settings, size, 100) == pytest.approx(50)
+    trial = estimate_run_seconds(encoder, settings, size, 100)
+    for factor in (3, 0.5):
+        learn_speed(encoder, settings, size, 1, frames_per_second=100 / (factor * trial))
+        assert estimate_run_seconds(encoder, settings, size, 100) == pytest.approx(factor * trial)
+        assert estimate_run_seconds(encoder, full, size, 100) == pytest.approx(factor * before)
+        drawn = estimate_run_seconds(encoder, settings, size, 100, reused=100)
+        assert 0 < drawn < trial and drawn == estimate_run_seconds(encoder, full, size, 100, reused=100)
+        assert estimate_run_seconds(encoder, settings, size, 100, objects=2) == other

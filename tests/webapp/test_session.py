@@ -223,7 +223,7 @@ def test_a_job_that_waits_is_not_started_again(session: dict[str, Any], monkeypa
 
 
 def run(session: dict[str, Any]) -> list[Any]:
-    updates = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
+    updates = run_handler.run(session, None, 0.5, [], *SETTINGS.values())
     return [update for update in updates if update]
 
 
@@ -305,7 +305,7 @@ def test_a_run_goes_on_when_its_page_is_closed_and_another_page_shows_it(
 
     monkeypatch.setattr(run_handler, "track", held)
     jobs.claim_job(session, "run")
-    page = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
+    page = run_handler.run(session, None, 0.5, [], *SETTINGS.values())
     next(page)
     page.close()
     found = clips.resume_session({}, sessions.name_of(session))["session"]
@@ -407,7 +407,7 @@ def test_a_cleared_or_replaced_clip_stops_its_run_within_a_frame(
     session: dict[str, Any], upload: Path, replaced: bool, capfd: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     jobs.claim_job(session, "run")
-    updates = run_handler.run(session, None, None, 0.5, [], *SETTINGS.values())
+    updates = run_handler.run(session, None, 0.5, [], *SETTINGS.values())
     for update in updates:
         if "Frame " in update.get("status", ""):
             break

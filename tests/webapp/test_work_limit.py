@@ -30,7 +30,7 @@ def session(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
 def run(session: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     jobs.claim_job(session, "run")
-    for update in run_handler.run(session, None, None, 0.5, [], *CONTROLS):
+    for update in run_handler.run(session, None, 0.5, [], *CONTROLS):
         shown |= update
     return shown
 
