@@ -13,7 +13,7 @@ from mamp import Result, Settings, VideoError, read_mask
 from mamp.video.writer import cut_clip
 from webapp.errors import error_text
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES
-from webapp.html import bring_back_button, scroll_to, status_html
+from webapp.html import bring_back_button, scroll_to, session_to_bring_back, status_html
 from webapp.jobs import job_updates
 from webapp.languages import message
 from webapp.mask_editing import editor_frame, masks_html
@@ -41,11 +41,19 @@ from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
 _MAX_STEM = 120  # [bytes] of the name of a trimmed clip
 
 
-def open_clip(session: Session, path: str | None) -> ExampleUpdates:
-    """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line."""
-    if path is None:  # the event of an empty clip follows another one, see ``remove_clip``
+def open_clip(session: Session, path: str | None, closed_status: str = "") -> ExampleUpdates:
+    """Opens an uploaded clip: shows its first frame in the editor and describes it in the status line.
+
+    Args:
+        session: Empty if no clip is open.
+        path: The clip; ``None`` for the event of an empty clip, which follows another one, see ``remove_clip``.
+        closed_status: See ``ClipUpdates``; what was painted on a clip that was removed can still be brought back.
+    """
+    if path is None:
         return {}
     before = _leave(session, keep=path)
+    if not before and (name := session_to_bring_back(closed_status)):
+        before = bring_back_button(name, message("clip.bring_previous"))
     try:
         frames = reader_of(path).count(MAX_CLIP_FRAMES)
         if frames > MAX_FRAMES:

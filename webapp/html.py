@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -41,6 +42,12 @@ def status_html(text: str | I18nData, *, error: bool = False, progress: float | 
 def bring_back_button(name: str, text: str) -> str:
     """A button that brings the clip and the masks of a session back."""
     return f'<button type="button" data-session="{name}">{text}</button>'
+
+
+def session_to_bring_back(status: str) -> str:
+    """The session that the button of a status line brings back; empty if there is none."""
+    found = re.search(r'data-session="(\w+)"', status)
+    return found[1] if found else ""
 
 
 def scroll_to(part: str) -> dict[str, str]:

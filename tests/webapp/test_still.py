@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.conftest import browser, scene, write_clip
+from tests.webapp.painting import paint
 
 WAIT = 180_000  # [ms]
 
@@ -104,6 +105,15 @@ def test_a_clip_dropped_beside_the_box_is_taken_and_one_dropped_elsewhere_does_n
         drop(page, clips["old.avi"], target="#clip .source-selection")
         expect(page.get_by_text("4 frames, 256x192")).to_be_visible()
         expect(page).to_have_url(re.compile(re.escape(page_url)))
+        paint(page)
+        expect(page.get_by_label("Input masks")).to_contain_text("Frame 0")
+        bring_back = page.get_by_role("button", name="Back to the clip before")
         drop(page, clips["short.mp4"], target="#clip video")  # it takes the place of the clip that is shown
         expect(page.get_by_text("3 frames, 256x192")).to_be_visible()
         expect(page.locator("#clip video[src*='short.mp4']")).to_have_count(1)
+        bring_back.click()
+        expect(page.get_by_label("Input masks")).to_contain_text("Frame 0")
+        drop(page, clips["text.txt"], target="#clip video")
+        expect(page.get_by_text("text.txt cannot be read")).to_be_visible()
+        bring_back.click()
+        expect(page.get_by_label("Input masks")).to_contain_text("Frame 0")

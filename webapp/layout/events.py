@@ -71,18 +71,22 @@ def connect_events(
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
-    changes = [resumed, *_clip_events(wiring, clip, run.status), *_painting_events(wiring, clip, paint, review)]
+    changes = [
+        resumed,
+        *_clip_events(wiring, clip, run.status, closed_status),
+        *_painting_events(wiring, clip, paint, review),
+    ]
     _estimate_events(wiring, run, [*changes, watched, *_job_events(wiring, closed_status, paint, run, review)])
     _review_events(wiring, browser, run, review)
     return wiring
 
 
-def _clip_events(wiring: Wiring, clip: ClipSection, status: gr.HTML) -> list[Any]:
+def _clip_events(wiring: Wiring, clip: ClipSection, status: gr.HTML, closed_status: gr.State) -> list[Any]:
     """Events that open or remove a clip; each replaces the frame in the editor."""
     uploads = (clip.clip.input, clip.clip.stop_recording)
     return [
         # By default, Gradio would drop a clip that is chosen while another one is being opened.
-        *(wiring.connect(event, open_clip, clip.clip, trigger_mode="multiple") for event in uploads),
+        *(wiring.connect(event, open_clip, clip.clip, closed_status, trigger_mode="multiple") for event in uploads),
         wiring.connect(clip.clip.clear, remove_clip),
         wiring.connect(status.undo, bring_back),
         wiring.connect(clip.trim.click, trim_clip, clip.clip, clip.first_frame, clip.last_frame),

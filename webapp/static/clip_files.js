@@ -1,7 +1,7 @@
 // Gradio's box takes only what the browser calls a video, and so refuses GIF, WebP, TIFF or MXF. Here the server decides.
 
 const CLIP_INPUT = '#clip input[type=file]', CLEAR_CLIP = '#clip .icon-button-wrapper button:last-of-type';
-const BOX_ATTEMPTS = 50; // every 100 ms
+const BOX_ATTEMPTS = 300; // every 100 ms
 
 /** @param {Iterable<File>} files @returns {DataTransfer} the same files, called videos */
 function asVideos(files) {
@@ -25,8 +25,9 @@ const uploadBox = () => document.querySelector(CLIP_INPUT)?.closest('button');
 
 /** @param {Iterable<File>} files @param {number} attempts */
 function dropWhereFilesAreTaken(files, attempts) {
-    const box = uploadBox();
-    if (box) box.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
+    // Until the clip before is closed, the server does not know which masks can be brought back.
+    const box = uploadBox(), isClosed = document.querySelector('#editor [data-state=empty]');
+    if (box && isClosed) box.dispatchEvent(new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: asVideos(files)}));
     else if (attempts) setTimeout(dropWhereFilesAreTaken, 100, files, attempts - 1);
 }
 
@@ -35,9 +36,11 @@ document.addEventListener('drop', (event) => {
     if (!files.length || !(target instanceof Element) || !target.closest('#clip')) return;
     if (box?.contains(target) && files.every((file) => file.type.startsWith('video/'))) return;
     if ([...dataTransfer.items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) return; // Gradio refuses folders
+    const clear = /** @type {HTMLElement?} */ (document.querySelector(CLEAR_CLIP));
+    if (!box && !clear) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    if (!box) /** @type {HTMLElement?} */ (document.querySelector(CLEAR_CLIP))?.click();
+    if (!box) clear.click();
     dropWhereFilesAreTaken(files, BOX_ATTEMPTS);
 }, true);
 
