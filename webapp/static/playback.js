@@ -216,8 +216,9 @@ pageOf.addEventListener('focusin', (event) => {
 
 // Someone does something with the frame that is shown: while the video plays, Gradio has the one that was chosen last.
 pageOf.addEventListener('click', (event) => {
-    if (event.target.closest?.('#correct-frame, #why-button') && state.frame >= 0 && videoOf()?.paused === false)
-        choose(state.frame);
+    // On a narrow page, the tab is in a menu, where it has no name.
+    const control = event.target.closest?.('#correct-frame, #why-button, .overflow-dropdown button');
+    if (control && state.frame >= 0 && videoOf()?.paused === false) choose(state.frame);
 }, {capture: true, signal});
 
 pageOf.addEventListener('focusout', (event) => { // Gradio takes an emptied number as 0
