@@ -217,11 +217,8 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         for update in track(session, settings, overlay_style(opacity, parts)):
             if update.result:
                 project.save(settings)
-                if (
-                    not needs_gpu(settings)
-                    and update.result.frames - update.result.receipt["masks_reused"] >= TIMED_FRAMES
-                ):
-                    objects = _count_objects(_masks(session))
+                tracked = update.result.frames - update.result.receipt["masks_reused"] - len(used)
+                if not needs_gpu(settings) and tracked >= TIMED_FRAMES:
                     learn_speed(encoders[settings.weights], settings, _size(session), objects, update.fps)
                 results = result_updates(session, opacity, parts)
                 text = _outcome_text(update, update.result, was_asked=project.stop_file.exists())
