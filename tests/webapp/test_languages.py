@@ -119,7 +119,7 @@ def test_gradio_has_a_text_for_the_end_of_every_event() -> None:
 def start_requested(session: dict[str, Any]) -> Job:
     """Starts a run of a session on which nothing is painted."""
     request_job(session, "run")
-    job = start_job(session, "run", 0, lambda: run_handler._run(session, 0.4, [], settings_values(), ""))
+    job = start_job(session, "run", 0, lambda: run_handler._run(session, 0.4, [], settings_values()))
     assert job is not None
     return job
 
