@@ -15,6 +15,11 @@ from typing import Any
 
 FINE_SCALE = 1.5  # processing size with fine detail, relative to that with normal detail
 MAX_REFERENCES = 16  # frame numbers or ages in one of the two memories
+ACCEPTED = {  # the range of a number in words, by the kind of the setting
+    "int": "a whole number from {minimum} to {maximum}",
+    "float": "a number from {minimum} to {maximum}",
+    "ints": "at most {count} whole numbers from {minimum} to {maximum}",
+}
 
 
 class SettingsError(ValueError):
@@ -70,11 +75,13 @@ class SettingInfo:
             return f"one of {', '.join(self.choices)}"
         if self.kind == "text":
             return "a text"
-        span = f"from {self.minimum:g} to {self.maximum:g}"
-        if self.kind == "ints":
-            return f"at most {MAX_REFERENCES} whole numbers {span}"
-        number = "a whole number" if self.kind == "int" else "a number"
-        return f"{number} {span}" + (f", or {self.special_meaning}" if self.special_meaning else "")
+        words = ACCEPTED[self.kind].format(**self.limits)
+        return f"{words}, or {self.special_meaning}" if self.special_meaning else words
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """What the placeholders of ``ACCEPTED`` stand for."""
+        return {"minimum": f"{self.minimum:g}", "maximum": f"{self.maximum:g}", "count": str(MAX_REFERENCES)}
 
 
 def _setting(default: Any, label: str, help: str, **about: Any) -> Any:

@@ -18,7 +18,7 @@ from starlette.requests import cookie_parser
 
 from mamp.explanation.wording import SENTENCES
 from mamp.runs.review import REASONS
-from mamp.settings import SETTINGS_INFO
+from mamp.settings import ACCEPTED, SETTINGS_INFO
 
 LANGUAGES = ("en", "zh", "es", "de")
 _CHINESE = ("zh-cn", "zh-tw")  # Gradio's layout is English for others, such as zh-HK
@@ -43,6 +43,7 @@ TEXTS: dict[str, dict[str, str]] = {
     language: json.loads((_FOLDER / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
 }
 TEXTS["en"] |= _settings_texts()
+TEXTS["en"] |= {f"accepted.{kind}": words for kind, words in ACCEPTED.items()}
 TEXTS["en"] |= {f"review.{kind}": reason for kind, reason in REASONS.items()}
 TEXTS["en"] |= {f"explanation.{key}": sentence for key, sentence in SENTENCES.items()}
 

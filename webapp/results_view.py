@@ -59,7 +59,7 @@ def result_updates(session: Session, opacity: float = 0.45, parts: Any = OVERLAY
 
 
 def server_address() -> str:
-    """The address by which the visitor whose event is handled reaches the server; Gradio's usual one without a visitor."""
+    """Address of the server for the visitor whose event is handled; Gradio's default address if there is none."""
     request = LocalContext.request.get(None)
     return str(request.base_url) if isinstance(request, gr.Request) else "http://127.0.0.1:7860/"
 

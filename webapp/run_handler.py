@@ -33,7 +33,7 @@ from webapp.updates import EstimateUpdates, RunUpdates
 from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 
 MEMORY_INTERVAL = 10  # frames: explaining a pixel then follows the motion of few frames
-TIMED_FRAMES = 10  # tracked in a run whose speed is taken for later estimates; the first ones have a small memory
+TIMED_FRAMES = 10  # least number of tracked frames from which a speed is learned: the first ones have few references
 MAX_MEMORIES = 16  # of a run; each has 3 MB at 480p
 
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, *NAMED_WEIGHTS)}

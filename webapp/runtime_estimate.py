@@ -19,10 +19,10 @@ from mamp.video.synthetic import synthetic_frames, synthetic_mask
 from mamp.video.writer import VideoWriter
 
 _TRIAL = (144, 256)  # frame size of the trial (H, W) [pixels]
-_MAX_KNOWN = 32  # settings and numbers of objects whose speed is kept
+_MAX_KNOWN = 32  # trials and speeds that are kept
 _trial_lock = Lock()  # simultaneous trials would slow each other down
 
-_Kind = tuple[EncoderFunction, Settings, int]  # of runs whose trial is the same
+_Kind = tuple[EncoderFunction, Settings, int]  # what a trial depends on: encoder, settings without size, objects
 _factors: dict[_Kind, float] = {}  # time of a run's tracked frames, as a multiple of the trial's
 
 

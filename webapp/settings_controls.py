@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from mamp import Settings
-from mamp.settings import MAX_REFERENCES, SETTINGS_INFO, SettingInfo, SettingsError
+from mamp.settings import SETTINGS_INFO, SettingInfo, SettingsError
 from webapp.languages import label, message
 from webapp.updates import SettingsUpdates
 
@@ -86,8 +86,7 @@ def settings_error_text(error: SettingsError) -> str:
     info = ON_PAGE.get(error.setting)
     if info is None or info.kind == "text":  # the page has menus of these
         return str(error)
-    span = {"minimum": f"{_slider_minimum(info):g}", "maximum": f"{info.maximum:g}", "count": MAX_REFERENCES}
-    accepted = message(f"accepted.{info.kind}", **span)
+    accepted = message(f"accepted.{info.kind}", **info.limits | {"minimum": f"{_slider_minimum(info):g}"})
     name = message(f"settings.{error.setting}.label")
     return message("accepted.sentence", setting=name, accepted=accepted, value=error.value)
 

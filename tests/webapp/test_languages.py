@@ -179,7 +179,9 @@ def test_the_page_speaks_the_language_of_the_browser(page_url: str, tmp_path: Pa
 
 def test_entries_of_menus_fit_into_their_boxes(page: Page) -> None:
     page.locator(".label-wrap", has_text="Settings").click()
-    for name in ("short_side", "flow", "motion", "upsampling", "weights"):
+    menus = [name for name, info in ON_PAGE.items() if info.menu or info.choices]
+    assert len(menus) == 6
+    for name in menus:
         box = page.get_by_label(TEXTS["en"][f"settings.{name}.label"])
         for language, table in TEXTS.items():
             offers = [offer for key, offer in table.items() if key.startswith(f"settings.{name}.menu.")]
