@@ -16,7 +16,7 @@ from mamp.masks.label_map import as_label_map, resize_mask
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import EncoderFunction, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride
-from mamp.propagation.cell_features import color_features, independent_motion
+from mamp.propagation.cell_features import color_features, independent_motion, without_sudden_changes
 from mamp.propagation.dense_reader import label_tensor
 from mamp.propagation.device_frames import DeviceFrames
 from mamp.propagation.label_moments import label_moments
@@ -87,6 +87,7 @@ class TrackerMemory:
         self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
         self._size: tuple[int, int] | None = None
         self._directions: Tensor | None = None  # see principal_features
+        self._motion_cue: Tensor | None = None  # independent motion of the previous frame, aligned with the newest
         self.labels: list[int] = [0]
         self.t = 0
         if self._motion is not None:
@@ -125,8 +126,11 @@ class TrackerMemory:
         first = self._bank.all().get(0)
         if self._motion.chained and self._with_discriminants and self.t == 1 and first is not None:
             flow = self._motion.first_frame_motion(frame, first)
-            cues = torch.cat((first.cues[:-1], self._independent_motion(flow, first.value > 0)))
-            self._bank.replace(0, self._with_statistics(replace(first, cues=cues)))
+            motion = independent_motion(flow, first.value > 0, on_device=self._asynchronous)
+            self._keep_motion_cue(motion)
+            self._bank.replace(0, self._with_statistics(replace(first, cues=torch.cat((first.cues[:-1], motion)))))
+        if self._motion_cue is not None and self.flow_to_previous is not None:
+            self._motion_cue = gather_by_flow(self.flow_to_previous.round(), self._motion_cue)[0][0]
 
     def prefetch_motion(self, frame: Frame, next_frame: Frame) -> None:
         """Starts the flows of the newest and the next frame in threads, where that pays."""
@@ -156,7 +160,7 @@ class TrackerMemory:
     def query(self, frame: Frame, key: Tensor, colors: Tensor) -> Query:
         """The newest frame as a query, from its features and color features, see ``encode``."""
         key = key.float()
-        cues = self._auxiliary_features(colors, self._warped_previous_mask(colors))
+        cues = self._auxiliary_features(colors, self._warped_previous_mask(colors), is_query=True)
         references = self._references(frame, key, self.t, self._bank.references(self.t))
         return self._reader.query(key, cues, references, self.labels)
 
@@ -182,7 +186,8 @@ class TrackerMemory:
         """
         if value is None:  # from the mask, not from the scores: a run that resumes has only its masks
             value = self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
-        cues = self._auxiliary_features(colors, value > 0)
+        cues = self._auxiliary_features(colors, value)
+        self._keep_motion_cue(cues[-1:])
         memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=input_mask is not None)
         if input_mask is not None:
             self.labels = sorted({*self.labels, *np.unique(input_mask).tolist()})
@@ -193,19 +198,21 @@ class TrackerMemory:
             self._bank.add(self.t, self._with_statistics(memory))
 
     @torch.inference_mode()
-    def restore_frame(self, t: int, frame: Frame, mask: Mask | None, *, input_mask: Mask | None = None) -> None:
+    def restore_frame(
+        self, t: int, frame: Frame, mask: Mask, *, input_mask: Mask | None = None, referenced: bool = True
+    ) -> None:
         """Adds a frame with a known mask, without tracking it: to resume in the middle of a clip.
 
         Restore, in order, the frames that ``frames_to_restore`` names, with their masks from ``MaskTracker.step`` and
         their input masks; then ``step`` continues with frame ``t`` + 1, as if it had tracked all frames. Where motion is
-        chained, pass the frames between them too, from frame 0 on, without a mask.
+        chained, pass the frames between them too, from frame 0 on, as not ``referenced``.
 
         Args:
             t: Number of the frame, counted from the first tracked frame.
             frame: RGB (H, W, 3) uint8.
-            mask: Label map uint8 of any size, as ``step`` returned it; ``None`` for a frame that only serves the chain of
-                flows.
+            mask: Label map uint8 of any size, as ``step`` returned it.
             input_mask: Input mask of the frame, as passed to ``step``.
+            referenced: Whether later frames will be compared with it; else it only serves the chain of motion.
 
         Raises:
             ValueError: As ``MaskTracker.step``.
@@ -214,9 +221,12 @@ class TrackerMemory:
         small = None if input_mask is None else resize_mask(as_label_map(input_mask), (frame.shape[0], frame.shape[1]))
         self.t = t
         self.add_motion(frame)
-        if mask is not None:
+        if referenced:
             key, colors = self.encode(frame)
             self.remember(frame, key, colors, mask, small)
+        elif self.flow_to_previous is not None and self._with_discriminants:
+            value = self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
+            self._keep_motion_cue(self._steady_motion(self.flow_to_previous, value))
         self.t += 1
 
     @torch.inference_mode()
@@ -262,6 +272,7 @@ class TrackerMemory:
                 motion=None if stored.motion is None else torch.from_numpy(stored.motion).to(self._device),
             )
             self._bank.add(number, self._with_statistics(restored))
+            self._keep_motion_cue(restored.cues[-1:] if number == memory.t - 1 else None)
         if self._motion is not None:
             self._motion.resume(frames[memory.t - 1])
 
@@ -290,22 +301,31 @@ class TrackerMemory:
     def _frames_in_memory(self, t: int, given: Collection[int]) -> list[int]:
         return frames_to_keep(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
-    def _auxiliary_features(self, colors: Tensor, objects: Tensor) -> Tensor:
-        """Color features and, given estimated object cells (h, w) bool, the independent motion (D, h, w)."""
+    def _auxiliary_features(self, colors: Tensor, value: Tensor, *, is_query: bool = False) -> Tensor:
+        """Color features and, given estimated labels (h, w) uint8, the independent motion (D, h, w)."""
         if not self._with_discriminants:
             return colors
         if self.flow_to_previous is None:
             return torch.cat((colors, colors.new_zeros(1, *colors.shape[1:])))
-        return torch.cat((colors, self._independent_motion(self.flow_to_previous, objects)))
+        return torch.cat((colors, self._steady_motion(self.flow_to_previous, value, is_query=is_query)))
 
-    def _independent_motion(self, flow: Tensor, objects: Tensor) -> Tensor:
-        return independent_motion(flow, objects, on_device=self._asynchronous)
+    def _steady_motion(self, flow: Tensor, value: Tensor, *, is_query: bool = False) -> Tensor:
+        """Independent motion (1, h, w), see ``without_sudden_changes``; a frame in memory shows that an object starts."""
+        motion = independent_motion(flow, value > 0, on_device=self._asynchronous)
+        if self._motion_cue is None:
+            return motion
+        objects = label_tensor(tuple(self.labels), self._device)[1:]
+        return without_sudden_changes(motion, self._motion_cue, value, objects, radius=self._radius, starts=is_query)
+
+    def _keep_motion_cue(self, cue: Tensor | None) -> None:
+        """Sets the independent motion of the newest frame (1, h, w), unless a stored memory would be without it."""
+        self._motion_cue = cue if 1 in self._short_term and self._with_discriminants else None
 
     def _warped_previous_mask(self, colors: Tensor) -> Tensor:
-        """Object cells of the previous frame, warped to the newest (h, w) bool; none if it is not in memory."""
+        """Labels of the previous frame, warped to the newest (h, w) uint8; background if it is not in memory."""
         if self.previous is None or self.flow_to_previous is None:
-            return colors.new_zeros(colors.shape[1:], dtype=torch.bool)
-        return gather_by_flow(self.flow_to_previous.round(), self.previous.value[None])[0][0][0] > 0
+            return colors.new_zeros(colors.shape[1:], dtype=torch.uint8)
+        return gather_by_flow(self.flow_to_previous.round(), self.previous.value[None])[0][0][0]
 
     def _references(self, frame: Frame, query: Tensor, t: int, memories: Mapping[int, MemoryFrame]) -> list[Reference]:
         """Frames in memory as references of frame ``t``, with the motion to them."""

@@ -75,6 +75,48 @@ def test_a_static_clip_keeps_its_mask() -> None:
     assert overlap(masks[-1], mask) > 0.88
 
 
+def camouflaged(t: int, height: int = 120, width: int = 160) -> tuple[Image, Image]:
+    """A disk of the texture of its ground, seen by a moving camera: a frame with its mask. Only its motion shows it."""
+    rng = np.random.default_rng(0)
+    grain = [
+        rng.integers(40, 200, (rows // 4, columns // 4, 3), np.uint8) for rows, columns in ((height, 320), (64, 64))
+    ]
+    ground, coat = (cv2.resize(each, (each.shape[1] * 4, each.shape[0] * 4)) for each in grain)
+    frame = ground[:, 2 * t : 2 * t + width].copy()
+    x, y = 50 + 3 * t, height // 2
+    rows, columns = np.mgrid[:height, :width]
+    inside = (columns - x) ** 2 + (rows - y) ** 2 < 24**2
+    frame[inside] = coat[(rows - y + 32)[inside] % 64, (columns - x + 32)[inside] % 64]
+    noisy = frame + np.random.default_rng(t).normal(0, 1, frame.shape)
+    return noisy.clip(0, 255).astype(np.uint8), inside.astype(np.uint8)
+
+
+HELD = [0, 1, 2, 3, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8]  # a repeated frame, and a clip that stands still for a while
+
+
+def test_an_object_stays_in_repeated_frames() -> None:
+    frames, truth = zip(*(camouflaged(t) for t in HELD), strict=True)
+    for encoder in (PatchEncoder(), load_encoder()):
+        masks = MaskTracker(encoder).track(frames, {0: truth[0]})
+        assert min(overlap(mask, true) for mask, true in zip(masks, truth, strict=True)) > 0.7
+
+
+@pytest.mark.parametrize("at", [5, 9, 13])
+def test_a_tracker_restored_in_repeated_frames_resumes_with_the_same_masks(at: int) -> None:
+    frames, truth = zip(*(camouflaged(t) for t in HELD), strict=True)
+    unbroken = list(MaskTracker(PatchEncoder()).track(frames, {0: truth[0]}))
+    restored, stored = (MaskTracker(PatchEncoder()) for _ in range(2))
+    kept = restored.memory.frames_to_restore(at, [0])
+    for t in range(at):
+        given = truth[0] if t == 0 else None
+        restored.memory.restore_frame(t, frames[t], unbroken[t], input_mask=given, referenced=t in kept)
+        stored.step(frames[t], given)
+    continued = MaskTracker(PatchEncoder())
+    continued.memory.restore(stored.memory.stored(), dict(enumerate(frames)))
+    for tracker in (restored, continued):
+        np.testing.assert_array_equal([tracker.step(frame) for frame in frames[at:]], unbroken[at:])
+
+
 def test_a_fast_object_is_lost_without_motion_and_kept_with_the_true_flow() -> None:
     frames = [np.roll(scene(0, 96, 384)[0], 60 * t, axis=1) for t in range(5)]
     truth = [np.roll(scene(0, 96, 384)[1], 60 * t, axis=1) for t in range(5)]
@@ -201,8 +243,8 @@ def test_a_restored_tracker_resumes_with_the_same_masks(settings: dict[str, obje
         tracker = MaskTracker(PatchEncoder(), **settings)  # type: ignore[arg-type]
         restored = tracker.memory.frames_to_restore(at, input_masks)
         for t in range(at):
-            mask = unbroken[t] if t in restored else None
-            tracker.memory.restore_frame(t, frames[t], mask, input_mask=input_masks.get(t))
+            given = {"input_mask": input_masks.get(t), "referenced": t in restored}
+            tracker.memory.restore_frame(t, frames[t], unbroken[t], **given)
         resumed = [tracker.step(frames[t], input_masks.get(t)) for t in range(at, 14)]
         np.testing.assert_array_equal(resumed, unbroken[at:])
 
@@ -398,7 +440,7 @@ def test_a_restored_tracker_resumes_with_the_same_masks_at_any_output_size() -> 
     kept = resumed.memory.frames_to_restore(8, [0])
     for t, frame in enumerate(frames[:8]):
         input_mask = scene(0)[1] if t == 0 else None
-        resumed.memory.restore_frame(t, frame, masks[t] if t in kept else None, input_mask=input_mask)
+        resumed.memory.restore_frame(t, frame, masks[t], input_mask=input_mask, referenced=t in kept)
     np.testing.assert_array_equal([resumed.step(frame, output_size=size) for frame in frames[8:]], masks[8:])
 
 

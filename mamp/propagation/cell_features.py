@@ -22,6 +22,7 @@ _CAMERA_ITERATIONS = 8  # of reweighted least squares
 _MIN_BACKGROUND_CELLS = 30  # to fit the camera motion to; with fewer, all cells are used
 FLOW_ERROR = 0.125  # [cells]: half a pixel, the error of the flow where nothing moves
 _EROSION_RADIUS = 2  # [cells]; distance to which the flow spreads an object's motion beyond its edge
+_SUDDEN_CHANGE = 4  # ratio of an object's motion in two consecutive frames
 
 
 def color_features(lab: Tensor) -> Tensor:
@@ -72,6 +73,35 @@ def independent_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False
     speed = 3 * speed / (spread + FLOW_ERROR)
     side = 2 * _EROSION_RADIUS + 1
     return -3 * F.max_pool2d(-speed / (1 + speed), side, 1, _EROSION_RADIUS)
+
+
+def without_sudden_changes(
+    motion: Tensor, previous: Tensor, value: Tensor, objects: Tensor, *, radius: int, starts: bool
+) -> Tensor:
+    """Independent motion that stays as it was in the previous frame around objects that stop suddenly.
+
+    In a repeated frame nothing moves. Discriminants that separate a moving object from background would lose it there, and
+    whenever it stands still for a while.
+
+    Args:
+        motion: ``independent_motion`` of a frame (1, h, w).
+        previous: That of the previous frame, aligned with this frame (1, h, w).
+        value: Labels (h, w) uint8.
+        objects: Labels of the objects (K,) uint8.
+        radius: Size of the surroundings [cells].
+        starts: The same for objects that start to move: discriminants have not seen them moving.
+
+    Returns:
+        (1, h, w).
+    """
+    one_hot = (value == objects[:, None, None]).flatten(1).double()  # (K, h w)
+    now, before = (one_hot @ torch.cat((motion, previous)).flatten(1).double().T).T
+    changed = _SUDDEN_CHANGE * now < before
+    if starts:
+        changed |= _SUDDEN_CHANGE * before < now
+    sign = torch.where(changed, 1.0, -1.0).double()
+    majority = _box_mean((sign @ one_hot).view_as(motion), radius)
+    return torch.where(majority > 0, previous, motion)
 
 
 def relative_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False) -> tuple[Tensor, Tensor | float]:

@@ -16,7 +16,7 @@ from mamp.propagation.stored_memory import StoredMemory
 from mamp.runs.request import RunRequest
 from mamp.runs.results import Result
 
-_FORMAT = 2  # to be increased when trackers remember something else; older files are then ignored
+_FORMAT = 3  # to be increased when trackers remember something else; older files are then ignored
 _NAMES = {1: "forwards", -1: "backwards"}  # by direction
 
 

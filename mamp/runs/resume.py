@@ -56,9 +56,13 @@ class TrackerFactory:
             distances = None if tracker.chained else sorted(t for t in restored if t >= begun)
             for frame in self._frames_between(begun, index, direction, distances):
                 t = abs(frame.index - first)
-                mask = self.store.mask(frame.index) if t in restored else None
-                input_mask = self.request.input_masks[frame.index] if t in given else None
-                tracker.memory.restore_frame(t, resize_frame(frame.image, size), mask, input_mask=input_mask)
+                tracker.memory.restore_frame(
+                    t,
+                    resize_frame(frame.image, size),
+                    self.store.mask(frame.index),
+                    input_mask=self.request.input_masks[frame.index] if t in given else None,
+                    referenced=t in restored,
+                )
         return tracker
 
     def store_regularly(self, tracker: MaskTracker, direction: int) -> None:
@@ -78,6 +82,8 @@ class TrackerFactory:
         if memory is None:
             return 0
         frames_needed = {number: frame for number, frame in memory.frames.items() if number in needed}
+        if memory.t - 1 in memory.frames:  # the next frame's motion is compared with its own
+            frames_needed[memory.t - 1] = memory.frames[memory.t - 1]
         memory = replace(memory, frames=frames_needed)
         indices = [self.request.first + direction * number for number in {*memory.frames, memory.t - 1}]
         frames = {

@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from mamp.model.color import rgb_to_lab
-from mamp.propagation.cell_features import color_features, independent_motion, relative_motion
+from mamp.propagation.cell_features import (
+    color_features,
+    independent_motion,
+    relative_motion,
+    without_sudden_changes,
+)
 
 
 def test_color_features_describe_the_cell_and_its_surroundings() -> None:
@@ -54,3 +59,31 @@ def test_relative_motion_is_that_beside_the_camera() -> None:
     expected[1, 10:20, 10:20] = 2
     torch.testing.assert_close(motion.float(), expected, atol=0.02, rtol=0)
     assert spread < 0.02
+
+
+@pytest.mark.parametrize(
+    ("now", "kept", "kept_at_start"),
+    [
+        ((0.0, 2.0), (True, False), (True, False)),
+        ((2.0, 2.0), (False, False), (False, False)),
+        ((2.0, 0.1), (False, True), (False, True)),
+        ((0.6, 2.5), (False, False), (False, False)),
+        ((2.0, 10.0), (False, False), (False, True)),
+    ],
+)
+def test_objects_that_stop_or_start_suddenly_keep_their_motion(
+    now: tuple[float, float], kept: tuple[bool, bool], kept_at_start: tuple[bool, bool]
+) -> None:
+    value = torch.zeros(20, 60, dtype=torch.uint8)
+    value[8:12, 8:12], value[8:12, 48:52] = 1, 7
+    motion, previous = torch.full((1, 20, 60), 0.01), torch.full((1, 20, 60), 0.02)
+    for label, speed in zip((1, 7), now, strict=True):
+        motion[0, value == label], previous[0, value == label] = speed, 2.0
+    objects = torch.tensor([1, 7], dtype=torch.uint8)
+    for starts, expected in ((False, kept), (True, kept_at_start)):
+        steady = without_sudden_changes(motion, previous, value, objects, radius=5, starts=starts)
+        for columns, from_before in zip((slice(6, 14), slice(46, 54)), expected, strict=True):
+            torch.testing.assert_close(
+                steady[:, 6:14, columns], (previous if from_before else motion)[:, 6:14, columns]
+            )
+        torch.testing.assert_close(steady[..., 25:35], motion[..., 25:35])

@@ -89,7 +89,8 @@ def test_a_run_restored_near_a_shot_change_resumes_with_the_same_masks(at: int) 
     resumed = MaskTracker(load_encoder(), **FITTED)  # type: ignore[arg-type]
     kept = resumed.memory.frames_to_restore(at, [0])
     for t, frame in enumerate(shown[:at]):
-        resumed.memory.restore_frame(t, frame, whole[t] if t in kept else None, input_mask=truth[0] if t == 0 else None)
+        input_mask = truth[0] if t == 0 else None
+        resumed.memory.restore_frame(t, frame, whole[t], input_mask=input_mask, referenced=t in kept)
     np.testing.assert_array_equal([resumed.step(frame) for frame in shown[at:]], whole[at:])
 
 
