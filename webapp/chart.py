@@ -28,16 +28,17 @@ class Plot:
     lines: Mapping[int, Sequence[tuple[int, float]]]
 
 
-def chart_html(plots: Sequence[Plot], times: Sequence[float], names: Mapping[int, str]) -> str:
+def chart_html(plots: Sequence[Plot], times: Sequence[float], names: Mapping[int, str], *, first_new: int = 0) -> str:
     """Plots with a common axis of time, from the first frame of the clip to its last.
 
     The scripts of the page move the cursor, and map a click to a frame. They find the times of all frames in
-    ``data-times``.
+    ``data-times``, and the frame at which the video begins to play in ``data-first``.
 
     Args:
         plots: The plots.
         times: Display time of each frame of the clip, from its start [s].
         names: Object names by label.
+        first_new: The first frame whose mask is not that of the run before.
     """
     last = max(1, len(times) - 1)
     parts = [_plot_html(plot, last, names) for plot in plots]
@@ -45,7 +46,7 @@ def chart_html(plots: Sequence[Plot], times: Sequence[float], names: Mapping[int
     stamps = " ".join(f"{time:.6f}".rstrip("0").rstrip(".") for time in times)
     return (
         f'<div class="chart" role="img" aria-label="{message("chart.by_frame", titles=titles)}" data-last="{last}" '
-        f'data-times="{stamps}">'
+        f'data-first="{first_new}" data-times="{stamps}">'
         f'{"".join(parts)}<div class="plot-axis"><span>{message("chart.frame", frame=0)}</span>'
         '<span class="plot-now"></span>'
         f"<span>{last}</span></div></div>"

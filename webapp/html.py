@@ -140,9 +140,15 @@ def review_html(
     title, none = message("review.flags"), message("review.no_flags")
     flags = f'<ul class="rows" aria-label="{title}">{rows}</ul>' if rows else f"<p>{none}</p>"
     all_plots = [*plots(object_frames, (height, width), result.input_masks), *more_plots]
-    chart = chart_html(all_plots, times, names) if object_frames else ""
+    chart = chart_html(all_plots, times, names, first_new=first_new_frame(result)) if object_frames else ""
     note = f'<p class="why-note">{message("review.overlap_note")}</p>' if chart else ""
     return f"<h3>{title}</h3>{flags}{chart}{note}"
+
+
+def first_new_frame(result: Result) -> int:
+    """The first frame whose mask is not that of the run before; 0 if all are the same, or all are new."""
+    reused: int = result.receipt["masks_reused"]  # those of the first frames, see ``reusable_frames``
+    return reused if reused < result.frames else 0
 
 
 def _odd_input_masks(result: Result) -> str:

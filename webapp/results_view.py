@@ -18,7 +18,7 @@ from webapp.errors import error_for_visitor
 from webapp.examples import EXAMPLES
 from webapp.explanation_html import frame_html
 from webapp.frame_svg import Image
-from webapp.html import review_html, status_html
+from webapp.html import first_new_frame, review_html, status_html
 from webapp.job_queue import LINES
 from webapp.languages import message
 from webapp.project import read_project_file
@@ -37,7 +37,7 @@ def result_updates(session: Session, opacity: float = 0.45, parts: Any = OVERLAY
         return {"results": gr.update(visible=False)}
     file = read_project_file(project.file)
     run = project.clip.name, file.masks, file.settings, file.names
-    first = min(file.masks, default=0)
+    first = first_new_frame(project.result) or min(file.masks, default=0)
     clip = [project.clip] if project.clip.parent in (project.folder, EXAMPLES) else []  # trimmed, or an example
     files = (*project.result.files, project.file, *clip)
     return {

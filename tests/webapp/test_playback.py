@@ -198,6 +198,27 @@ def test_the_frame_that_is_shown_is_corrected_and_explained_also_while_the_video
             expect(page.locator(".why-frame")).to_have_attribute("data-frame-shown", frame or "", timeout=RUN_TIMEOUT)
 
 
+def test_after_a_correction_the_video_begins_at_the_corrected_frame(page: Page) -> None:
+    frame = 30
+    take_example(page, "Cup")
+    expect(page.locator(".chart")).to_be_visible()
+    page.locator("#result-frame input[type=number]").fill(str(frame))
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Correct this frame").click()
+    expect(page.get_by_label(f"Frame {frame} to paint on")).to_be_visible(timeout=RUN_TIMEOUT)
+    view_of(page)
+    paint(page, (0.8, 0.2), (0.85, 0.2))
+    page.evaluate(NOTE_FIRST_PICTURE)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text(f"{frame} reused from the previous run")).to_be_visible(timeout=RUN_TIMEOUT)
+    page.wait_for_function("window.firstTime !== undefined")
+    time = float((page.locator(".chart").get_attribute("data-times") or "").split()[frame])
+    assert time - 0.1 < page.evaluate("window.firstTime") < time + 0.5
+
+
+NOTE_FIRST_PICTURE = """() => document.addEventListener("playing", (event) => {
+    if (event.target.closest("#result-video")) window.firstTime ??= event.target.currentTime;
+}, {capture: true})"""
 KEEP_CALLBACK = """() => {
     const request = HTMLVideoElement.prototype.requestVideoFrameCallback;
     HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {

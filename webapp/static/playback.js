@@ -151,12 +151,24 @@ function showChosen() {
     seek(state.frame);
 }
 
-/** A loaded video starts at once, without noise, or shows the frame that was chosen. @param {HTMLVideoElement} video */
+/** Skips the frames that are as in the run before. @param {HTMLVideoElement} video */
+function skipReused(video) {
+    const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
+    const time = frameTimes()[Number(chart?.dataset.first)];
+    if (time > video.currentTime) video.currentTime = time;
+}
+
+/**
+ * A loaded video starts at once, without noise, or shows the frame that was chosen.
+ * @param {HTMLVideoElement} video
+ */
 function start(video) {
     video.muted = true;
     if (state.chosen === '' || state.chosen === video.src) showChosen();
-    else if (!matchMedia('(prefers-reduced-motion: reduce)').matches)
+    else if (!matchMedia('(prefers-reduced-motion: reduce)').matches) {
+        skipReused(video);
         video.play().catch(() => {}); // the visitor can still start it
+    }
 }
 
 /** Follows the pictures of a video. @param {HTMLVideoElement} video */
@@ -183,7 +195,11 @@ new MutationObserver(() => { // a new chart has no cursor yet
     const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
     if (!chart || chart.dataset.frame !== undefined) return;
     if (state.frame >= 0) moveCursor(state.frame);
-    if (videoOf()?.readyState && videoOf()?.src === state.chosen) showChosen(); // the video was loaded before the chart
+    const video = videoOf();
+    if (!video?.readyState) return;
+    // The video was loaded before the chart.
+    if (video.src === state.chosen) showChosen();
+    else if (!video.paused && video.currentTime < 1) skipReused(video);
 }).observe(element, {childList: true, subtree: true});
 
 const listening = new AbortController(), {signal} = listening;
