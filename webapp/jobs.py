@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import gradio as gr
 
@@ -12,7 +12,7 @@ from webapp.html import status_html
 from webapp.job_queue import Kind, refusal_of
 from webapp.languages import message
 from webapp.results_view import result_updates
-from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job
+from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job, use_session
 from webapp.updates import JobUpdates, RunUpdates
 
 
@@ -40,6 +40,7 @@ def watch(session: Session) -> Iterator[RunUpdates]:
     if session and "opened" not in session:  # it had one when the page was opened, and that may be over
         job = job_of(session)
         yield from cast(Iterator[RunUpdates], watch_job(session, job))
+        use_session(session)  # another page may have ended it
         if job is None:
             yield cast(RunUpdates, result_updates(session))
         yield {**settle_job(session), **_failure(session)}
@@ -61,6 +62,18 @@ def cancel_job(session: Session) -> JobUpdates:
         job.publish({"status": status_html(message("run.stopping"))})
         return {}
     return {**job_updates(session), "status": status_html(message("run.ended"))}
+
+
+def ended_updates(text: str) -> Mapping[str, Any]:
+    """What a page shows whose clip another page has closed: a sentence, and nothing that still needs the clip."""
+    hidden, off = gr.update(visible=False), gr.update(interactive=False)
+    return {
+        "status": status_html(text, error=True),
+        "preview": hidden,
+        "results": hidden,
+        "estimate": "",
+        **dict.fromkeys(("start", "stop", "prepare"), off),
+    }
 
 
 def settle_job(session: Session, closed_status: str = "") -> RunUpdates:

@@ -123,6 +123,27 @@ def test_two_pages_of_one_project_both_paint(page: Page) -> None:
     expect_masks(page, 0, 3, 5)
 
 
+def test_a_page_says_that_another_one_closed_its_clip_during_a_run(page: Page) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_for_objects(other, 2)
+    paint(other)
+    run, stop = (other.get_by_role("button", name=name, exact=True) for name in ("Run", "Stop"))
+    run.click()
+    expect(other.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    expect(other.locator(".status").get_by_text("another page closed its clip")).to_be_visible(timeout=30_000)
+    expect(run).to_be_disabled()
+    expect(stop).to_be_disabled()
+    expect(other.locator("#preview img")).to_be_hidden()
+    expect(other.locator(".toast-body")).to_have_count(0)
+    take_example(other, "Shapes")
+    wait_for_objects(other, 3)
+    expect(run).to_be_enabled()
+
+
 def test_the_address_of_no_project_opens_the_empty_page(page: Page, page_url: str) -> None:
     for name in ("0" * 32, "..", "%2Fetc", "x"):
         page.goto("about:blank")

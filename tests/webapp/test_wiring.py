@@ -20,8 +20,9 @@ from tests.conftest import scene
 from tests.webapp.conftest import take_result
 from webapp import clips
 from webapp import session as sessions
+from webapp.jobs import ended_updates
 from webapp.layout.wiring import Wiring
-from webapp.updates import SessionUpdates, StatusUpdates
+from webapp.updates import FrameUpdates, JobUpdates, SessionUpdates, StatusUpdates
 
 pytestmark = pytest.mark.usefixtures("loops")
 
@@ -173,6 +174,47 @@ def test_a_second_clip_is_opened_after_the_first_and_other_events_wait_in_silenc
     assert not sessions.is_open(given[1])
     with pytest.raises(gr.Error, match="files of this page are gone"):
         events["paint"](session)
+
+
+def test_a_page_whose_clip_another_page_closed_says_so(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("webapp.layout.wiring._page", lambda: "page")
+
+    def follow(session: dict[str, Any]) -> Iterator[JobUpdates]:
+        yield {"status": "begun"}
+        sessions.use_session(session)
+
+    def draw(session: dict[str, Any]) -> FrameUpdates:
+        return {}
+
+    def replace(session: dict[str, Any]) -> SessionUpdates:
+        return {"session": sessions.new_session(str(files["clip"]))}
+
+    with gr.Blocks() as blocks:
+        names = ("status", "start", "stop", "prepare", "comparison", "explained")
+        components = {name: gr.HTML() for name in names}
+        button = gr.Button()
+        wiring = Wiring(blocks, gr.State({}), components, ended_updates)
+        for handler in (follow, draw, replace):
+            wiring.connect(button.click, handler)
+    events = {event.name: event.fn for event in blocks.fns.values()}
+    session = events["replace"]({})
+    following = events["follow"](session)
+    assert next(following)[0] == "begun"
+    sessions.close_session(session, keep=str(files["clip"]))
+    status, *buttons = next(following)
+    assert "another page closed its clip" in status
+    assert [button["interactive"] for button in buttons] == [False] * 3
+    assert "another page closed its clip" in next(events["follow"](session))[0]
+    with pytest.raises(gr.Error, match="files of this page are gone"):  # it has no place in which to say so
+        events["draw"](session)
+
+    other = events["replace"](session)
+    following = events["follow"](other)
+    next(following)
+    sessions.close_session(other, keep=str(files["clip"]))
+    last = events["replace"](other)
+    assert list(following) == [], "the page shows another clip, not the end of the one before"
+    sessions.close_session(last, keep=str(files["clip"]))
 
 
 def unexpected(session: dict[str, Any]) -> StatusUpdates:

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 import gradio as gr
 from gradio.context import LocalContext
 
-from webapp.errors import error_for_visitor
+from webapp.errors import error_for_visitor, error_text
 from webapp.session import Session, SessionEndedError, is_open, leave_session, use_session
 
 Components = Mapping[str, Any]  # a component, or a mapping of components, by name
@@ -28,10 +28,17 @@ class Wiring:
         page: The page.
         session: Holds the session; a handler whose first parameter is called ``session`` receives it.
         components: The components that handlers change, by their names in ``webapp.updates``.
+        ended: What a page shows once another one has closed its clip: a function of the sentence that says so.
     """
 
-    def __init__(self, page: gr.Blocks, session: gr.State, components: Components) -> None:
-        self._session = session
+    def __init__(
+        self,
+        page: gr.Blocks,
+        session: gr.State,
+        components: Components,
+        ended: Callable[[str], Mapping[str, Any]] = lambda _: {},
+    ) -> None:
+        self._session, self._ended = session, ended
         self._components: Components = {"session": session, **components}
         self._open: dict[str, Session] = {}  # by Gradio's name of the page
         self._replacements: dict[str, Lock] = {}  # by Gradio's name of the page; held while its session is replaced
@@ -67,20 +74,30 @@ class Wiring:
                 yield from handled(page, session, replacement, arguments)
 
         def handled(page: str, session: Session, replacement: Lock, arguments: Sequence[Any]) -> Iterator[Any]:
+            begun = False
             try:
                 if session and not replaces_session:
                     use_session(session)
                     self._open[page] = session
+                begun = True
                 with closing(_all_updates(handler, arguments)) as updates:
                     for update in updates:
                         if "session" in update and page:
                             self._open[page] = update["session"]
                         yield self.values(names, update)
             except Exception as error:
-                has_ended = session and not replaces_session and not is_open(session)
-                if not has_ended or (isinstance(error, SessionEndedError) and not replacement.locked()):
+                if not session or replaces_session or is_open(session):
                     raise error_for_visitor(error) from error
-                # Another event ended the session meanwhile: what its page shows now, or soon, is another clip.
+                if not isinstance(error, SessionEndedError) or replacement.locked():
+                    return  # another event ended the session meanwhile: its page shows another clip now, or soon
+                if self._open.get(page, session).get("folder") != session["folder"]:
+                    if begun:
+                        return
+                    raise error_for_visitor(error) from error
+                shown = {name: value for name, value in self._ended(error_text(error)).items() if name in names}
+                if not shown:
+                    raise error_for_visitor(error) from error
+                yield self.values(names, shown)
 
         if inspect.isgeneratorfunction(handler):
 
