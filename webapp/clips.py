@@ -51,9 +51,7 @@ def open_clip(session: Session, path: str | None, closed_status: str = "") -> Ex
     """
     if path is None:
         return {}
-    before = _leave(session, keep=path)
-    if not before and (name := session_to_bring_back(closed_status)):
-        before = bring_back_button(name, message("clip.bring_previous"))
+    before = _leave(session, keep=path) or _removed_before(closed_status)
     try:
         frames = reader_of(path).count(MAX_CLIP_FRAMES)
         if frames > MAX_FRAMES:
@@ -102,6 +100,12 @@ def _leave(session: Session, *, keep: str | None = None, key: str = "clip.bring_
         return bring_back_button(name, message(key))
     close_session(session, keep=keep)
     return ""
+
+
+def _removed_before(closed_status: str) -> str:
+    """The button that brings back what was removed before the page showed no clip, if anything was."""
+    name = session_to_bring_back(closed_status)
+    return bring_back_button(name, message("clip.bring_previous")) if name else ""
 
 
 def _has_work(session: Session) -> bool:
@@ -157,19 +161,19 @@ def clip_description(session: Session, *, button: str = "") -> str:
         audio=message("clip.audio" if info.has_audio else "clip.no_audio"),
         damage=f" {reader.damage}" if reader.damage else "",
     )
-    return status_html(description, button=button)
+    return status_html(f"{description} {message('clip.paint')}", button=button)
 
 
-def choose_example(session: Session, event: gr.EventData) -> ExampleUpdates:
+def choose_example(session: Session, closed_status: str, event: gr.EventData) -> ExampleUpdates:
     """Opens the example that was clicked."""
     name = str(event.name)
-    return open_example(session, name) if name in EXAMPLE_NAMES else {}
+    return open_example(session, name, closed_status) if name in EXAMPLE_NAMES else {}
 
 
-def open_example(session: Session, name: str) -> ExampleUpdates:
-    """Opens an example with its first mask and, if there is one, its stored result."""
+def open_example(session: Session, name: str, closed_status: str = "") -> ExampleUpdates:
+    """Opens an example with its first mask and, if there is one, its stored result; see ``open_clip``."""
     clip = EXAMPLES / f"{name}.mp4"
-    before = _leave(session)
+    before = _leave(session) or _removed_before(closed_status)
     session = new_session(str(clip))
     project = project_of(session)
     project.set_mask(0, read_mask(clip.with_suffix(".png")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
@@ -43,6 +44,11 @@ def _check(session: Session) -> EditorUpdates:
     """Tells what is wrong with the mask of the current frame, and when that is solved."""
     mask = project_of(session).input_mask(session["frame"])
     problem = "" if mask is None else mask_problem(mask)
+    invitation, opened = html.escape(message("clip.paint")), session.get("opened", "")
+    if not problem and mask is not None and invitation in opened:  # the first mask of the clip
+        session["opened"] = opened.replace(invitation, html.escape(message("check.ready")))
+        session["mask_problem"] = ""
+        return {"status": session["opened"]}
     if problem == session.get("mask_problem", ""):
         return {}
     session["mask_problem"] = problem

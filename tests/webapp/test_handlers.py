@@ -528,6 +528,8 @@ def test_a_line_is_reported_before_a_run_until_it_is_filled(session: dict[str, A
         updates = list(mask_completion.save_and_complete(session, editor(session, mask)))
         return "".join(str(update.get("status", "")) for update in updates)
 
+    first = message_for(scene(0)[1])
+    assert "12 frames, 128x96" in first and "Ready to run" in first and "Now paint" not in first
     assert not message_for(scene(0)[1])
     assert "Object 1 is only a line" in message_for(line)
     assert not message_for(line[::-1].copy()), "the message comes once"

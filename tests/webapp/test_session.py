@@ -114,6 +114,14 @@ def test_whatever_replaces_a_painted_clip_offers_it_again(session: dict[str, Any
     assert again["session"]["clip"] == other["session"]["clip"] and "Frame 3" in again["masks"]
 
 
+def test_an_example_after_a_removed_clip_offers_it_again(session: dict[str, Any], upload: Path) -> None:
+    removed = clips.remove_clip(session)
+    example = clips.open_example({}, "shapes", removed["closed_status"])
+    assert "Back to the clip before" in example["status"]
+    back = clips.bring_back(example["session"], button_in(example["status"]))
+    assert back["clip"] == str(upload) and "Frame 0" in back["masks"]
+
+
 def test_a_trimmed_clip_comes_back_and_does_not_take_the_whole_one_with_it(
     session: dict[str, Any], upload: Path, short: None
 ) -> None:

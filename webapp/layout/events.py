@@ -90,7 +90,7 @@ def _clip_events(wiring: Wiring, clip: ClipSection, status: gr.HTML, closed_stat
         wiring.connect(clip.clip.clear, remove_clip),
         wiring.connect(status.undo, bring_back),
         wiring.connect(clip.trim.click, trim_clip, clip.clip, clip.first_frame, clip.last_frame),
-        wiring.connect(clip.examples.select, choose_example),
+        wiring.connect(clip.examples.select, choose_example, closed_status),
     ]
 
 
