@@ -11,6 +11,7 @@ from typing import Any, cast
 import gradio as gr
 
 from mamp import MaskError, OverlayStyle, Result, Settings, Update, WeightsError, read_mask, segment_video
+from mamp.flow.optical_flow import fetch_raft, raft_needs_download
 from mamp.masks.label_map import Mask, objects_in
 from mamp.model.checkpoint import shared_encoder
 from mamp.runs.incremental import reusable_frames
@@ -18,7 +19,7 @@ from mamp.runs.part import Part, TrackedFrame
 from mamp.runs.receipt import identity_within_clip
 from mamp.settings import SettingsError
 from webapp.background import start_job, watch_job
-from webapp.errors import error_for_visitor
+from webapp.errors import error_for_visitor, error_text
 from webapp.gpu_allocations import AllocationTracker, allocations, gpu_seconds_per_frame, needs_gpu, quota_text
 from webapp.html import duration_text, scroll_to, status_html
 from webapp.languages import count_message, message
@@ -50,6 +51,8 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         return ""
     try:
         settings = settings_of(*chosen)
+        if raft_needs_download(settings):
+            return f'<div class="legend">{message("estimate.download")}</div>'
         left, seconds = _expected_work(session, settings)
         check_work(seconds, _processing_size(session, settings))
     except (SettingsError, WorkLimitError) as error:
@@ -185,7 +188,8 @@ def run(session: Session, painted: Any, opacity: float, parts: list[str], *chose
     save_strokes(session, painted)
     seconds = 0.0
     with suppress(WeightsError, ValueError):  # reported by the run itself
-        seconds = expected_seconds(session, settings_of(*chosen))
+        settings = settings_of(*chosen)
+        seconds = 0.0 if raft_needs_download(settings) else expected_seconds(session, settings)
     job = start_job(session, "run", seconds, lambda: _run(session, opacity, parts, chosen))
     yield from cast(Iterator[RunUpdates], watch_job(session, job))
 
@@ -212,6 +216,13 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         "results": gr.update(visible=False),
     }
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
+    if raft_needs_download(settings):
+        yield {"status": status_html(message("run.downloading"))}
+        try:
+            fetch_raft(settings.raft_weights)
+        except WeightsError as error:
+            yield {**hide_preview, "status": status_html(error_text(error), error=True)}
+            return
     used, objects = _input_masks(project), _count_objects(_masks(session))
     try:
         for update in track(session, settings, overlay_style(opacity, parts)):

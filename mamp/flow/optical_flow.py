@@ -18,7 +18,7 @@ from mamp.distributed import resolve_device
 from mamp.files import file_stamp
 from mamp.flow.parallel_dis import FINE_LEVEL, gray_pyramid, inverse_search
 from mamp.flow.raft import RAFT, load_raft
-from mamp.model.checkpoint import resolve_weights
+from mamp.model.checkpoint import needs_download, resolve_weights
 from mamp.model.encoder import STRIDE
 from mamp.settings import Settings
 
@@ -203,8 +203,17 @@ def load_flow(settings: Settings) -> FlowEstimator | None:
         return None
     if settings.flow == "dis":
         return ParallelDisFlow(resolve_device(settings.device)) if settings.execution == "asynchronous" else dis_flow
-    path = resolve_weights(settings.raft_weights, default_filename=RAFT_FILENAME)
-    return _shared_raft(file_stamp(path), resolve_device(settings.device))
+    return _shared_raft(file_stamp(fetch_raft(settings.raft_weights)), resolve_device(settings.device))
+
+
+def raft_needs_download(settings: Settings) -> bool:
+    """Whether ``load_flow`` would download weights."""
+    return settings.flow == "raft" and needs_download(settings.raft_weights, default_filename=RAFT_FILENAME)
+
+
+def fetch_raft(weights: str | Path) -> Path:
+    """RAFT's weights on disk; for the argument and the errors see ``resolve_weights``."""
+    return resolve_weights(weights, default_filename=RAFT_FILENAME)
 
 
 @lru_cache(maxsize=2)
@@ -230,5 +239,5 @@ def raft_flow(
         WeightsError: The file cannot be found or downloaded.
         ValueError: ``iterations`` is less than 1.
     """
-    model = load_raft(resolve_weights(weights, default_filename=RAFT_FILENAME)).to(device)
+    model = load_raft(fetch_raft(weights)).to(device)
     return RaftFlow(model, iterations=iterations)

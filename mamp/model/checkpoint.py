@@ -119,8 +119,7 @@ def resolve_weights(
     path = SHIPPED_WEIGHTS.get(str(source), Path(source))
     if path.is_file():
         return path
-    name, _, named = str(source).partition(":")
-    repository, _, revision = name.partition("@")
+    repository, revision, named = _hub_parts(source)
     if isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
         raise WeightsError(f"There is no weights file {path.name}.")
     import huggingface_hub  # only here: it takes a fifth of a second, and most runs download nothing
@@ -129,9 +128,28 @@ def resolve_weights(
     try:
         # The caller chooses the revision and may check a hash; no code in the file is run.
         file = filename or named or default_filename
-        return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision or None))  # nosec
+        return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))  # nosec
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise WeightsError(f"The weights {source} could not be downloaded from the Hugging Face Hub.") from error
+
+
+def needs_download(source: str | Path, *, default_filename: str) -> bool:
+    """Whether ``resolve_weights`` would download a file; false where it would find none."""
+    path = SHIPPED_WEIGHTS.get(str(source), Path(source))
+    repository, revision, named = _hub_parts(source)
+    if path.is_file() or isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
+        return False
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(repository, named or default_filename, revision=revision)
+    return not isinstance(cached, str)
+
+
+def _hub_parts(source: str | Path) -> tuple[str, str | None, str]:
+    """Repository, revision and file that a Hub id names; ``None`` and "" where it does not."""
+    name, _, file = str(source).partition(":")
+    repository, _, revision = name.partition("@")
+    return repository, revision or None, file
 
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?<!\.pt)(?<!\.pth)(?<!\.ckpt)(?<!\.safetensors)")

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, save_encoder, shared_encoder
+from mamp.model.checkpoint import WeightsError, file_sha256, load_encoder, needs_download, save_encoder, shared_encoder
 from mamp.model.color import rgb_to_lab
 from mamp.model.encoder import Encoder, half_precision
 from mamp.model.patch_encoder import PatchEncoder
@@ -149,6 +149,22 @@ def test_weights_are_downloaded_from_the_hub_and_their_hash_is_checked(
     ]
     with pytest.raises(WeightsError, match="SHA-256"):
         load_encoder("somebody/mamp", sha256="0" * 64)
+
+
+def test_what_is_on_disk_needs_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mamp.safetensors"
+    save_encoder(Encoder(), path)
+    asked = []
+
+    def cached(repository: str, filename: str, *, revision: str | None) -> str | None:
+        asked.append((repository, filename, revision))
+        return str(path) if filename == "b.safetensors" else None
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", cached)
+    for source in (path, str(path), "small", "missing.safetensors", "somebody/mamp@0a1b:b.safetensors"):
+        assert not needs_download(source, default_filename="c.safetensors"), source
+    assert needs_download("somebody/mamp", default_filename="c.safetensors")
+    assert asked == [("somebody/mamp", "b.safetensors", "0a1b"), ("somebody/mamp", "c.safetensors", None)]
 
 
 def test_a_shared_encoder_is_loaded_once_and_again_when_its_file_changes(tmp_path: Path) -> None:

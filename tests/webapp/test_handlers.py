@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image as Pictures
 
 from mamp import Result, Settings, VideoReader, write_mask
@@ -168,6 +169,27 @@ def test_a_refused_clip_brings_its_message_into_view(session: dict[str, Any], tm
 def test_running_without_a_painted_object_reports_what_is_missing(session: dict[str, Any]) -> None:
     assert "Paint at least one object" in status(finished(session, editor(session)))
     assert "Paint at least one object" in status(finished(session, editor(session, np.zeros((96, 128), np.uint8))))
+
+
+def test_the_page_says_that_it_downloads_the_optical_flow_and_why_it_cannot(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def download(*args: Any, **kwargs: Any) -> str:
+        attempts.append(args)
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
+    monkeypatch.setattr("webapp.settings_controls.RAFT", "somebody/raft")
+    chosen = {**CHOSEN, "flow": "raft"}
+    assert "RAFT is downloaded first" in run_handler.estimate_text(session, *chosen.values())
+    said = [
+        status(update) for update in start(session, editor(session, scene(0)[1]), chosen=chosen) if "status" in update
+    ]
+    assert not any("Frame" in sentence for sentence in said) and "could not be downloaded" in said[-1]
+    assert len(attempts) == 1, "an attempt without a network takes half a minute"
 
 
 def test_the_request_to_paint_goes_once_something_is_painted(session: dict[str, Any]) -> None:
