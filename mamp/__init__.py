@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mamp.explanation.explain import explain
     from mamp.explanation.explanation import Explanation
     from mamp.flow.optical_flow import dis_flow, raft_flow
-    from mamp.interactive.stroke_segmenter import StrokeSegmenter, mask_from_strokes
+    from mamp.interactive.stroke_segmenter import StrokeSegmenter, frame_with_motion, mask_from_strokes
     from mamp.masks.label_map import MaskError
     from mamp.masks.mask_io import read_mask, write_mask
     from mamp.masks.overlay import OverlayStyle, overlay
@@ -50,6 +50,7 @@ __all__ = [
     "dis_flow",
     "explain",
     "export_dataset",
+    "frame_with_motion",
     "load_encoder",
     "mask_from_strokes",
     "overlay",
@@ -80,6 +81,7 @@ _MODULES = {
     "dis_flow": "mamp.flow.optical_flow",
     "explain": "mamp.explanation.explain",
     "export_dataset": "mamp.batch.export_dataset",
+    "frame_with_motion": "mamp.interactive.stroke_segmenter",
     "load_encoder": "mamp.model.checkpoint",
     "mask_from_strokes": "mamp.interactive.stroke_segmenter",
     "overlay": "mamp.masks.overlay",

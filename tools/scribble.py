@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from skimage.graph import MCP_Geometric
 from skimage.morphology import skeletonize
 
-from mamp import StrokeSegmenter
+from mamp import StrokeSegmenter, frame_with_motion
 from mamp.evaluation.davis_metrics import region_similarity
 from mamp.evaluation.vos_datasets import find_sequences
 from mamp.interactive.strokes import OUTSIDE, Strokes, click_strokes
@@ -50,7 +50,8 @@ def main() -> None:
             frame, truth = sequence.frame(0), sequence.mask(0)
             assert truth is not None
             start = time.perf_counter()
-            segmenter = StrokeSegmenter(frame, sequence.frame(1))
+            following = (sequence.frame(t) for t in range(1, len(sequence)))
+            segmenter = StrokeSegmenter(frame, frame_with_motion(frame, following))
             preparation.append(time.perf_counter() - start)
             for prompt in ("scribble", "box", "click"):
                 for name, method in _methods(segmenter, frame).items():

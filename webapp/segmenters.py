@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from threading import Lock
 
-from mamp import StrokeSegmenter
+from mamp import StrokeSegmenter, frame_with_motion
 from webapp.session import Session, reader_of, when_ended
 
 _KEPT = 4  # one of 480x854 pixels takes 15 MB
@@ -62,7 +63,9 @@ when_ended.append(_forget_session)
 
 
 def _build(clip: str, index: int) -> StrokeSegmenter:
-    """The next frame, or the one before, shows what moves."""
+    """Later frames show what moves; at the end of the clip, earlier ones."""
     reader = reader_of(clip)
-    other = index + 1 if index + 1 < reader.count() else max(0, index - 1)
-    return StrokeSegmenter(reader.frame(index).image, reader.frame(other).image)
+    later = reader.forwards(index + 1) if index + 1 < reader.count() else ()
+    frame = reader.frame(index).image
+    others = (other.image for other in chain(later, reader.backwards(index)))
+    return StrokeSegmenter(frame, frame_with_motion(frame, others))

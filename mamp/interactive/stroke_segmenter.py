@@ -7,8 +7,9 @@ answers, and the one whose mask separates object and background best is taken.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -48,6 +49,9 @@ _OUTLINED = 2  # area of filled strokes, of their own area: an outline from here
 _TRIED_AREA = 10_000  # [pixels] of the image that is cut for each reach
 _WORKING_AREA = 25_000  # [pixels] of the image that is cut for the best of them
 _LAB_SCALE = np.array((3.25, 10.4, 10.4), np.float32)  # inverse of the usual deviation of L, a and b
+_FRAMES_FOR_MOTION = 12  # half a second: a longer flow is less exact
+_BLOCKS = 24  # along the short side
+_REPEATED = 8  # [gray levels] largest mean difference of a block to a repeated frame, which was encoded anew
 _MOTION_SCALE = 1.5  # of the logarithm of motion: a step of this is about as clear as one usual deviation of a color
 
 
@@ -66,6 +70,26 @@ def mask_from_strokes(frame: Frame, strokes: Strokes, *, next_frame: Frame | Non
         MaskError: The strokes have another size.
     """
     return StrokeSegmenter(frame, next_frame).segment(strokes)
+
+
+def frame_with_motion(frame: Frame, others: Iterable[Frame]) -> Frame | None:
+    """The frame that shows best what moves, for ``StrokeSegmenter``: clips repeat frames, or stand still at first.
+
+    Args:
+        frame: RGB (H, W, 3) uint8.
+        others: The frames that follow, nearest first; at most 12 are read.
+
+    Returns:
+        The first in which something has moved; if there is none, the last that was read, or ``None`` without any.
+    """
+    other: Frame | None = None
+    for other in islice(others, _FRAMES_FOR_MOTION):
+        difference = cv2.cvtColor(cv2.absdiff(frame, other), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        side = max(1, min(difference.shape) // _BLOCKS)
+        size = (max(1, difference.shape[1] // side), max(1, difference.shape[0] // side))
+        if cv2.resize(difference, size, interpolation=cv2.INTER_AREA).max() > _REPEATED:
+            break
+    return other
 
 
 class StrokeSegmenter:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mamp import MaskError, StrokeSegmenter, mask_from_strokes
+from mamp import MaskError, StrokeSegmenter, frame_with_motion, mask_from_strokes
 from mamp.interactive.strokes import OUTSIDE, click_strokes
 from mamp.interactive.surroundings import parts_with
 from tests.conftest import overlap, scene
@@ -29,6 +29,23 @@ def test_a_scribble_finds_the_whole_object(segmenter: StrokeSegmenter) -> None:
     mask = segmenter.segment(strokes)
     assert set(np.unique(mask)) == {0, 5}
     assert overlap(mask, DISK) > 0.9
+
+
+def test_motion_is_that_to_the_first_frame_that_is_no_repetition() -> None:
+    rng = np.random.default_rng(0)
+    repeated = [(FRAME + rng.integers(-2, 3, FRAME.shape)).clip(0, 255).astype(np.uint8) for _ in range(20)]
+    moved = [scene(t)[0] for t in range(1, 4)]
+    for others, expected in (
+        (moved, moved[0]),
+        ([*repeated[:3], *moved], moved[0]),
+        ([*repeated[:5]], repeated[4]),
+        ([*repeated, *moved], repeated[11]),
+    ):
+        assert frame_with_motion(FRAME, iter(others)) is expected
+    assert frame_with_motion(FRAME, []) is None
+    small = FRAME.copy()
+    small[60:66, 100:106] = 255 - small[60:66, 100:106]
+    assert frame_with_motion(FRAME, [small, *moved]) is small, "something small has moved"
 
 
 def test_what_lies_between_strokes_may_be_background() -> None:

@@ -593,6 +593,18 @@ def test_a_run_completes_the_strokes_first(session: dict[str, Any]) -> None:
     assert mask is not None and overlap(mask, scene(0)[1]) > 0.5 > overlap(cross(), scene(0)[1])
 
 
+def test_strokes_see_motion_in_clips_with_repeated_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = write_clip(tmp_path / "repeated.mp4", [scene(t)[0] for t in (0, 0, 0, 4, 8, 8)])
+    seen = []
+    monkeypatch.setattr(segmenters, "StrokeSegmenter", lambda *frames: seen.append(frames))
+    for index in (0, 4, 5):
+        segmenters._build(str(clip), index)
+    frames = [frame.image for frame in VideoReader(clip)]
+    for (frame, other), index, moved in zip(seen, (0, 4, 5), (3, 3, 3), strict=True):
+        np.testing.assert_array_equal(frame, frames[index])
+        np.testing.assert_array_equal(other, frames[moved])
+
+
 def test_segmenters_are_prepared_bounded_and_dropped_with_the_session(session: dict[str, Any], clip: Path) -> None:
     mask_completion.prepare_frame(session)
     prepared = segmenters.segmenter_of(session, 0)
