@@ -32,6 +32,7 @@ def claim_job(session: Session, kind: Kind) -> JobUpdates:
     if not request_job(session, kind):
         return job_updates(session)
     session.pop("opened", None)
+    session["follows_run"] = True  # what is painted from here on
     return {**job_updates(session), "status": status_html(message("run.starting"))}
 
 

@@ -41,7 +41,7 @@ def save_and_complete(session: Session, painted: Any) -> Iterator[EditorUpdates]
 
 
 def _check(session: Session) -> EditorUpdates:
-    """Tells what is wrong with the mask of the current frame, and when that is solved."""
+    """Tells what is wrong with the mask of the current frame, and when it is ready to run, also again after a run."""
     mask = project_of(session).input_mask(session["frame"])
     problem = "" if mask is None else mask_problem(mask)
     invitation, opened = html.escape(message("clip.paint")), session.get("opened", "")
@@ -49,7 +49,9 @@ def _check(session: Session) -> EditorUpdates:
         session["opened"] = opened.replace(invitation, html.escape(message("check.ready")))
         session["mask_problem"] = ""
         return {"status": session["opened"]}
-    if problem == session.get("mask_problem", ""):
+    is_news = problem != session.get("mask_problem", "")
+    follows_run = mask is not None and session.pop("follows_run", False)
+    if not is_news and not follows_run:
         return {}
     session["mask_problem"] = problem
     return {"status": status_html(problem or message("check.ready"))}

@@ -605,6 +605,14 @@ def test_strokes_see_motion_in_clips_with_repeated_frames(tmp_path: Path, monkey
         np.testing.assert_array_equal(other, frames[moved])
 
 
+def test_a_correction_after_a_run_is_ready_to_run(session: dict[str, Any]) -> None:
+    assert "Done" in status(finished(session, editor(session, scene(0)[1])))
+    mask_editing.select_frame(session, None, 5)
+    for expected in (True, False):
+        updates = mask_completion.save_and_complete(session, editor(session, scene(5)[1]))
+        assert any("Ready to run" in str(update.get("status")) for update in updates) is expected
+
+
 def test_segmenters_are_prepared_bounded_and_dropped_with_the_session(session: dict[str, Any], clip: Path) -> None:
     mask_completion.prepare_frame(session)
     prepared = segmenters.segmenter_of(session, 0)
