@@ -15,7 +15,7 @@ from webapp.errors import error_text
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES
 from webapp.html import bring_back_button, scroll_to, session_to_bring_back, status_html
 from webapp.jobs import job_updates
-from webapp.languages import message
+from webapp.languages import decimal, message
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
 from webapp.session import (
@@ -157,7 +157,7 @@ def clip_description(session: Session, *, button: str = "") -> str:
         frames=session["frames"],
         width=info.width,
         height=info.height,
-        rate=f"{float(info.fps):.4g}",
+        rate=decimal(f"{float(info.fps):.4g}"),
         audio=message("clip.audio" if info.has_audio else "clip.no_audio"),
         damage=f" {reader.damage}" if reader.damage else "",
     )

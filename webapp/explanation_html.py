@@ -10,7 +10,7 @@ from mamp.explanation.explanation import Explanation, LabelScore
 from mamp.explanation.wording import describe
 from webapp.frame_svg import Image, Size, image_svg, outlined_path
 from webapp.html import object_chip
-from webapp.languages import message, messages
+from webapp.languages import decimal, message, messages
 from webapp.memory_html import memory_html, timeline_html
 from webapp.motion_html import motion_html
 
@@ -103,6 +103,6 @@ def _name(label: int, names: Mapping[int, str]) -> str:
 def _score_row(score: LabelScore) -> str:
     name = html.escape(score.name)
     chip = object_chip(score.label, name) if score.label else f'<span class="chip"><i class="none"></i>{name}</span>'
-    discriminant = "" if score.discriminant is None else f"{score.discriminant:+.2f}"
+    discriminant = "" if score.discriminant is None else decimal(f"{score.discriminant:+.2f}")
     cells = "".join(f"<td>{text}</td>" for text in (f"{score.votes:.0%}", f"{score.score:.0%}", discriminant))
     return f'<tr><th scope="row">{chip}</th>{cells}</tr>'

@@ -18,7 +18,7 @@ from mamp.masks.palette import color_of
 from mamp.runs.results import Result
 from mamp.runs.review import frames_to_review
 from webapp.chart import Plot, chart_html
-from webapp.languages import count_message, message
+from webapp.languages import count_message, decimal, message
 from webapp.mask_check import mask_problem
 from webapp.plots import plots
 
@@ -92,7 +92,9 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str], remove
         labels.update(objects)
         chips = "".join(
             object_chip(
-                label, message("masks.object", label=label, area=f"{areas[label]:.1%}") + _remove_button(index, label)
+                label,
+                message("masks.object", label=label, area=decimal(f"{areas[label]:.1%}"))
+                + _remove_button(index, label),
             )
             for label in objects
         )
@@ -106,6 +108,10 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str], remove
     )
     items = f'<ul class="rows" aria-label="{message("masks.list")}">{"".join(rows)}</ul>'
     return f'{items}{undo}<div class="names">{fields}</div>'
+
+
+def _object_text(label: int, area: float) -> str:
+    return message("masks.object", label=label, area=decimal(f"{area:.1%}"))
 
 
 def _remove_button(frame: int, label: int = 0) -> str:
@@ -133,7 +139,7 @@ def review_html(
     rows = "".join(
         f'<li><button type="button" data-frame="{flag.frame}">{message("masks.frame", frame=flag.frame)}'
         f"</button> {object_chip(flag.object, html.escape(_display_name(flag.object, names)))} "
-        f"{message(f'review.{flag.kind}', **flag.values)}</li>"
+        f"{message(f'review.{flag.kind}', **{name: decimal(value) for name, value in flag.values.items()})}</li>"
         for flag in frames_to_review(object_frames, result.input_masks)
     )
     rows = _odd_input_masks(result) + rows

@@ -22,6 +22,7 @@ from mamp.settings import ACCEPTED, SETTINGS_INFO
 
 LANGUAGES = ("en", "zh", "es", "de")
 _CHINESE = ("zh-cn", "zh-tw")  # Gradio's layout is English for others, such as zh-HK
+_WITH_COMMA = ("es", "de")  # as decimal mark
 _FOLDER = Path(__file__).parent / "texts"
 
 
@@ -69,6 +70,11 @@ def text(key: str, language: str, /, **values: object) -> str:
 def message(key: str, /, **values: object) -> str:
     """A text in the language of the visitor whose event is handled; English without one, as in a program's request."""
     return text(key, visitor_language(), **values)
+
+
+def decimal(number: str) -> str:
+    """A number as text, with the decimal mark of the visitor's language."""
+    return number.replace(".", ",") if visitor_language() in _WITH_COMMA else number
 
 
 def count_message(key: str, count: int, /, **values: object) -> str:

@@ -11,7 +11,7 @@ from mamp import overlay
 from mamp.explanation.explanation import Explanation, MemoryView
 from mamp.explanation.flow_colors import flow_colors, flow_legend
 from webapp.frame_svg import Size, data_uri, image_svg
-from webapp.languages import message
+from webapp.languages import decimal, message
 
 _SIDE = 420  # longest side of the pictures [pixels]
 _LEGEND = 72  # [pixels]
@@ -31,7 +31,7 @@ def motion_html(explanation: Explanation) -> str:
         name=label.name,
         unaligned=f"{label.unaligned_votes:.0%}",
         votes=f"{label.votes:.0%}",
-        changed=f"{changed:.1%}",
+        changed=decimal(f"{changed:.1%}"),
     )
     size = (mask.shape[0], mask.shape[1])
     pictures = "".join(

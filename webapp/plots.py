@@ -8,7 +8,7 @@ from mamp.runs.expected_overlap import expected_overlaps
 from mamp.runs.results import ObjectFrame
 from mamp.runs.review import tracks_by_object
 from webapp.chart import Plot
-from webapp.languages import message
+from webapp.languages import decimal, message
 
 
 def plots(object_frames: Sequence[ObjectFrame], size: tuple[int, int], input_frames: Collection[int]) -> list[Plot]:
@@ -28,5 +28,5 @@ def plots(object_frames: Sequence[ObjectFrame], size: tuple[int, int], input_fra
     for (frame, label), overlap in expected_overlaps(object_frames, input_frames).items():
         overlaps.setdefault(label, []).append((frame, overlap))
     share = largest / (size[0] * size[1])
-    area_plot = Plot(message("chart.area"), f"{share:.1%}", areas)
+    area_plot = Plot(message("chart.area"), decimal(f"{share:.1%}"), areas)
     return [area_plot, Plot(message("chart.overlap"), "1", overlaps)] if overlaps else [area_plot]

@@ -20,7 +20,7 @@ from webapp.explanation_html import frame_html
 from webapp.frame_svg import Image
 from webapp.html import first_new_frame, review_html, status_html
 from webapp.job_queue import LINES
-from webapp.languages import message
+from webapp.languages import decimal, message
 from webapp.project import read_project_file
 from webapp.session import Session, is_open, project_of, reader_of
 from webapp.updates import ExportUpdates, FrameUpdates, ResultUpdates
@@ -159,5 +159,5 @@ def _export(session: Session, export_format: str) -> Iterator[ExportUpdates]:
         yield {"status": status_html(text, error=late)}
         return
     size = max(0.1, path.stat().st_size / (1 << 20))  # as the list of files counts
-    text = message("export.ready", file=path.name, size=f"{size:.1f}")
+    text = message("export.ready", file=path.name, size=decimal(f"{size:.1f}"))
     yield {"exported": gr.update(value=str(path), visible=True), "status": status_html(text)}

@@ -22,7 +22,7 @@ from webapp.background import start_job, watch_job
 from webapp.errors import error_for_visitor, error_text
 from webapp.gpu_allocations import AllocationTracker, allocations, gpu_seconds_per_frame, needs_gpu, quota_text
 from webapp.html import duration_text, scroll_to, status_html
-from webapp.languages import count_message, message
+from webapp.languages import count_message, decimal, message
 from webapp.mask_completion import complete_strokes
 from webapp.mask_editing import masks_html, save_strokes
 from webapp.project import Project
@@ -239,7 +239,9 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
                 progress = update.done / update.frames_total
                 text = message("run.frame", done=update.done, total=update.frames_total)
                 if update.seconds_left is not None:
-                    text += message("run.left", fps=f"{update.fps:.1f}", time=duration_text(update.seconds_left))
+                    text += message(
+                        "run.left", fps=decimal(f"{update.fps:.1f}"), time=duration_text(update.seconds_left)
+                    )
                     if (job := job_of(session)) is not None:
                         job.expect(update.seconds_left)
                 preview = gr.update(visible=True, value=update.preview)
@@ -272,7 +274,7 @@ def _outcome_text(update: Update, result: Result, *, was_asked: bool) -> str:
     return (
         message("run.frames", outcome=outcome, done=result.frames, total=update.frames_total)
         + (message("run.reused", count=reused) if reused else "")
-        + message("run.speed", fps=f"{update.fps:.1f}")
+        + message("run.speed", fps=decimal(f"{update.fps:.1f}"))
         + warning_text(result.receipt)
     )
 

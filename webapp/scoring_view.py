@@ -12,7 +12,7 @@ from mamp.masks.label_map import MaskError
 from webapp.chart import Plot
 from webapp.errors import error_text
 from webapp.html import object_chip, review_html, status_html
-from webapp.languages import message
+from webapp.languages import decimal, message
 from webapp.results_view import frame_times
 from webapp.session import Session, has_job, is_open, project_of, reader_of
 from webapp.true_masks import TrueScores, read_true_masks, score, unpacking_folder
@@ -119,4 +119,4 @@ def _frames_table(scores: TrueScores, chips: Mapping[int, str]) -> str:
 
 
 def _cells(*values: float | None) -> str:
-    return "".join(f"<td>{'' if value is None else f'{value:.3f}'}</td>" for value in values)
+    return "".join(f"<td>{'' if value is None else decimal(f'{value:.3f}')}</td>" for value in values)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
+import numpy as np
 import pytest
 from gradio.context import LocalContext
 from gradio.i18n import I18nData
@@ -25,9 +26,9 @@ from webapp.clips import open_clip
 from webapp.html import duration_text
 from webapp.job_queue import Job
 from webapp.jobs import claim_job
-from webapp.languages import LANGUAGES, TEXTS, label_translations, language_of, text
-from webapp.mask_editing import select_frame
-from webapp.session import close_session, request_job
+from webapp.languages import LANGUAGES, TEXTS, decimal, label_translations, language_of, text
+from webapp.mask_editing import masks_html, select_frame
+from webapp.session import close_session, project_of, request_job
 from webapp.settings_controls import ON_PAGE
 
 pytestmark = pytest.mark.usefixtures("loops")
@@ -90,7 +91,10 @@ def test_handlers_answer_in_the_language_of_the_visitor(clip: Path, tmp_path: Pa
     with visitor("de-DE"):
         session = open_clip({}, str(clip))["session"]
         assert "12 Bilder, 128x96" in session["opened"] and duration_text(185) == "3 min 5 s"
+        project_of(session).set_mask(0, np.pad(np.ones((16, 16), np.uint8), ((0, 80), (0, 112))))
+        assert "2,1%" in masks_html(session) and decimal("-0.5") == "-0,5"
         assert select_frame(session, None, 3)["editor"]["note"].startswith("Bild 3: Kritzeln")
+        project_of(session).set_mask(0, np.zeros((96, 128), np.uint8))
     with visitor("es-ES"):
         job = start_requested(session)
         *_, last = watch_job(session, job)
