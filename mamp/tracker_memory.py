@@ -272,7 +272,8 @@ class TrackerMemory:
                 motion=None if stored.motion is None else torch.from_numpy(stored.motion).to(self._device),
             )
             self._bank.add(number, self._with_statistics(restored))
-            self._keep_motion_cue(restored.cues[-1:] if number == memory.t - 1 else None)
+            if number == memory.t - 1:
+                self._keep_motion_cue(restored.cues[-1:])
         if self._motion is not None:
             self._motion.resume(frames[memory.t - 1])
 
@@ -317,9 +318,9 @@ class TrackerMemory:
         objects = label_tensor(tuple(self.labels), self._device)[1:]
         return without_sudden_changes(motion, self._motion_cue, value, objects, radius=self._radius, starts=is_query)
 
-    def _keep_motion_cue(self, cue: Tensor | None) -> None:
-        """Sets the independent motion of the newest frame (1, h, w), unless a stored memory would be without it."""
-        self._motion_cue = cue if 1 in self._short_term and self._with_discriminants else None
+    def _keep_motion_cue(self, cue: Tensor) -> None:
+        """Sets the independent motion of the newest frame (1, h, w), if the next one will find it in memory."""
+        self._motion_cue = cue if self._short_term and self._with_discriminants else None
 
     def _warped_previous_mask(self, colors: Tensor) -> Tensor:
         """Labels of the previous frame, warped to the newest (h, w) uint8; background if it is not in memory."""

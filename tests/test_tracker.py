@@ -96,25 +96,27 @@ HELD = [0, 1, 2, 3, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8]  # a repeated frame, and
 
 def test_an_object_stays_in_repeated_frames() -> None:
     frames, truth = zip(*(camouflaged(t) for t in HELD), strict=True)
-    for encoder in (PatchEncoder(), load_encoder()):
-        masks = MaskTracker(encoder).track(frames, {0: truth[0]})
+    for encoder, short_term in ((PatchEncoder(), (1, 3, 5)), (PatchEncoder(), (3, 5)), (load_encoder(), (1, 3, 5))):
+        masks = MaskTracker(encoder, short_term=short_term).track(frames, {0: truth[0]})
         assert min(overlap(mask, true) for mask, true in zip(masks, truth, strict=True)) > 0.7
 
 
+@pytest.mark.parametrize("short_term", [(1, 3, 5), (3, 5)])
 @pytest.mark.parametrize("at", [5, 9, 13])
-def test_a_tracker_restored_in_repeated_frames_resumes_with_the_same_masks(at: int) -> None:
+def test_a_tracker_restored_in_repeated_frames_resumes_with_the_same_masks(
+    at: int, short_term: tuple[int, ...]
+) -> None:
     frames, truth = zip(*(camouflaged(t) for t in HELD), strict=True)
-    unbroken = list(MaskTracker(PatchEncoder()).track(frames, {0: truth[0]}))
-    restored, stored = (MaskTracker(PatchEncoder()) for _ in range(2))
+    unbroken, restored, stored, continued = (MaskTracker(PatchEncoder(), short_term=short_term) for _ in range(4))
+    whole = list(unbroken.track(frames, {0: truth[0]}))
     kept = restored.memory.frames_to_restore(at, [0])
     for t in range(at):
         given = truth[0] if t == 0 else None
-        restored.memory.restore_frame(t, frames[t], unbroken[t], input_mask=given, referenced=t in kept)
+        restored.memory.restore_frame(t, frames[t], whole[t], input_mask=given, referenced=t in kept)
         stored.step(frames[t], given)
-    continued = MaskTracker(PatchEncoder())
     continued.memory.restore(stored.memory.stored(), dict(enumerate(frames)))
     for tracker in (restored, continued):
-        np.testing.assert_array_equal([tracker.step(frame) for frame in frames[at:]], unbroken[at:])
+        np.testing.assert_array_equal([tracker.step(frame) for frame in frames[at:]], whole[at:])
 
 
 def test_a_fast_object_is_lost_without_motion_and_kept_with_the_true_flow() -> None:

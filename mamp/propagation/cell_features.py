@@ -78,7 +78,7 @@ def independent_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False
 def without_sudden_changes(
     motion: Tensor, previous: Tensor, value: Tensor, objects: Tensor, *, radius: int, starts: bool
 ) -> Tensor:
-    """Independent motion that stays as it was in the previous frame around objects that stop suddenly.
+    """Independent motion that stays at least as it was in the previous frame around objects that stop suddenly.
 
     In a repeated frame nothing moves. Discriminants that separate a moving object from background would lose it there, and
     whenever it stands still for a while.
@@ -89,19 +89,20 @@ def without_sudden_changes(
         value: Labels (h, w) uint8.
         objects: Labels of the objects (K,) uint8.
         radius: Size of the surroundings [cells].
-        starts: The same for objects that start to move: discriminants have not seen them moving.
+        starts: Keep also the lack of motion of objects that start to move: discriminants have not seen them moving.
 
     Returns:
         (1, h, w).
     """
     one_hot = (value == objects[:, None, None]).flatten(1).double()  # (K, h w)
     now, before = (one_hot @ torch.cat((motion, previous)).flatten(1).double().T).T
-    changed = _SUDDEN_CHANGE * now < before
+    stopped, started = _SUDDEN_CHANGE * now < before, _SUDDEN_CHANGE * before < now
+    kept = torch.maximum(previous, motion)  # what moves beside an object that stands still shows itself
     if starts:
-        changed |= _SUDDEN_CHANGE * before < now
-    sign = torch.where(changed, 1.0, -1.0).double()
+        stopped, kept = stopped | started, torch.where(started.any(), previous, kept)
+    sign = torch.where(stopped, 1.0, -1.0).double()
     majority = _box_mean((sign @ one_hot).view_as(motion), radius)
-    return torch.where(majority > 0, previous, motion)
+    return torch.where(majority > 0, kept, motion)
 
 
 def relative_motion(flow: Tensor, objects: Tensor, *, on_device: bool = False) -> tuple[Tensor, Tensor | float]:

@@ -87,3 +87,14 @@ def test_objects_that_stop_or_start_suddenly_keep_their_motion(
                 steady[:, 6:14, columns], (previous if from_before else motion)[:, 6:14, columns]
             )
         torch.testing.assert_close(steady[..., 25:35], motion[..., 25:35])
+
+
+def test_what_moves_beside_an_object_that_stops_keeps_its_own_motion() -> None:
+    value = torch.zeros(20, 30, dtype=torch.uint8)
+    value[8:12, 8:12] = 1
+    motion, previous = torch.zeros(1, 20, 30), 2.0 * (value > 0)[None]
+    motion[0, 8:12, 13:15] = 2.5
+    steady = without_sudden_changes(
+        motion, previous, value, torch.tensor([1], dtype=torch.uint8), radius=5, starts=True
+    )
+    torch.testing.assert_close(steady, previous + motion)
