@@ -91,12 +91,7 @@ def input_masks_html(masks: Mapping[int, Path], names: Mapping[int, str], remove
         objects = objects_in(mask)
         labels.update(objects)
         chips = "".join(
-            object_chip(
-                label,
-                message("masks.object", label=label, area=decimal(f"{areas[label]:.1%}"))
-                + _remove_button(index, label),
-            )
-            for label in objects
+            object_chip(label, _object_text(label, areas[label]) + _remove_button(index, label)) for label in objects
         )
         button = f'<button type="button" data-frame="{index}">{message("masks.frame", frame=index)}</button>'
         rows.append(f"<li>{button} {_remove_button(index)} {chips}</li>")
@@ -152,9 +147,13 @@ def review_html(
 
 
 def first_new_frame(result: Result) -> int:
-    """The first frame whose mask is not that of the run before; 0 if all are the same, or all are new."""
-    reused: int = result.receipt["masks_reused"]  # those of the first frames, see ``reusable_frames``
-    return reused if reused < result.frames else 0
+    """The first frame whose mask is not that of the run before; 0 if all are the same, or all are new.
+
+    Also 0 for a run that goes on from one that was stopped before it had tracked backwards to the first frame.
+    """
+    reused: int = result.receipt["masks_reused"]
+    begins_at_first_frame = reused > min(result.input_masks, default=0)  # backwards is tracked first
+    return reused if begins_at_first_frame and reused < result.frames else 0
 
 
 def _odd_input_masks(result: Result) -> str:

@@ -66,6 +66,7 @@ def _build(clip: str, index: int) -> StrokeSegmenter:
     """Later frames show what moves; at the end of the clip, earlier ones."""
     reader = reader_of(clip)
     later = reader.forwards(index + 1) if index + 1 < reader.count() else ()
+    earlier = reader.backwards(index - 1) if index else ()
     frame = reader.frame(index).image
-    others = (other.image for other in chain(later, reader.backwards(index)))
+    others = (other.image for other in chain(later, earlier))
     return StrokeSegmenter(frame, frame_with_motion(frame, others))

@@ -77,7 +77,7 @@ def frame_with_motion(frame: Frame, others: Iterable[Frame]) -> Frame | None:
 
     Args:
         frame: RGB (H, W, 3) uint8.
-        others: The frames that follow, nearest first; at most 12 are read.
+        others: Other frames of the clip, nearest first; at most 12 are read.
 
     Returns:
         The first in which something has moved; if there is none, the last that was read, or ``None`` without any.

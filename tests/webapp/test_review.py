@@ -3,16 +3,33 @@
 import re
 import xml.etree.ElementTree as Xml
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
 
 from mamp import ObjectFrame
 from mamp.runs.review import frames_to_review
 from webapp.chart import chart_html
+from webapp.html import first_new_frame
 from webapp.plots import plots
 
 
 def track(areas: list[int], confidence: dict[int, float] | None = None, label: int = 1) -> list[ObjectFrame]:
     low = confidence or {}
     return [ObjectFrame(t, t / 25, label, area, low.get(t, 0.95)) for t, area in enumerate(areas)]
+
+
+@pytest.mark.parametrize(
+    ("reused", "first_mask", "frames", "expected"),
+    [(0, 0, 12, 0), (5, 0, 12, 5), (12, 0, 12, 0), (9, 4, 12, 9), (3, 4, 12, 0)],
+)
+def test_the_first_new_frame_follows_those_of_the_run_before(
+    reused: int, first_mask: int, frames: int, expected: int
+) -> None:
+    result = SimpleNamespace(receipt={"masks_reused": reused}, input_masks={first_mask: Path()}, frames=frames)
+    assert first_new_frame(cast(Any, result)) == expected
 
 
 def test_a_clear_run_has_no_flags() -> None:
