@@ -51,7 +51,7 @@ def open_clip(session: Session, path: str | None, closed_status: str = "") -> Ex
     """
     if path is None:
         return {}
-    before = _leave(session, keep=path) or _removed_before(closed_status)
+    before = _leave(session, keep=path) or _left_before(session, closed_status)
     try:
         frames = reader_of(path).count(MAX_CLIP_FRAMES)
         if frames > MAX_FRAMES:
@@ -102,9 +102,9 @@ def _leave(session: Session, *, keep: str | None = None, key: str = "clip.bring_
     return ""
 
 
-def _removed_before(closed_status: str) -> str:
-    """The button that brings back what was removed before the page showed no clip, if anything was."""
-    name = session_to_bring_back(closed_status)
+def _left_before(session: Session, closed_status: str) -> str:
+    """The button that brings back what the page offers: what was replaced by a session without work, or was removed."""
+    name = session_to_bring_back(session.get("opened", "") if session else closed_status)
     return bring_back_button(name, message("clip.bring_previous")) if name else ""
 
 
@@ -173,7 +173,7 @@ def choose_example(session: Session, closed_status: str, event: gr.EventData) ->
 def open_example(session: Session, name: str, closed_status: str = "") -> ExampleUpdates:
     """Opens an example with its first mask and, if there is one, its stored result; see ``open_clip``."""
     clip = EXAMPLES / f"{name}.mp4"
-    before = _leave(session) or _removed_before(closed_status)
+    before = _leave(session) or _left_before(session, closed_status)
     session = new_session(str(clip))
     project = project_of(session)
     project.set_mask(0, read_mask(clip.with_suffix(".png")))

@@ -11,6 +11,7 @@ from webapp.background import watch_job
 from webapp.html import status_html
 from webapp.job_queue import Kind, refusal_of
 from webapp.languages import message
+from webapp.mask_editing import editor_frame
 from webapp.results_view import result_updates
 from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job, use_session
 from webapp.updates import JobUpdates, RunUpdates
@@ -32,7 +33,7 @@ def claim_job(session: Session, kind: Kind) -> JobUpdates:
     if not request_job(session, kind):
         return job_updates(session)
     session.pop("opened", None)
-    session["follows_run"] = True  # what is painted from here on
+    session["follows_job"] = True  # what is painted from here on
     return {**job_updates(session), "status": status_html(message("run.starting"))}
 
 
@@ -73,6 +74,7 @@ def ended_updates(text: str) -> Mapping[str, Any]:
         "preview": hidden,
         "results": hidden,
         "estimate": "",
+        "editor": editor_frame({}),
         **dict.fromkeys(("start", "stop", "prepare"), off),
     }
 

@@ -50,8 +50,8 @@ def _check(session: Session) -> EditorUpdates:
         session["mask_problem"] = ""
         return {"status": session["opened"]}
     is_news = problem != session.get("mask_problem", "")
-    follows_run = mask is not None and session.pop("follows_run", False)
-    if not is_news and not follows_run:
+    follows_job = mask is not None and session.pop("follows_job", False)
+    if not is_news and not follows_job:
         return {}
     session["mask_problem"] = problem
     return {"status": status_html(problem or message("check.ready"))}

@@ -221,7 +221,9 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         try:
             fetch_raft(settings.raft_weights)
         except WeightsError as error:
-            yield {**hide_preview, "status": status_html(error_text(error), error=True)}
+            failure = status_html(error_text(error), error=True)
+            ended = status_html(message("run.ended")) if project.should_stop() else failure
+            yield {**hide_preview, **result_updates(session, opacity, parts), "status": ended}
             return
     used, objects = _input_masks(project), _count_objects(_masks(session))
     try:

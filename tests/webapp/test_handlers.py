@@ -184,12 +184,13 @@ def test_the_page_says_that_it_downloads_the_optical_flow_and_why_it_cannot(
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
     monkeypatch.setattr("webapp.settings_controls.RAFT", "somebody/raft")
     chosen = {**CHOSEN, "flow": "raft"}
+    finished(session, editor(session, scene(0)[1]))
     assert "RAFT is downloaded first" in run_handler.estimate_text(session, *chosen.values())
-    said = [
-        status(update) for update in start(session, editor(session, scene(0)[1]), chosen=chosen) if "status" in update
-    ]
+    updates = list(start(session, None, chosen=chosen))
+    said = [status(update) for update in updates if "status" in update]
     assert not any("Frame" in sentence for sentence in said) and "could not be downloaded" in said[-1]
     assert len(attempts) == 1, "an attempt without a network takes half a minute"
+    assert updates[-1]["results"]["visible"], "the result of the run before is hidden"
 
 
 def test_the_request_to_paint_goes_once_something_is_painted(session: dict[str, Any]) -> None:

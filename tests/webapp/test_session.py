@@ -106,7 +106,8 @@ def test_whatever_replaces_a_painted_clip_offers_it_again(session: dict[str, Any
     example = clips.open_example(session, "shapes")
     assert "Back to the clip before" in example["status"]
     other = clips.open_example(example["session"], "street")
-    assert "data-session" not in other["status"], "nothing was painted on the example"
+    offered = [button_in(each["status"]).session for each in (example, other)]
+    assert offered[0] == offered[1], "nothing was painted on the example"
     sessions.project_of(other["session"]).set_mask(3, np.ones((384, 512), np.uint8))
     back = clips.bring_back(other["session"], button_in(example["status"]))
     assert back["clip"] == str(upload) and "Frame 0" in back["masks"]
@@ -118,8 +119,10 @@ def test_an_example_after_a_removed_clip_offers_it_again(session: dict[str, Any]
     removed = clips.remove_clip(session)
     example = clips.open_example({}, "shapes", removed["closed_status"])
     assert "Back to the clip before" in example["status"]
-    back = clips.bring_back(example["session"], button_in(example["status"]))
-    assert back["clip"] == str(upload) and "Frame 0" in back["masks"]
+    other = clips.open_example(example["session"], "street")
+    assert "Back to the clip before" in other["status"], "two examples are browsed"
+    back = clips.bring_back(other["session"], button_in(other["status"]))
+    assert back["clip"] == str(upload) and "Frame 0" in back["masks"] and "data-session" not in back["status"]
 
 
 def test_a_trimmed_clip_comes_back_and_does_not_take_the_whole_one_with_it(

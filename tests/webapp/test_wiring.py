@@ -190,7 +190,7 @@ def test_a_page_whose_clip_another_page_closed_says_so(files: dict[str, Path], m
         return {"session": sessions.new_session(str(files["clip"]))}
 
     with gr.Blocks() as blocks:
-        names = ("status", "start", "stop", "prepare", "comparison", "explained")
+        names = ("status", "start", "stop", "prepare", "comparison", "explained", "editor")
         components = {name: gr.HTML() for name in names}
         button = gr.Button()
         wiring = Wiring(blocks, gr.State({}), components, ended_updates)
