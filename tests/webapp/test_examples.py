@@ -30,7 +30,7 @@ def test_only_examples_are_opened() -> None:
     class Event:
         name = "../examples/cup"
 
-    assert clips.choose_example({}, Event()) == {}  # type: ignore[arg-type]
+    assert clips.choose_example({}, "", Event()) == {}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("motion", ["reduce", "no-preference"])
