@@ -185,7 +185,7 @@ class TrackerMemory:
             value: The labels of the mask at the cells (h, w), if they are on the device.
         """
         if value is None:  # from the mask, not from the scores: a run that resumes has only its masks
-            value = self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
+            value = self._value_of(mask, frame)
         cues = self._auxiliary_features(colors, value)
         self._keep_motion_cue(cues[-1:])
         memory = MemoryFrame(image=frame, key=key, cues=cues, value=value, given=input_mask is not None)
@@ -225,8 +225,7 @@ class TrackerMemory:
             key, colors = self.encode(frame)
             self.remember(frame, key, colors, mask, small)
         elif self.flow_to_previous is not None and self._with_discriminants:
-            value = self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
-            self._keep_motion_cue(self._steady_motion(self.flow_to_previous, value))
+            self._keep_motion_cue(self._steady_motion(self.flow_to_previous, self._value_of(mask, frame)))
         self.t += 1
 
     @torch.inference_mode()
@@ -302,6 +301,10 @@ class TrackerMemory:
     def _frames_in_memory(self, t: int, given: Collection[int]) -> list[int]:
         return frames_to_keep(t, long_term=self._long_term, short_term=self._short_term, given=given)
 
+    def _value_of(self, mask: Mask, frame: Frame) -> Tensor:
+        """The labels of a mask of any size at the cells of a frame (h, w) uint8."""
+        return self._mask_to_cells(resize_mask(mask, (frame.shape[0], frame.shape[1])))
+
     def _auxiliary_features(self, colors: Tensor, value: Tensor, *, is_query: bool = False) -> Tensor:
         """Color features and, given estimated labels (h, w) uint8, the independent motion (D, h, w)."""
         if not self._with_discriminants:
@@ -311,7 +314,7 @@ class TrackerMemory:
         return torch.cat((colors, self._steady_motion(self.flow_to_previous, value, is_query=is_query)))
 
     def _steady_motion(self, flow: Tensor, value: Tensor, *, is_query: bool = False) -> Tensor:
-        """Independent motion (1, h, w), see ``without_sudden_changes``; a frame in memory shows that an object starts."""
+        """Independent motion (1, h, w) ``without_sudden_changes``: of stops, and in a query also of starts."""
         motion = independent_motion(flow, value > 0, on_device=self._asynchronous)
         if self._motion_cue is None:
             return motion

@@ -38,7 +38,7 @@ def chart_html(plots: Sequence[Plot], times: Sequence[float], names: Mapping[int
         plots: The plots.
         times: Display time of each frame of the clip, from its start [s].
         names: Object names by label.
-        first_new: The first frame whose mask is not that of the run before.
+        first_new: The first frame whose mask was not copied from the previous run.
     """
     last = max(1, len(times) - 1)
     parts = [_plot_html(plot, last, names) for plot in plots]

@@ -147,7 +147,7 @@ def review_html(
 
 
 def first_new_frame(result: Result) -> int:
-    """The first frame whose mask is not that of the run before; 0 if all are the same, or all are new.
+    """The first frame whose mask was not copied from the previous run; 0 if all were copied, or none.
 
     Also 0 for a run that goes on from one that was stopped before it had tracked backwards to the first frame.
     """

@@ -51,7 +51,7 @@ _WORKING_AREA = 25_000  # [pixels] of the image that is cut for the best of them
 _LAB_SCALE = np.array((3.25, 10.4, 10.4), np.float32)  # inverse of the usual deviation of L, a and b
 _FRAMES_FOR_MOTION = 12  # half a second: a longer flow is less exact
 _BLOCKS = 24  # along the short side
-_REPEATED = 8  # [gray levels] largest mean difference of a block to a repeated frame, which was encoded anew
+_REPEATED = 8  # [gray levels] a repeated frame is compressed again, and its blocks differ by up to this in the mean
 _MOTION_SCALE = 1.5  # of the logarithm of motion: a step of this is about as clear as one usual deviation of a color
 
 

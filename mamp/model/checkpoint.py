@@ -119,9 +119,10 @@ def resolve_weights(
     path = SHIPPED_WEIGHTS.get(str(source), Path(source))
     if path.is_file():
         return path
-    repository, revision, named = _hub_parts(source)
-    if isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
+    parts = _hub_parts(source)
+    if parts is None:
         raise WeightsError(f"There is no weights file {path.name}.")
+    repository, revision, named = parts
     import huggingface_hub  # only here: it takes a fifth of a second, and most runs download nothing
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -135,20 +136,22 @@ def resolve_weights(
 
 def needs_download(source: str | Path, *, default_filename: str) -> bool:
     """Whether ``resolve_weights`` would download a file; false where it would find none."""
-    path = SHIPPED_WEIGHTS.get(str(source), Path(source))
-    repository, revision, named = _hub_parts(source)
-    if path.is_file() or isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
+    parts = _hub_parts(source)
+    if parts is None or SHIPPED_WEIGHTS.get(str(source), Path(source)).is_file():
         return False
     import huggingface_hub
 
+    repository, revision, named = parts
     cached = huggingface_hub.try_to_load_from_cache(repository, named or default_filename, revision=revision)
     return not isinstance(cached, str)
 
 
-def _hub_parts(source: str | Path) -> tuple[str, str | None, str]:
-    """Repository, revision and file that a Hub id names; ``None`` and "" where it does not."""
+def _hub_parts(source: str | Path) -> tuple[str, str | None, str] | None:
+    """Repository, revision or ``None``, and file or "" of a Hub id; ``None`` if it is none."""
     name, _, file = str(source).partition(":")
     repository, _, revision = name.partition("@")
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(repository):
+        return None
     return repository, revision or None, file
 
 

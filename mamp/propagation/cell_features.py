@@ -96,11 +96,12 @@ def without_sudden_changes(
     """
     one_hot = (value == objects[:, None, None]).flatten(1).double()  # (K, h w)
     now, before = (one_hot @ torch.cat((motion, previous)).flatten(1).double().T).T
-    stopped, started = _SUDDEN_CHANGE * now < before, _SUDDEN_CHANGE * before < now
-    kept = torch.maximum(previous, motion)  # what moves beside an object that stands still shows itself
+    changed = _SUDDEN_CHANGE * now < before
+    kept = torch.maximum(previous, motion)  # what moves beside an object that stands still has its own motion
     if starts:
-        stopped, kept = stopped | started, torch.where(started.any(), previous, kept)
-    sign = torch.where(stopped, 1.0, -1.0).double()
+        started = _SUDDEN_CHANGE * before < now
+        changed, kept = changed | started, torch.where(started.any(), previous, kept)
+    sign = torch.where(changed, 1.0, -1.0).double()
     majority = _box_mean((sign @ one_hot).view_as(motion), radius)
     return torch.where(majority > 0, kept, motion)
 

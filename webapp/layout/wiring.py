@@ -80,8 +80,8 @@ class Wiring:
                     use_session(session)
                     self._open[page] = session
                 begun = True
-                with closing(_all_updates(handler, arguments)) as updates:
-                    for update in updates:
+                with closing(_all_updates(handler, arguments)) as answers:
+                    for update in answers:
                         if "session" in update and page:
                             self._open[page] = update["session"]
                         yield self.values(names, update)
@@ -90,11 +90,11 @@ class Wiring:
                     raise error_for_visitor(error) from error
                 if not isinstance(error, SessionEndedError) or replacement.locked():
                     return  # another event ended the session meanwhile: its page shows another clip now, or soon
-                if self._open.get(page, session).get("folder") != session["folder"]:
-                    if begun:
-                        return
-                    raise error_for_visitor(error) from error
-                shown = {name: value for name, value in self._ended(error_text(error)).items() if name in names}
+                is_shown = self._open.get(page, session).get("folder") == session["folder"]
+                if begun and not is_shown:
+                    return
+                updates = self._ended(error_text(error)) if is_shown else {}
+                shown = {name: value for name, value in updates.items() if name in names}
                 if not shown:
                     raise error_for_visitor(error) from error
                 yield self.values(names, shown)

@@ -69,15 +69,19 @@ function hold() {
     video?.pause();
 }
 
+/** A time within a frame [s], as browsers round times. @param {number} frame */
+function timeWithin(frame) {
+    const times = frameTimes(), following = frame + 1 < times.length ? times[frame + 1] : times[frame] + 0.02;
+    return times[frame] + Math.min(0.005, (following - times[frame]) / 2);
+}
+
 /** Shows a frame in the video. @param {number} frame */
 function seek(frame) {
     hold();
     const video = videoOf(), times = frameTimes();
     if (!video || !times.length || frame >= times.length) return;
-    // Within the frame, as browsers round times.
-    const following = frame + 1 < times.length ? times[frame + 1] : times[frame] + 0.02;
     state.sought = video;
-    video.currentTime = times[frame] + Math.min(0.005, (following - times[frame]) / 2);
+    video.currentTime = timeWithin(frame);
 }
 
 /** Gradio takes the frame that is shown as the slider's value. */
@@ -154,8 +158,8 @@ function showChosen() {
 /** Skips the frames that are as in the run before. @param {HTMLVideoElement} video */
 function skipReused(video) {
     const chart = /** @type {HTMLElement | null} */ (element.querySelector('.chart'));
-    const time = frameTimes()[Number(chart?.dataset.first)];
-    if (time > video.currentTime) video.currentTime = time;
+    const first = Number(chart?.dataset.first);
+    if (first > 0 && timeWithin(first) > video.currentTime) video.currentTime = timeWithin(first);
 }
 
 /**
