@@ -213,7 +213,8 @@ def raft_needs_download(settings: Settings) -> bool:
 
 def fetch_raft(weights: str | Path) -> Path:
     """RAFT's weights on disk; for the argument and the errors see ``resolve_weights``."""
-    return resolve_weights(weights, default_filename=RAFT_FILENAME)
+    # Published weights do not change, and a run asks for them several times.
+    return resolve_weights(weights, default_filename=RAFT_FILENAME, cached_first=True)
 
 
 @lru_cache(maxsize=2)

@@ -22,6 +22,7 @@ from mamp.model.patch_encoder import PATCH, PatchEncoder
 TABLE_1_WEIGHTS, SMALL_WEIGHTS, PAPER_WEIGHTS = "table1", "small", "paper"  # given in place of a weights file
 _FOLDER = Path(__file__).parent.parent / "weights"
 DEFAULT_WEIGHTS = SMALL_WEIGHTS
+_HUB_TIMEOUT = 3.0  # [s] to ask the Hub for a newer file: some networks drop the question
 SHIPPED_WEIGHTS = {
     TABLE_1_WEIGHTS: _FOLDER / "mamp.safetensors",
     SMALL_WEIGHTS: _FOLDER / "mamp-small.safetensors",
@@ -100,7 +101,11 @@ def _shared_encoder(source: str | None, device: torch.device, _stamp: tuple[Path
 
 
 def resolve_weights(
-    source: str | Path, *, filename: str | None = None, default_filename: str = "mamp.safetensors"
+    source: str | Path,
+    *,
+    filename: str | None = None,
+    default_filename: str = "mamp.safetensors",
+    cached_first: bool = False,
 ) -> Path:
     """Finds a weights file on disk, or downloads it from the Hugging Face Hub.
 
@@ -109,6 +114,7 @@ def resolve_weights(
             ``user/name@revision:file``. A revision is a commit, tag or branch; only a commit always names the same file.
         filename: File in the Hub repository.
         default_filename: The same, if neither ``source`` nor ``filename`` names one.
+        cached_first: Take a file in the Hub's cache without asking the Hub for a newer one.
 
     Returns:
         The file on disk.
@@ -123,27 +129,33 @@ def resolve_weights(
     if parts is None:
         raise WeightsError(f"There is no weights file {path.name}.")
     repository, revision, named = parts
-    import huggingface_hub  # only here: it takes a fifth of a second, and most runs download nothing
+    file = filename or named or default_filename
+    from huggingface_hub import hf_hub_download  # only here: it takes a fifth of a second, and few runs need it
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
+        if cached_first and (cached := _cached_file(repository, revision, file)) is not None:
+            return cached
         # The caller chooses the revision and may check a hash; no code in the file is run.
-        file = filename or named or default_filename
-        return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))  # nosec
+        return Path(hf_hub_download(repository, file, revision=revision, etag_timeout=_HUB_TIMEOUT))  # nosec
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise WeightsError(f"The weights {source} could not be downloaded from the Hugging Face Hub.") from error
 
 
 def needs_download(source: str | Path, *, default_filename: str) -> bool:
-    """Whether ``resolve_weights`` would download a file; false where it would find none."""
+    """Whether a file is on the Hub, by its name, and no copy of it is in the Hub's cache."""
     parts = _hub_parts(source)
     if parts is None or SHIPPED_WEIGHTS.get(str(source), Path(source)).is_file():
         return False
-    import huggingface_hub
-
     repository, revision, named = parts
-    cached = huggingface_hub.try_to_load_from_cache(repository, named or default_filename, revision=revision)
-    return not isinstance(cached, str)
+    return _cached_file(repository, revision, named or default_filename) is None
+
+
+def _cached_file(repository: str, revision: str | None, file: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, file, revision=revision)
+    return Path(cached) if isinstance(cached, str) else None
 
 
 def _hub_parts(source: str | Path) -> tuple[str, str | None, str] | None:

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from mamp.flow.optical_flow import DisFlow, FlowEstimator, ParallelDisFlow, frame_at_cells, load_flow, raft_flow
+from mamp.flow.optical_flow import (
+    RAFT_FILENAME,
+    DisFlow,
+    FlowEstimator,
+    ParallelDisFlow,
+    fetch_raft,
+    frame_at_cells,
+    load_flow,
+    raft_flow,
+)
 from mamp.flow.raft import RaftError, build_raft, load_raft
 from mamp.settings import Settings
 from tests.conftest import ROOT, Image
@@ -128,6 +137,18 @@ def test_raft_takes_more_iterations_for_a_distant_reference(tmp_path: Path) -> N
     assert not np.array_equal(flow(*frames), expected)
     with pytest.raises(ValueError, match="at least one iteration"):
         raft_flow(weights, iterations=0)
+
+
+def test_raft_in_the_cache_of_the_hub_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository, commit = tmp_path / "models--somebody--raft", 40 * "0"
+    cached = repository / "snapshots" / commit / RAFT_FILENAME
+    for path, content in ((repository / "refs" / "main", commit), (cached, "weights")):
+        path.parent.mkdir(parents=True)
+        path.write_text(content)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **kwargs: pytest.fail("it asks the network"))
+    assert fetch_raft("somebody/raft") == cached
+    assert fetch_raft(f"somebody/raft@{commit}") == cached
 
 
 def test_raft_is_loaded_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
