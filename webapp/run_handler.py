@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from pathlib import Path
+from threading import Thread
 from typing import Any, cast
 
 import gradio as gr
@@ -36,6 +39,7 @@ from webapp.work_limit import WorkLimitError, check_work, deadline, limit_text
 MEMORY_INTERVAL = 10  # frames: explaining a pixel then follows the motion of few frames
 TIMED_FRAMES = 10  # least number of tracked frames from which a speed is learned: the first ones have few references
 MAX_MEMORIES = 16  # of a run; each has 3 MB at 480p
+_STOP_SECONDS = 0.2  # after which a download notices that its run was stopped
 
 encoders = {source: shared_encoder(source, "auto") for source in (WEIGHTS, *NAMED_WEIGHTS)}
 
@@ -218,11 +222,13 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
     hide_preview: RunUpdates = {"preview": gr.update(visible=False)}
     if raft_needs_download(settings):
         yield {"status": status_html(message("run.downloading"))}
+        failure = ""
         try:
-            fetch_raft(settings.raft_weights)
+            _download_raft(settings.raft_weights, project.should_stop)
         except WeightsError as error:
-            failure = status_html(error_text(error), error=True)
-            ended = status_html(message("run.ended")) if project.should_stop() else failure
+            failure = error_text(error)
+        if failure or project.should_stop():
+            ended = status_html(failure, error=True) if failure else status_html(message("run.ended"))
             yield {**hide_preview, **result_updates(session, opacity, parts), "status": ended}
             return
     used, objects = _input_masks(project), _count_objects(_masks(session))
@@ -257,6 +263,27 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
         results = result_updates(session, opacity, parts)
         text = message("run.resumes", error=error.message, done=done.frames, total=session["frames"])
         yield {**hide_preview, **results, "status": status_html(text, error=True)}
+
+
+def _download_raft(weights: str, should_stop: Callable[[], bool]) -> None:
+    """Downloads RAFT's weights. When the run is stopped meanwhile, the download goes on: the next run waits for it.
+
+    Raises:
+        WeightsError: See ``fetch_raft``.
+    """
+    download: Future[Path] = Future()
+
+    def fetch() -> None:
+        try:
+            download.set_result(fetch_raft(weights))
+        except Exception as error:
+            download.set_exception(error)
+
+    Thread(target=fetch, daemon=True).start()  # an executor would keep the server from ending
+    while not should_stop():
+        if wait([download], _STOP_SECONDS).done:
+            download.result()
+            return
 
 
 def _input_masks(project: Project) -> dict[int, bytes]:

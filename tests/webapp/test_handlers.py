@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import gradio as gr
@@ -191,6 +192,30 @@ def test_the_page_says_that_it_downloads_the_optical_flow_and_why_it_cannot(
     assert not any("Frame" in sentence for sentence in said) and "could not be downloaded" in said[-1]
     assert len(attempts) == 1, "an attempt without a network takes half a minute"
     assert updates[-1]["results"]["visible"], "the result of the run before is hidden"
+
+
+def test_stop_does_not_wait_for_the_download_of_the_optical_flow(
+    session: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, requests = Event(), []
+
+    def download(*args: Any, **kwargs: Any) -> str:
+        requests.append(args)
+        assert over.wait(60)
+        return str(tmp_path / "raft.pt")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **kwargs: None)
+    monkeypatch.setattr("webapp.settings_controls.RAFT", "somebody/raft")
+    updates = start(session, editor(session, scene(0)[1]), chosen={**CHOSEN, "flow": "raft"})
+    while "Downloading RAFT" not in next(updates).get("status", ""):
+        pass
+    try:
+        jobs.cancel_job(session)
+        assert "Stopped." in status(list(updates)[-1]) and not over.is_set() and len(requests) == 1
+        assert not sessions.has_job(session)
+    finally:
+        over.set()
 
 
 def test_the_request_to_paint_goes_once_something_is_painted(session: dict[str, Any]) -> None:
