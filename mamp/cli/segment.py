@@ -120,7 +120,8 @@ def run(args: argparse.Namespace) -> int:
             result = update.result or result
     assert result is not None
     print(f"{args.clip.name}: {result.frames} frames read, {result.frames} masks and {result.overlay} written")
-    for note in result.receipt["notes"]:
+    damage = result.receipt["damage"]
+    for note in ([damage] if damage else []) + result.receipt["notes"]:
         print(f"note: {note}")
     return 0
 

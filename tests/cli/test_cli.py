@@ -54,6 +54,17 @@ def test_segment_writes_all_outputs_and_reports_them(clip: Path, capsys: pytest.
     assert found == {"overlay.mp4", "masks", "masks.zip", "masks.json", "objects.csv", "input_masks", "receipt.json"}
 
 
+def test_the_damage_of_a_clip_is_printed(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (6, 48, 64, 3), np.uint8)
+    with VideoWriter(clip.parent / "whole.mp4", None, (48, 64)) as writer:
+        for t, image in enumerate(noise):
+            writer.write(image, Fraction(t, 25))
+    whole = (clip.parent / "whole.mp4").read_bytes()
+    (clip.parent / "half.mp4").write_bytes(whole[: len(whole) // 2])
+    assert segment(clip, "@half.mp4", "--mask", "@first.png") == 0
+    assert "note: half.mp4 is damaged: it breaks off; only the frames" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
