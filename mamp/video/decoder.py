@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -167,6 +168,10 @@ class VideoFile:
                 if times is not None:
                     times.drop()
                 continue
+            if stream.codec_context.name in _ESCAPED_CODECS and _is_overwritten(packet):
+                stamp = packet.pts if packet.pts is not None else packet.dts
+                where = "" if stamp is None else f" at {float((stamp - self._origin) * packet.time_base):.1f} s"
+                self._note_damage(f"a part of it is overwritten with zeros{where}", "later frames may be wrong")
             for frame in frames:
                 pts = frame.pts if frame.pts is not None else frame.dts
                 if times is not None:
@@ -176,8 +181,8 @@ class VideoFile:
                     continue
                 yield None if pts is None else pts - self._origin, frame
 
-    def _note_damage(self, cause: str) -> None:
-        self.damage = self.damage or f"{self.path.name} is damaged: {cause}; only the frames that decode are used."
+    def _note_damage(self, cause: str, effect: str = "only the frames that decode are used") -> None:
+        self.damage = self.damage or f"{self.path.name} is damaged: {cause}; {effect}."
 
     def _describe(self, container: InputContainer, stream: VideoStream, first: VideoFrame, rate: Fraction) -> VideoInfo:
         matrix, (height, width) = self._to_rgb.matrix, self._to_rgb.size
@@ -200,6 +205,18 @@ class VideoFile:
             pixel_aspect=1 / aspect if sideways else aspect,
             start=self._start,
         )
+
+
+def _is_overwritten(packet: Packet[VideoStream]) -> bool:
+    """Whether a packet has a long run of zeros; those of ``_ESCAPED_CODECS`` have none, except as padding at their end.
+
+    FFmpeg conceals such damage: it marks neither the frame nor those that depend on it as corrupt.
+    """
+    return _ZEROS in bytes(packet).rstrip(b"\0")
+
+
+_ESCAPED_CODECS = ("h264", "hevc")  # three zeros in a row are not allowed within a part of a frame
+_ZEROS = bytes(256)  # longer than the padding between parts
 
 
 def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:

@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -405,6 +406,31 @@ def test_the_frames_of_a_truncated_file_are_read_up_to_its_end(tmp_path: Path, k
     whole = list(VideoReader(clip))
     for frame in reader:
         assert np.array_equal(frame.image, whole[frame.index].image)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_a_part_that_is_overwritten_with_zeros_is_reported_with_its_time(tmp_path: Path, codec: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (20, 96, 128, 3), np.uint8)
+    clip = tmp_path / "in.mp4"
+    with av.open(str(clip), "w") as container:
+        stream: Any = container.add_stream(
+            codec, rate=25, options={"crf": "20", "bf": "0", "tune": "zerolatency", "x265-params": "log-level=none"}
+        )
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for image in noise:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(clip)) as container:
+        place = next(islice(container.demux(video=0), 10, None)).pos
+    assert place is not None
+    data = bytearray(clip.read_bytes())
+    data[place + 1000 : place + 3048] = bytes(2048)
+    clip.write_bytes(data)
+    reader = VideoReader(clip)
+    assert reader.count() == 20, "the decoder shows all frames"
+    assert reader.damage == (
+        "in.mp4 is damaged: a part of it is overwritten with zeros at 0.4 s; later frames may be wrong."
+    )
 
 
 def test_invalid_clips_raise_video_error(tmp_path: Path) -> None:
