@@ -62,8 +62,8 @@ def open_clip(session: Session, path: str | None, closed_status: str = "") -> Ex
     except VideoError as error:
         refusal = status_html(error_text(error), error=True, button=before)
         return {"clip": None, **clip_updates({}, refusal)}
-    status = clip_description(session, button=before)
-    return {"clip": gr.skip(), **clip_updates(session, status, clip_frames=frames)}
+    status = _clip_description(session, "clip.paint", before)
+    return {"clip": gr.skip(), **clip_updates(session, status, clip_frames=frames, asks_to_paint=True)}
 
 
 def remove_clip(session: Session) -> ClipUpdates:
@@ -139,7 +139,8 @@ def trim_clip(session: Session, path: str | None, first: float | None, last: flo
             raise
         return {"status": status_html(error_text(error), error=True)}
     before = _leave(session, keep=path)
-    return clip_updates(trimmed, clip_description(trimmed, button=before), clip_frames=None)
+    status = _clip_description(trimmed, "clip.paint", before)
+    return clip_updates(trimmed, status, clip_frames=None, asks_to_paint=True)
 
 
 def part_name(path: str, first: int, last: int) -> str:
@@ -148,8 +149,19 @@ def part_name(path: str, first: int, last: int) -> str:
     return f"{stem}_{first}-{last}.mp4"
 
 
-def clip_description(session: Session, *, button: str = "") -> str:
-    """The clip's length, size, frame rate and audio, as the status line, with a button if there is one."""
+def painted_description(session: Session) -> str:
+    """The status of a clip that asked to paint, once a mask is painted."""
+    return _clip_description(session, "check.ready", _left_before(session, ""))
+
+
+def _clip_description(session: Session, next_step: str, button: str) -> str:
+    """The clip's length, size, frame rate and audio, as the status line.
+
+    Args:
+        session: The session.
+        next_step: The text of what to do next.
+        button: HTML of a button behind it.
+    """
     reader = reader_of(session["clip"])
     info = reader.info
     description = message(
@@ -161,7 +173,7 @@ def clip_description(session: Session, *, button: str = "") -> str:
         audio=message("clip.audio" if info.has_audio else "clip.no_audio"),
         damage=f" {reader.damage}" if reader.damage else "",
     )
-    return status_html(f"{description} {message('clip.paint')}", button=button)
+    return status_html(f"{description} {message(next_step)}", button=button)
 
 
 def choose_example(session: Session, closed_status: str, event: gr.EventData) -> ExampleUpdates:
@@ -214,17 +226,20 @@ def resume_session(session: Session, name: Any) -> ResumeUpdates:
     return {"clip": found["clip"], "settings": controls, **updates}
 
 
-def clip_updates(session: Session, status: str, *, clip_frames: int | None = 0) -> ClipUpdates:
+def clip_updates(
+    session: Session, status: str, *, clip_frames: int | None = 0, asks_to_paint: bool = False
+) -> ClipUpdates:
     """Updates of the page for a new clip or none; a clip that is too long opens the trim panel.
 
     Args:
         session: Empty if there is no clip to segment.
         status: HTML of the status line; kept in the session until its first run.
         clip_frames: Number of frames of the clip to trim; 0 without a clip, ``None`` if that clip stays the same.
+        asks_to_paint: Whether the status has a sentence to replace once something is painted.
     """
     frames = session.get("frames", 1)
     if session:
-        session["opened"] = status
+        session |= {"opened": status, "asks_to_paint": asks_to_paint}
     updates: ClipUpdates = {
         "session": session,
         "address": {"project": name_of(session)},

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
 
 from mamp import MaskError
 from mamp.masks.mask_io import MaskFile
+from webapp.clips import painted_description
 from webapp.html import status_html
 from webapp.languages import message
 from webapp.mask_check import mask_problem
@@ -44,10 +44,8 @@ def _check(session: Session) -> EditorUpdates:
     """Tells what is wrong with the mask of the current frame, and when it is ready to run, also again after a run."""
     mask = project_of(session).input_mask(session["frame"])
     problem = "" if mask is None else mask_problem(mask)
-    invitation, opened = html.escape(message("clip.paint")), session.get("opened", "")
-    if not problem and mask is not None and invitation in opened:  # the first mask of the clip
-        session["opened"] = opened.replace(invitation, html.escape(message("check.ready")))
-        session["mask_problem"] = ""
+    if not problem and mask is not None and session.get("asks_to_paint") and "opened" in session:
+        session |= {"opened": painted_description(session), "asks_to_paint": False, "mask_problem": ""}
         return {"status": session["opened"]}
     is_news = problem != session.get("mask_problem", "")
     follows_job = mask is not None and session.pop("follows_job", False)

@@ -587,6 +587,15 @@ def test_a_line_is_reported_before_a_run_until_it_is_filled(session: dict[str, A
     assert "Ready to run" in message_for(scene(0)[1])
 
 
+def test_the_first_mask_is_confirmed_in_a_language_that_was_chosen_after_the_clip(
+    session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.languages.visitor_language", lambda: "es")
+    shown = [dict(update) for update in mask_completion.save_and_complete(session, editor(session, scene(0)[1]))]
+    assert "12 fotogramas, 128x96" in status(shown[-1]) and "Listo para ejecutar" in status(shown[-1])
+    assert "paint" not in status(shown[-1]) and session["opened"] == status(shown[-1])
+
+
 def test_a_box_becomes_a_mask(session: dict[str, Any]) -> None:
     box = {"label": 12, "left": 4, "top": 16, "right": 69, "bottom": 80}
     nothing = np.zeros((96, 128), np.uint8)
