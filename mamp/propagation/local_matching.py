@@ -7,15 +7,10 @@ best matches are gathered by index. Tiles of one label take a shortcut, see ``ti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Lock
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.model.encoder import cpu_supports
 from mamp.propagation.tile_shortcut import (
     INVALID_LABEL,
     NEIGHBORHOOD,
@@ -94,16 +89,15 @@ def propagate(
     for top, padded in padded_keys(keys, query, valid, radius, rows_at_once):
         rows = slice(top, min(top + rows_at_once, grid.rows))
         if shortcut and top_k:
-            with _onednn_matmul(query.device):
-                decided = decided_by_neighbors(
-                    padded,
-                    labels[:, top * TILE :],
-                    uniform[rows],
-                    tiles[rows],
-                    tile_mask[rows],
-                    radius=radius,
-                    top_k=top_k,
-                )
+            decided = decided_by_neighbors(
+                padded,
+                labels[:, top * TILE :],
+                uniform[rows],
+                tiles[rows],
+                tile_mask[rows],
+                radius=radius,
+                top_k=top_k,
+            )
             needs_matching[rows] &= ~decided
             scores[rows][decided] = _one_hot(uniform[rows][decided], K)[:, None, None]
         needed = needs_matching[rows].nonzero()  # row, counted from top, and column (M, 2)
@@ -155,8 +149,7 @@ class _BlockMatcher:
         windows = padded.unfold(1, reach, TILE).unfold(2, reach, TILE)
         windows = windows.permute(1, 2, 0, 4, 5, 3)  # (rows, columns, N, reach, reach, C + 1), a view
         torch.stack([windows[row, column] for row, column in at.tolist()], out=self._keys[:M])
-        with _onednn_matmul(padded.device):
-            torch.bmm(self._keys[:M].flatten(1, 3), tiles, out=self._product[:M])
+        torch.bmm(self._keys[:M].flatten(1, 3), tiles, out=self._product[:M])
         similarity, matches = best_matches(self._product[:M], N, self._grid.side, self._top_k)
         corners = ((at[:, 0] + top) * self._grid.padded_width + at[:, 1]) * TILE
         origins = (corners[:, None] + self._cell_offsets).reshape(-1, 1)
@@ -172,36 +165,6 @@ class _BlockMatcher:
 def _one_hot(labels: Tensor, num_labels: int) -> Tensor:
     """Float labels (...) as (..., K), zeros for those outside [0, K)."""
     return (labels[..., None] == torch.arange(num_labels, device=labels.device)).to(labels.dtype)
-
-
-_matmul_lock = Lock()
-_matmul_users = 0
-_matmul_precision = "highest"
-
-
-@contextmanager
-def _onednn_matmul(device: torch.device) -> Iterator[None]:
-    """Uses oneDNN for a CPU's matrix product, where it takes half the time of PyTorch's own and stays in single precision.
-
-    PyTorch uses it only where bfloat16 would be allowed. With AMX oneDNN would really compute in bfloat16, and is no
-    faster. The permission is global to the process, so threads share it: the last one takes it back.
-    """
-    global _matmul_users, _matmul_precision
-    if device.type != "cpu" or not cpu_supports("avx512_bf16") or cpu_supports("amx_bf16"):
-        yield
-        return
-    with _matmul_lock:
-        if not _matmul_users:
-            _matmul_precision = torch.get_float32_matmul_precision()
-            torch.set_float32_matmul_precision("medium")
-        _matmul_users += 1
-    try:
-        yield
-    finally:
-        with _matmul_lock:
-            _matmul_users -= 1
-            if not _matmul_users:
-                torch.set_float32_matmul_precision(_matmul_precision)
 
 
 def logit_adjusted(scores: Tensor, values: Tensor, *, valid: Tensor, radius: int, strength: float) -> Tensor:

@@ -94,7 +94,7 @@ def decided_by_neighbors(
             keys.append(padded[:, y + near.start : y + near.stop, x + near.start : x + near.stop])
             reached = labels[:, y : y + TILE + 2 * radius, x : x + TILE + 2 * radius]
             n, dy, dx = ((reached != label) & (reached != INVALID_LABEL)).nonzero(as_tuple=True)
-            others = padded.view(-1, channels)[(n * H + dy + y) * W + dx + x]
+            others = padded.view(-1, channels).index_select(0, (n * H + dy + y) * W + dx + x)
             best_others.append((others @ tile).amax(dim=0))
         product = torch.bmm(torch.stack(keys).flatten(1, 3), tiles[at])
         nearest = cell_windows(product.view(len(block), N, -1, TILE * TILE), NEIGHBORHOOD)

@@ -1,6 +1,8 @@
 """Local matching equals a brute-force loop over cells, with and without its shortcuts."""
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamp.propagation import local_matching
 from mamp.propagation.local_matching import logit_adjusted, propagate, reconstruct
 from mamp.propagation.tile_shortcut import decided_by_neighbors
 from mamp.propagation.window_topk import topk_indices
@@ -79,9 +80,8 @@ def test_random_problems_equal_brute_force(monkeypatch: pytest.MonkeyPatch, seed
     valid = torch.rand(N, h, w) > 0.1
     valid[0] = True  # every cell has a match
     if not shortcut:
-        monkeypatch.setattr(
-            local_matching, "decided_by_neighbors", lambda _, __, uniform, *___, **____: uniform != uniform
-        )
+        name = "mamp.propagation.local_matching.decided_by_neighbors"
+        monkeypatch.setattr(name, lambda _, __, uniform, *___, **____: uniform != uniform)
     scores = propagate(query, rows_of(keys), values, valid=valid, radius=radius, top_k=top_k)
     torch.testing.assert_close(scores, brute_force(query, keys, values, radius, top_k, valid))
 
@@ -94,16 +94,25 @@ def test_the_indices_of_the_largest_are_those_of_torch_topk(k: int, count: int) 
     assert torch.equal(indices.sort().values, numbers.topk(k, dim=1).indices.sort().values)
 
 
-def test_overlapping_matrix_products_restore_the_precision_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_matching, "cpu_supports", lambda instructions: instructions == "avx512_bf16")
-    before, cpu = torch.get_float32_matmul_precision(), torch.device("cpu")
-    first, second = local_matching._onednn_matmul(cpu), local_matching._onednn_matmul(cpu)
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert torch.get_float32_matmul_precision() == "medium"
-    second.__exit__(None, None, None)
-    assert torch.get_float32_matmul_precision() == before
+def test_memory_does_not_grow_with_the_number_of_different_shapes() -> None:
+    """A library that compiles and keeps a kernel for each shape of a matrix took a gigabyte in 25 frames."""
+    script = (
+        "import torch; from pathlib import Path; from mamp.propagation.local_matching import propagate\n"
+        "torch.manual_seed(0)\n"
+        "resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 2**20\n"
+        "def match(frame):\n"
+        "    keys, labels = torch.rand(7, 32, 56, 56), torch.zeros(7, 56, 56, dtype=torch.long)\n"
+        "    labels[:, 8 : 20 + frame % 30, 8 : 20 + frame * 7 % 30] = 1\n"
+        "    values = torch.stack((labels == 0, labels == 1), dim=1).float()\n"
+        "    propagate(keys[0], lambda rows: keys[:, :, rows], values, radius=12, top_k=9)\n"
+        "for frame in range(4): match(frame)\n"
+        "before = resident()\n"
+        "for frame in range(4, 34): match(frame)\n"
+        "print(resident() - before)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert float(printed) < 30, "megabytes"
 
 
 @pytest.mark.parametrize("top_k", [1, 36, 200])
