@@ -42,7 +42,7 @@ def explanation_html(explanation: Explanation, picture: Image, frames: int, name
     """
     scores = [replace(score, name=_name(score.label, names)) for score in explanation.scores]
     explanation = replace(explanation, scores=scores)
-    text = describe(explanation, messages("explanation"))
+    text = describe(explanation, messages("explanation"), decimal_mark=decimal("."))
     size = (explanation.mask.shape[0], explanation.mask.shape[1])
     x, y = explanation.pixel
     name = _name(explanation.label, names)

@@ -49,19 +49,20 @@ SENTENCES = {
 }
 
 
-def describe(explanation: Explanation, sentences: Mapping[str, str] = SENTENCES) -> str:
+def describe(explanation: Explanation, sentences: Mapping[str, str] = SENTENCES, *, decimal_mark: str = ".") -> str:
     """A few sentences on the decision, the motion and the discriminant.
 
     Args:
         explanation: The explanation.
         sentences: The keys of ``SENTENCES`` in any language. Placeholders may be left out.
+        decimal_mark: The decimal mark of that language.
     """
     if explanation.decision is Decision.INPUT_MASK:
         return sentences["input_mask"].format(frame=explanation.frame)
     parts = [_winner(explanation, sentences)]
     if explanation.votes:
         parts.append(_motion(max(explanation.memory, key=lambda view: view.weight), sentences))
-    parts += _discriminant(explanation, sentences)
+    parts += _discriminant(explanation, sentences, decimal_mark)
     return " ".join(parts)
 
 
@@ -98,7 +99,7 @@ def _motion(view: MemoryView, sentences: Mapping[str, str]) -> str:
     return sentences["moved"].format(way=way, **values)
 
 
-def _discriminant(explanation: Explanation, sentences: Mapping[str, str]) -> list[str]:
+def _discriminant(explanation: Explanation, sentences: Mapping[str, str], decimal_mark: str) -> list[str]:
     """What the discriminant of the label, or else the one with the highest score, says."""
     known = {each.label: each.discriminant for each in explanation.scores if each.discriminant is not None}
     if not known:
@@ -106,7 +107,8 @@ def _discriminant(explanation: Explanation, sentences: Mapping[str, str]) -> lis
     label = explanation.label if explanation.label in known else max(known, key=lambda each: known[each])
     name = next(each.name for each in explanation.scores if each.label == label)
     looks = "unlike" if known[label] < -_DECIDED else "like" if known[label] > _DECIDED else "little"
-    return [sentences[looks].format(name=name, value=f"{known[label]:+.2f}")]
+    value = f"{known[label]:+.2f}".replace(".", decimal_mark)
+    return [sentences[looks].format(name=name, value=value)]
 
 
 def _plural(noun: str, count: int) -> str:

@@ -38,6 +38,14 @@ def test_a_place_is_explained_by_words_scores_and_memory_frames(finished: dict[s
     assert 'aria-label="Frames in memory at frame 8: 0, 3, 5, 7"' in time
 
 
+def test_words_and_scores_have_the_decimal_mark_of_the_visitor(
+    finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webapp.languages.visitor_language", lambda: "de")
+    page = explained(finished, 8, 52, 50)
+    assert re.search(r"ergibt \+\d,\d\d: ", page) and re.search(r"<td>\+\d,\d\d</td>", page)
+
+
 def test_keys_are_named_in_a_part_that_phones_hide(finished: dict[str, Any]) -> None:
     page = results_view.show_frame(finished, 0.45, [], {"frame": 0})["explained"]
     assert 'Click or tap a place in the frame. <span class="keys-hint">Or use the arrow keys' in page
