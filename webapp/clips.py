@@ -15,7 +15,7 @@ from webapp.errors import error_text
 from webapp.examples import EXAMPLE_NAMES, EXAMPLES
 from webapp.html import bring_back_button, scroll_to, session_to_bring_back, status_html
 from webapp.jobs import job_updates
-from webapp.languages import decimal, message
+from webapp.languages import count_message, decimal, message
 from webapp.mask_editing import editor_frame, masks_html
 from webapp.results_view import result_updates
 from webapp.session import (
@@ -166,7 +166,7 @@ def _clip_description(session: Session, next_step: str, button: str) -> str:
     info = reader.info
     description = message(
         "clip.description",
-        frames=session["frames"],
+        frames=count_message("count.frames", session["frames"]),
         width=info.width,
         height=info.height,
         rate=decimal(f"{float(info.fps):.4g}"),

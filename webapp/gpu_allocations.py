@@ -48,7 +48,7 @@ def quota_text(frames: int, size: Size) -> str:
     """What a run takes from a visitor's quota at most, in a sentence or two."""
     durations = allocations(frames, gpu_seconds_per_frame(size))
     needed = math.ceil(QUOTA_FACTOR * sum(durations))
-    text = count_message("estimate.gpu", len(durations), seconds=needed, frames=frames)
+    text = count_message("estimate.gpu", len(durations), seconds=needed, frames=count_message("count.frames", frames))
     return f"{text} {message('estimate.quota', seconds=GUEST_SECONDS)}" if needed > GUEST_SECONDS else text
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.label_map import objects_in
-from webapp.languages import message
+from webapp.languages import count_message, message
 
 # Of 26 objects in first frames of DAVIS, the largest values are 5.8 and 2; a scribble on them mostly exceeds 8.
 _LONGEST = 8  # area in units of the squared width
@@ -29,9 +29,9 @@ def mask_problem(mask: NDArray[np.uint8]) -> str:
         areas = statistics[1:, cv2.CC_STAT_AREA]
         pieces = int((areas >= _PIECE * areas.sum()).sum())
         if areas.sum() > _LONGEST * width**2:
-            return message("check.line", label=label, width=f"{width:.0f}")
+            return count_message("check.line", round(width), label=label)
         if width < _NARROWEST * max(1.0, min(mask.shape) / 480):
-            return message("check.narrow", label=label, width=f"{width:.0f}")
+            return count_message("check.narrow", round(width), label=label)
         if pieces > _MOST_PIECES:
             return message("check.pieces", label=label, pieces=pieces)
     return ""

@@ -11,7 +11,7 @@ from mamp import overlay
 from mamp.explanation.explanation import Explanation, MemoryView
 from mamp.explanation.flow_colors import flow_colors, flow_legend
 from webapp.frame_svg import Size, data_uri, image_svg
-from webapp.languages import decimal, message
+from webapp.languages import count_message, decimal, message
 
 _SIDE = 420  # longest side of the pictures [pixels]
 _LEGEND = 72  # [pixels]
@@ -46,7 +46,7 @@ def motion_html(explanation: Explanation) -> str:
     )
     legend = (
         f'<div class="why-legend"><img src="{data_uri(flow_legend(_LEGEND), ".png")}" width="{_LEGEND}" height="{_LEGEND}" '
-        f'alt="{message("motion.wheel")}"><span>{message("motion.colors", largest=f"{largest:.0f}")}</span></div>'
+        f'alt="{message("motion.wheel")}"><span>{count_message("motion.colors", round(largest))}</span></div>'
     )
     return (
         f'<p class="why-note">{html.escape(text)}</p><div class="why-strip why-pair">{pictures}</div>{legend}'

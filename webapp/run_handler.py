@@ -65,11 +65,12 @@ def estimate_text(session: Session, *chosen: Any) -> str:
         return ""
     reused = session["frames"] - left
     if not left:
-        text = message("estimate.nothing", frames=reused)
+        text = count_message("estimate.nothing", reused)
     elif needs_gpu(settings):
         text = quota_text(left, _processing_size(session, settings))
     else:
-        text = message("estimate.here", time=duration_text(max(1, seconds)), frames=left)
+        frames = count_message("count.frames", left)
+        text = message("estimate.here", time=duration_text(max(1, seconds)), frames=frames)
     if left and reused:
         text += f" {count_message('estimate.reused', reused)}"
     return f'<div class="legend">{text} {message("estimate.limit", limit=limit_text())}</div>'
@@ -261,7 +262,7 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
             return
         project.save(settings)
         results = result_updates(session, opacity, parts)
-        text = message("run.resumes", error=error.message, done=done.frames, total=session["frames"])
+        text = count_message("run.resumes", session["frames"], error=error.message, done=done.frames)
         yield {**hide_preview, **results, "status": status_html(text, error=True)}
 
 
@@ -301,7 +302,7 @@ def _outcome_text(update: Update, result: Result, *, was_asked: bool) -> str:
         outcome = message("run.at_limit", limit=limit_text())
     reused = result.receipt["masks_reused"]
     return (
-        message("run.frames", outcome=outcome, done=result.frames, total=update.frames_total)
+        count_message("run.frames", update.frames_total, outcome=outcome, done=result.frames)
         + (message("run.reused", count=reused) if reused else "")
         + message("run.speed", fps=decimal(f"{update.fps:.1f}"))
         + warning_text(result.receipt)

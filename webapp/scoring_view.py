@@ -12,7 +12,7 @@ from mamp.masks.label_map import MaskError
 from webapp.chart import Plot
 from webapp.errors import error_text
 from webapp.html import object_chip, review_html, status_html
-from webapp.languages import decimal, message
+from webapp.languages import count_message, decimal, message
 from webapp.results_view import frame_times
 from webapp.session import Session, has_job, is_open, project_of, reader_of
 from webapp.true_masks import TrueScores, read_true_masks, score, unpacking_folder
@@ -55,7 +55,7 @@ def score_result(session: Session, paths: list[str] | str | None) -> Iterator[Sc
                 scores = so_far
                 if time.monotonic() - shown > 1:
                     shown = time.monotonic()
-                    text = message("score.progress", count=count, total=total)
+                    text = count_message("score.progress", total, done=count)
                     yield {"scored": status_html(text, progress=count / total)}
         names = project_of(session).names
         flags = review_html(result, names, frame_times(session), score_plots(scores))
@@ -99,7 +99,7 @@ def scores_html(scores: TrueScores, names: Mapping[int, str], count: int, total:
         rows += f'<tr><th scope="row">{chip}</th>{_cells((J + F) / 2, J, F)}</tr>'
     heads = "".join(f'<th scope="col">{head}</th>' for head in (message("score.object"), "J&amp;F", "J", "F"))
     means = f'<table class="why-scores"><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-    note = message("score.note", count=count, total=total)
+    note = count_message("score.note", count, total=total)
     return f'<p class="why-note">{note}</p>{means}{_frames_table(scores, chips)}'
 
 

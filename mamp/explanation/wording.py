@@ -43,6 +43,12 @@ SENTENCES = {
     "up": "{pixels} {pixel_noun} up",
     "down": "{pixels} {pixel_noun} down",
     "and": "{one} and {other}",
+    "pixel": "pixel",
+    "pixels": "pixels",
+    "place": "place",
+    "places": "places",
+    "frame": "frame",
+    "frames": "frames",
     "unlike": _LOOKS.replace("{looks}", "unlike it"),
     "like": _LOOKS.replace("{looks}", "like it"),
     "little": _LOOKS.replace("{looks}", "a little like it"),
@@ -76,7 +82,7 @@ def _winner(explanation: Explanation, sentences: Mapping[str, str]) -> str:
     if not explanation.votes:
         return sentences["new"]
     places, frames = len(explanation.votes), len({vote.frame for vote in explanation.votes})
-    nouns = {"place_noun": _plural("place", places), "frame_noun": _plural("frame", frames)}
+    nouns = {"place_noun": _noun("place", places, sentences), "frame_noun": _noun("frame", frames, sentences)}
     return sentences["votes"].format(places=places, frames=frames, **nouns, **values)
 
 
@@ -89,7 +95,9 @@ def _motion(view: MemoryView, sentences: Mapping[str, str]) -> str:
         return sentences["redetected"].format(**values)
     x, y = view.motion
     ways = [
-        sentences[keys[value > 0]].format(pixels=f"{abs(value):.0f}", pixel_noun=_plural("pixel", round(abs(value))))
+        sentences[keys[value > 0]].format(
+            pixels=f"{abs(value):.0f}", pixel_noun=_noun("pixel", round(abs(value)), sentences)
+        )
         for value, keys in ((x, ("left", "right")), (y, ("up", "down")))
         if abs(value) >= _MIN_MOTION
     ]
@@ -111,8 +119,8 @@ def _discriminant(explanation: Explanation, sentences: Mapping[str, str], decima
     return [sentences[looks].format(name=name, value=value)]
 
 
-def _plural(noun: str, count: int) -> str:
-    return noun if count == 1 else f"{noun}s"
+def _noun(noun: str, count: int, sentences: Mapping[str, str]) -> str:
+    return sentences[noun if count == 1 else f"{noun}s"]
 
 
 def _capitalized(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -11,11 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from mamp import load_encoder
+from mamp.explanation.explain import FrameExplainer
+from mamp.explanation.wording import describe
 from mamp.runs.finished import open_trackers
 from tests.webapp.painting import take_example
 from webapp import explanation_view, results_view
 from webapp import session as sessions
-from webapp.languages import text
+from webapp.languages import messages, text
 
 WAIT = 120_000  # [ms]
 
@@ -44,6 +47,18 @@ def test_words_and_scores_have_the_decimal_mark_of_the_visitor(
     monkeypatch.setattr("webapp.languages.visitor_language", lambda: "de")
     page = explained(finished, 8, 52, 50)
     assert re.search(r"ergibt \+\d,\d\d: ", page) and re.search(r"<td>\+\d,\d\d</td>", page)
+
+
+@pytest.mark.parametrize(("language", "way"), [("de", "1 Pixel nach"), ("en", "1 pixel to"), ("es", "1 píxel a")])
+def test_a_motion_of_one_pixel_is_counted_in_the_singular(
+    finished: dict[str, Any], monkeypatch: pytest.MonkeyPatch, language: str, way: str
+) -> None:
+    result = sessions.project_of(finished).result
+    assert result is not None
+    explanation = FrameExplainer(result.folder, finished["clip"], 8, device="cpu").explain(52, 50)
+    memory = [replace(view, motion=(1.0, 0.0), redetected=False) for view in explanation.memory]
+    monkeypatch.setattr("webapp.languages.visitor_language", lambda: language)
+    assert way in describe(replace(explanation, memory=memory), messages("explanation"))
 
 
 def test_keys_are_named_in_a_part_that_phones_hide(finished: dict[str, Any]) -> None:

@@ -218,6 +218,27 @@ def test_stop_does_not_wait_for_the_download_of_the_optical_flow(
         over.set()
 
 
+@pytest.mark.parametrize(
+    ("language", "opened", "estimated", "ended"),
+    [
+        ("en", "1 frame, 128x96", "for 1 frame on", "1 of 1 frame,"),
+        ("de", "1 Bild, 128x96", "für 1 Bild auf", "1 von 1 Bild,"),
+        ("es", "1 fotograma, 128x96", "para 1 fotograma en", "1 de 1 fotograma,"),
+        ("zh", "1 帧，128x96", "1 帧大约需要", "1/1 帧，"),
+    ],
+)
+def test_a_clip_of_one_frame_is_counted_in_the_singular(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str, opened: str, estimated: str, ended: str
+) -> None:
+    monkeypatch.setattr("webapp.languages.visitor_language", lambda: language)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    updates = clips.open_clip({}, str(write_clip(tmp_path / "one.mp4", [scene(0)[0]])))
+    session = updates["session"]
+    assert opened in status(updates)
+    assert estimated in run_handler.estimate_text(session, *CHOSEN.values())
+    assert ended in status(finished(session, editor(session, scene(0)[1])))
+
+
 def test_the_request_to_paint_goes_once_something_is_painted(session: dict[str, Any]) -> None:
     finished(session, editor(session))
     updates = mask_completion.save_and_complete(session, editor(session, scene(0)[1]))

@@ -47,8 +47,8 @@ def test_every_language_has_every_text_with_the_same_placeholders(language: str)
     assert TEXTS[language].keys() == TEXTS["en"].keys() | (set() if language == "en" else errors)
     for key, shown in TEXTS[language].items():
         expected = placeholders(TEXTS["de" if key in errors else "en"][key])
-        others = set() if language == "en" else {name for name in expected if name.endswith("_noun")}
-        assert shown.strip() and placeholders(shown) == expected - others, key
+        nouns = {name for name in expected if name.endswith("_noun")}  # another language may have no plural
+        assert shown.strip() and expected - nouns <= placeholders(shown) <= expected, key
         assert not set('<>&"\\') & set(shown), f"{key} goes into HTML and scripts as it is"
 
 
@@ -176,7 +176,7 @@ def test_the_page_speaks_the_language_of_the_browser(page_url: str, tmp_path: Pa
             expect(tab.locator(".plot-now")).to_have_text(re.compile(text("chart.frame", language, frame=r"\d+")))
             tab.get_by_role("button", name=text("run.start", language), exact=True).click()
             outcome = text("run.done", language)
-            done = text("run.frames", language, outcome=outcome, done=38, total=38)
+            done = text("run.frames.other", language, outcome=outcome, done=38, count=38)
             expect(tab.get_by_text(done)).to_be_visible(timeout=180_000)
             assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), locale
 

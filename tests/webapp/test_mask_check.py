@@ -29,6 +29,9 @@ def test_a_stroke_is_reported(thickness: int) -> None:
     cv2.circle(mask, (200, 200), 60, 1, cv2.FILLED)
     cv2.polylines(mask, [np.array([(400, 100), (600, 120), (450, 200)], np.int32)], False, 2, thickness)
     assert "Object 2 is only a line" in mask_problem(mask)
+    hair = np.zeros_like(mask)
+    hair[20, 10:90] = 1
+    assert "about 1 pixel wide" in mask_problem(hair)
 
 
 def test_a_speck_is_reported() -> None:
