@@ -72,6 +72,12 @@ watch('value', () => {
 });
 """
 
+# A visitor comes back to the page, from another window or another tab.
+RETURN_EVENTS = """
+addEventListener('focus', () => trigger('focus'));
+document.addEventListener('visibilitychange', () => document.hidden || trigger('focus'));
+"""
+
 # The button in the status brings a clip back.
 STATUS_EVENTS = """
 element.addEventListener('click', (event) => {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import cast
 
 import gradio as gr
 
@@ -14,7 +14,7 @@ from webapp.languages import message
 from webapp.mask_editing import editor_frame
 from webapp.results_view import result_updates
 from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job, use_session
-from webapp.updates import JobUpdates, RunUpdates
+from webapp.updates import EndedUpdates, JobUpdates, RunUpdates
 
 
 def job_updates(session: Session) -> JobUpdates:
@@ -66,7 +66,12 @@ def cancel_job(session: Session) -> JobUpdates:
     return {**job_updates(session), "status": status_html(message("run.ended"))}
 
 
-def ended_updates(text: str) -> Mapping[str, Any]:
+def check_session(session: Session) -> EndedUpdates:
+    """Changes nothing: with the session as input, the wiring itself shows ``ended_updates`` if it has ended."""
+    return {}
+
+
+def ended_updates(text: str) -> EndedUpdates:
     """What a page shows whose clip another page has closed: a sentence, and nothing that still needs the clip."""
     hidden, off = gr.update(visible=False), gr.update(interactive=False)
     return {
@@ -75,7 +80,9 @@ def ended_updates(text: str) -> Mapping[str, Any]:
         "results": hidden,
         "estimate": "",
         "editor": editor_frame({}),
-        **dict.fromkeys(("start", "stop", "prepare"), off),
+        "start": off,
+        "stop": off,
+        "prepare": off,
     }
 
 

@@ -131,5 +131,9 @@ class EditorUpdates(StatusUpdates, MaskUpdates, total=False):
     mask_file: Any
 
 
+class EndedUpdates(RunUpdates, EstimateUpdates, EditorUpdates, total=False):
+    """A page whose session has ended."""
+
+
 class ProjectUpdates(EditorUpdates, SettingsUpdates, total=False):
     """A project file."""

@@ -15,6 +15,7 @@ from webapp import session as sessions
 
 FIRST_MASK = gr.EventData(None, {"frame": 0, "object": 0})
 RUN_TIMEOUT = 180_000  # [ms]
+VISIBLE = "document.dispatchEvent(new Event('visibilitychange'))"
 ADDRESS = re.compile(r"#project=\w{32}$")
 
 
@@ -121,6 +122,26 @@ def test_two_pages_of_one_project_both_paint(page: Page) -> None:
     other.close()
     paint(page, (0.1, 0.9), (0.3, 0.9))
     expect_masks(page, 0, 3, 5)
+
+
+@pytest.mark.parametrize("event", ["window.dispatchEvent(new Event('focus'))", VISIBLE])
+def test_a_page_says_that_another_one_closed_its_clip_when_its_visitor_comes_back(page: Page, event: str) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_for_objects(other, 2)
+    run, closed = other.get_by_role("button", name="Run", exact=True), other.get_by_text("another page closed its clip")
+    expect(run).to_be_enabled()
+    other.evaluate(event)
+    expect(closed).to_have_count(0)
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
+    other.evaluate(event)
+    expect(closed).to_be_visible(timeout=30_000)
+    expect(run).to_be_disabled()
+    expect(other.locator("#editor [data-state=empty]")).to_be_visible()
+    expect(other.locator(".toast-body")).to_have_count(0)
 
 
 def test_a_page_says_that_another_one_closed_its_clip_during_a_run(page: Page) -> None:

@@ -1,5 +1,6 @@
 """Hidden components with what the browser itself has to do: name the session in the page's address, scroll, ask for
-frames of the result, take every kind of clip and show a still of one that it cannot play, and tell the language."""
+frames of the result, take every kind of clip and show a still of one that it cannot play, and tell the language and when
+the visitor comes back."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.javascript import ASK_FRAME, CLIP_FILES, LANGUAGE, SCROLL, SHOW_ADDRESS, STILL
+from webapp.javascript import ASK_FRAME, CLIP_FILES, LANGUAGE, RETURN_EVENTS, SCROLL, SHOW_ADDRESS, STILL
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,13 @@ class BrowserSection:
         address: The name of the session; a reload of the page finds the work again.
         scroll: The part of the page to bring into view, see ``webapp.html.scroll_to``.
         wanted_frame: The frame of the result that the visitor looks at, and whether the video plays.
+        returned: Has the focus when the visitor comes back to the page.
     """
 
     address: gr.HTML
     scroll: gr.HTML
     wanted_frame: gr.HTML
+    returned: gr.HTML
 
 
 def browser_section() -> BrowserSection:
@@ -31,4 +34,6 @@ def browser_section() -> BrowserSection:
         gr.HTML(None, visible="hidden", js_on_load=script)
     address = gr.HTML(None, visible="hidden", js_on_load=SHOW_ADDRESS)
     scroll = gr.HTML(None, visible="hidden", js_on_load=SCROLL)
-    return BrowserSection(address, scroll, gr.HTML(None, visible="hidden", js_on_load=ASK_FRAME))
+    wanted_frame = gr.HTML(None, visible="hidden", js_on_load=ASK_FRAME)
+    returned = gr.HTML(None, visible="hidden", js_on_load=RETURN_EVENTS)
+    return BrowserSection(address, scroll, wanted_frame, returned)

@@ -9,7 +9,7 @@ import gradio as gr
 from webapp.clips import bring_back, choose_example, open_clip, remove_clip, resume_session, trim_clip
 from webapp.explanation_view import explain_pixel, prepare_explanation
 from webapp.javascript import READ_ADDRESS, SHOW_JOB, SHOW_RESTORING
-from webapp.jobs import cancel_job, claim_job, ended_updates, refuse_job, settle_job, watch
+from webapp.jobs import cancel_job, check_session, claim_job, ended_updates, refuse_job, settle_job, watch
 from webapp.layout.browser_section import BrowserSection
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
@@ -71,6 +71,7 @@ def connect_events(
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
+    wiring.connect(browser.returned.focus, check_session, queue=False, show_progress="hidden")
     changes = [
         resumed,
         *_clip_events(wiring, clip, run.status, closed_status),
