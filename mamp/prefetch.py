@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -25,7 +26,7 @@ class Prefetcher(Generic[Item]):
 
     def __init__(self, items: Iterable[Item]) -> None:
         self._source, self._end = iter(items), object()
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = worker_threads(1)
         self._next = self._thread.submit(next, self._source, self._end)
 
     def __iter__(self) -> Iterator[Item]:
@@ -48,8 +49,49 @@ class Prefetcher(Generic[Item]):
 
 
 def should_prefetch(device: torch.device) -> bool:
-    """Whether prefetching pays off: computation on the CPU slows down when other threads share its cores."""
-    return device.type != "cpu"
+    """Whether prefetching pays off: on a CPU if PyTorch has several threads, see ``shared_threads``."""
+    return device.type != "cpu" or _threads() > 1
+
+
+@contextmanager
+def shared_threads(device: torch.device) -> Iterator[None]:
+    """Leaves half of PyTorch's threads on a CPU to what is prefetched, if ``should_prefetch``.
+
+    Two threads that compute different things wait less for each other than two that share each small operation. The
+    number of threads is global to the process: users of this function count together, and the last one restores it.
+    """
+    global _sharing, _threads_to_share
+    if device.type != "cpu" or not should_prefetch(device):
+        yield
+        return
+    with _sharing_lock:
+        if not _sharing:
+            _threads_to_share = torch.get_num_threads()
+        _sharing += 1
+        torch.set_num_threads(_threads_to_share // 2)
+    try:
+        yield
+    finally:
+        with _sharing_lock:
+            _sharing -= 1
+            if not _sharing:
+                torch.set_num_threads(_threads_to_share)
+
+
+def worker_threads(number: int) -> ThreadPoolExecutor:
+    """Threads that use as many threads of PyTorch as the one that starts them; they start with the first submission."""
+    # A new thread would use those of all cores in oneDNN and MKL until PyTorch has asked for their number there.
+    return ThreadPoolExecutor(number, initializer=torch.get_num_threads)
+
+
+_sharing_lock = Lock()
+_sharing = 0
+_threads_to_share = 1
+
+
+def _threads() -> int:
+    """The number of PyTorch's threads while nothing is shared."""
+    return _threads_to_share if _sharing else torch.get_num_threads()
 
 
 def prefetched(items: Iterable[Item], device: torch.device) -> AbstractContextManager[Iterator[Item]]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mamp.flow.optical_flow import FlowFunction, ParallelDisFlow, dis_flow
 from mamp.masks.label_map import MaskError, as_label_map, merge_input_mask, resize_mask
 from mamp.model.encoder import EncoderFunction, device_of, half_precision
+from mamp.prefetch import worker_threads
 from mamp.propagation.alignment import to_cells
 from mamp.propagation.dense_reader import DenseReader, label_tensor
 from mamp.propagation.device_frames import DeviceFrames, image_tensor
@@ -30,6 +31,7 @@ Frame = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 
 _DEFAULTS = Settings()
+_FLOW_THREADS = 4  # beside a GPU: the flow to the previous frame takes as long as four fast ones
 
 
 class MaskTracker:
@@ -110,19 +112,23 @@ class MaskTracker:
             radius=radius, top_k=top_k, discriminant_weight=discriminant_weight, logit_adjustment=logit_adjustment
         )
         self._redetector = Redetector(self._reader)
+        workers = worker_threads(1 if self.device.type == "cpu" else _FLOW_THREADS)
         reference_motion: ReferenceMotion | None = None
         if flow is not None:
             recent = max(short_term, default=0)
             kind: Callable[..., ReferenceMotion] = partial(ReferenceMotion, flow)
             if self._asynchronous and isinstance(flow, ParallelDisFlow):
                 kind = partial(ParallelMotion, self._frames)
-            reference_motion = kind(chained=self.chained, recent=recent, device=self.device, timer=self._timer)
+            reference_motion = kind(
+                chained=self.chained, recent=recent, device=self.device, workers=workers, timer=self._timer
+            )
         self.memory = TrackerMemory(
             half_precision(encoder) if self._asynchronous and self.device.type == "cuda" else encoder,
             reference_motion,
             self._reader,
             self.mask_to_cells,
             self._frames,
+            workers,
             long_term=long_term,
             short_term=short_term,
             radius=radius,
@@ -173,7 +179,9 @@ class MaskTracker:
                 it contains, and leaves all others.
             output_size: Size (H, W) of the returned mask, if it is not the frame's. The scores are interpolated, so borders
                 are smoother than those of an enlarged mask.
-            next_frame: The frame of the next step, if it is known: on a GPU its flow is computed meanwhile, in a thread.
+            next_frame: The frame of the next step, if it is known: in other threads its flow is computed meanwhile, and on
+                a CPU its features. That pays on a GPU, and on a CPU whose cores PyTorch does not use all, see
+                ``torch.set_num_threads``. The array must not change before its step.
 
         Returns:
             Label map (H, W) uint8.
@@ -197,9 +205,8 @@ class MaskTracker:
         with self._timer.stage("match"):
             self.memory.add_motion(frame)
         if next_frame is not None:
-            self.memory.prefetch_motion(frame, next_frame)
-        with self._timer.stage("encode"):
-            key, colors = self.memory.encode(frame)
+            self.memory.prefetch(frame, next_frame)
+        key, colors = self.memory.encode(frame)
         value = None
         if self.memory.t == 0:
             assert mask is not None

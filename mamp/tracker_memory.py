@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from mamp.model.encoder import EncoderFunction, has_bfloat16
 from mamp.propagation.alignment import pad_to_stride
 from mamp.propagation.cell_features import color_features, independent_motion, without_sudden_changes
 from mamp.propagation.dense_reader import label_tensor
-from mamp.propagation.device_frames import DeviceFrames
+from mamp.propagation.device_frames import DeviceFrames, image_tensor
 from mamp.propagation.label_moments import label_moments
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame, frames_to_keep, reference_frames
 from mamp.propagation.memory_readout import MemoryReader, Query, Reference
@@ -43,13 +44,14 @@ class TrackerMemory:
         reader: Labels the frames in memory from a correction, and builds queries.
         mask_to_cells: The labels of a mask (H, W) uint8 at the cells (h, w).
         frames: The frames on the device.
+        workers: Threads for what is computed ahead.
         long_term: See ``MaskTracker``.
         short_term: See ``MaskTracker``.
         radius: See ``MaskTracker``.
         with_discriminants: Whether to remember what object discriminants need.
         asynchronous: Whether to compute all without waiting for the device; see ``Settings``.
         device: Device of the computation.
-        timer: Counts the fitting of class statistics as "match".
+        timer: Counts the stage "encode", and the fitting of class statistics as "match".
 
     Attributes:
         t: Number of the newest frame, or of the next one between two frames.
@@ -63,6 +65,7 @@ class TrackerMemory:
         reader: MemoryReader,
         mask_to_cells: Callable[[Mask], Tensor],
         frames: DeviceFrames,
+        workers: ThreadPoolExecutor,
         *,
         long_term: Sequence[int],
         short_term: Sequence[int],
@@ -76,7 +79,7 @@ class TrackerMemory:
         self._long_term, self._short_term = tuple(long_term), tuple(short_term)
         self._radius, self._with_discriminants = radius, with_discriminants
         self._device, self._timer = device, timer
-        self._frames, self._asynchronous = frames, asynchronous
+        self._frames, self._workers, self._asynchronous = frames, workers, asynchronous
         self.reset()
 
     def __len__(self) -> int:
@@ -87,6 +90,7 @@ class TrackerMemory:
         self._bank = MemoryBank(long_term=self._long_term, short_term=self._short_term)
         self._size: tuple[int, int] | None = None
         self._directions: Tensor | None = None  # see principal_features
+        self._features_ahead: list[tuple[Frame, Future[tuple[Tensor, Tensor]]]] = []  # of this frame and the next
         self._motion_cue: Tensor | None = None  # independent motion of the previous frame, aligned with the newest
         self.labels: list[int] = [0]
         self.t = 0
@@ -132,24 +136,35 @@ class TrackerMemory:
         if self._motion_cue is not None and self.flow_to_previous is not None:
             self._motion_cue = gather_by_flow(self.flow_to_previous.round(), self._motion_cue)[0][0]
 
-    def prefetch_motion(self, frame: Frame, next_frame: Frame) -> None:
-        """Starts the flows of the newest and the next frame in threads, where that pays."""
+    def prefetch(self, frame: Frame, next_frame: Frame) -> None:
+        """Starts the flows of the newest and the next frame in threads, and on a CPU the encoding of the next one."""
         if self._motion is not None:
             self._motion.prefetch(self.t, frame, next_frame, self._bank)
+        if self._device.type == "cpu" and not self._asynchronous:
+            features = self._workers.submit(lambda: self._encode(image_tensor(next_frame, self._device)))
+            self._features_ahead = [*self._features_ahead[-1:], (next_frame, features)]
 
     def encode(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """Features (C, h, w) in the encoder's precision, and color features (D, h, w) float, D = 0 if they are not used.
 
         With discriminants, features are projected on their principal directions in the first frame.
         """
-        lab = pad_to_stride(rgb_to_lab(self._frames.rgb(frame)))
-        with self._bfloat16():
-            key = self._encoder(lab[None])[0]
+        ahead = next((features for image, features in self._features_ahead if image is frame), None)
+        key, colors = ahead.result() if ahead else self._encode(self._frames.rgb(frame))
         if not self._with_discriminants:
-            return key, key[:0].float()
+            return key, colors
         if self._directions is None:
             self._directions = principal_directions(key)
-        return project(key, self._directions), color_features(lab)
+        return project(key, self._directions), colors
+
+    @torch.inference_mode()
+    def _encode(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, not projected, and color features of a frame (H, W, 3) uint8; see ``encode``. Runs in any thread."""
+        with self._timer.stage("encode"):
+            lab = pad_to_stride(rgb_to_lab(rgb))
+            with self._bfloat16():
+                key = self._encoder(lab[None])[0]
+            return key, color_features(lab) if self._with_discriminants else key[:0].float()
 
     def _bfloat16(self) -> AbstractContextManager[object]:
         """Autocast where the device has bfloat16; in asynchronous execution the encoder has its own precision."""

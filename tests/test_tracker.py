@@ -373,11 +373,14 @@ def test_a_flow_estimator_gives_a_fast_flow_and_one_from_the_composed_motion_bey
 @pytest.mark.parametrize(
     "settings", [{}, {"motion": "direct"}, {"short_term": ()}, {"short_term": (), "motion": "direct"}, {"flow": None}]
 )
-def test_the_flow_of_a_given_next_frame_is_prefetched(
-    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: True)
+def test_flow_and_features_of_a_given_next_frame_are_computed_in_another_thread(settings: dict[str, Any]) -> None:
+    encoded: list[tuple[bool, bytes]] = []
     calls: list[tuple[bool, tuple[bytes, bytes, bool, bytes]]] = []
+
+    class RecordedEncoder(PatchEncoder):
+        def __call__(self, lab: torch.Tensor) -> torch.Tensor:
+            encoded.append((threading.current_thread() is threading.main_thread(), lab.numpy().tobytes()))
+            return super().__call__(lab)
 
     class RecordedFlow(DisFlow):
         def __call__(
@@ -397,14 +400,17 @@ def test_the_flow_of_a_given_next_frame_is_prefetched(
     input_masks = {0: scene(0)[1], 5: scene(5)[1]}
     frames = [scene(t)[0] for t in range(9)]
     settings = {"flow": RecordedFlow()} | settings
-    plain, prefetching = (MaskTracker(PatchEncoder(), radius=4, top_k=9, **settings) for _ in range(2))
+    plain, prefetching = (MaskTracker(RecordedEncoder(), radius=4, top_k=9, **settings) for _ in range(2))
     expected = [plain.step(frame, input_masks.get(t)) for t, frame in enumerate(frames)]
-    expected_calls = sorted(pair for _, pair in calls)
+    expected_calls, expected_frames = sorted(pair for _, pair in calls), [lab for _, lab in encoded]
     calls.clear()
+    encoded.clear()
     pairs = enumerate(with_next(frames))
     masks = [prefetching.step(frame, input_masks.get(t), next_frame=coming) for t, (frame, coming) in pairs]
     np.testing.assert_array_equal(masks, expected)
     assert sorted(pair for _, pair in calls) == expected_calls, "each flow once, and none in vain"
+    assert [lab for _, lab in encoded] == expected_frames, "each frame once"
+    assert [main for main, _ in encoded] == [True] + [False] * (len(frames) - 1)
     in_main_thread = [main for main, (query, *_) in calls if query != frames[0].tobytes()]
     if settings["flow"] is not None and "short_term" not in settings:
         assert sum(in_main_thread) < len(in_main_thread) / 2

@@ -33,13 +33,21 @@ from mamp.video.writer import VideoWriter
 Image = NDArray[np.uint8]
 
 _WARM_UP = 7  # frames, until the paper's memory is full and the libraries have chosen their algorithms
-CHAINS = {  # stages that run one after another; on a GPU the chains overlap
-    "reading": ("decode",),
-    "flow": ("flow",),
-    "network": ("encode", "match", "read-out"),
-    "writing": ("render", "write"),
+STAGES = ("decode", "flow", "encode", "match", "read-out", "render", "write")
+_CHAINS = {  # stages that run one after another in one thread, by kind of device; the chains overlap
+    "cuda": {
+        "reading": ("decode",),
+        "flow": ("flow",),
+        "network": ("encode", "match", "read-out"),
+        "writing": ("render", "write"),
+    },
+    "cpu": {
+        "reading": ("decode",),
+        "flow and features": ("flow", "encode"),
+        "matching": ("match", "read-out"),
+        "writing": ("render", "write"),
+    },
 }
-STAGES = tuple(stage for chain in CHAINS.values() for stage in chain)
 
 
 class TimedFlow:
@@ -152,7 +160,8 @@ def _report_stages(workload: Workload, timer: StageTimer, frames: int, seconds: 
     """Prints and returns milliseconds per frame by stage."""
     stages = {name: 1000 * timer.seconds.get(name, 0.0) / frames for name in STAGES}
     stages["match"] -= 1000 * timer.seconds.get(FLOW_WAIT, 0.0) / frames  # flow is a stage of its own
-    chains = {name: sum(stages[stage] for stage in chain) for name, chain in CHAINS.items()}
+    stages_of = _CHAINS[device_of(workload.encoder).type]
+    chains = {name: sum(stages[stage] for stage in chain) for name, chain in stages_of.items()}
     slowest = max(chains, key=lambda name: chains[name])
     total = 1000 * seconds / frames
     height, width = workload.processing_size
@@ -160,7 +169,7 @@ def _report_stages(workload: Workload, timer: StageTimer, frames: int, seconds: 
     for name, milliseconds in stages.items():
         print(f"{name:10}{milliseconds:10.1f}")
     print(f"{'all':10}{total:10.1f}   {1000 / total:.2f} frames/s at {width}x{height}, {frames} frames")
-    print(f"{total / chains[slowest]:.2f} times the slowest of reading, flow, network and writing: {slowest}")
+    print(f"{total / chains[slowest]:.2f} times the slowest of {', '.join(chains)}: {slowest}")
     return {
         "size": [width, height],
         "frames": frames,

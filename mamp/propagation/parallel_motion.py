@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 import torch.nn.functional as F
@@ -27,14 +28,23 @@ class ParallelMotion(ReferenceMotion):
         chained: See ``ReferenceMotion``.
         recent: See ``ReferenceMotion``.
         device: Device of the displacements and of the search.
+        workers: See ``ReferenceMotion``.
         timer: See ``ReferenceMotion``.
     """
 
     def __init__(
-        self, frames: DeviceFrames, *, chained: bool, recent: int, device: torch.device, timer: StageTimer
+        self,
+        frames: DeviceFrames,
+        *,
+        chained: bool,
+        recent: int,
+        device: torch.device,
+        workers: ThreadPoolExecutor,
+        timer: StageTimer,
     ) -> None:
         self._frames = frames
-        super().__init__(ParallelDisFlow(device), chained=chained, recent=recent, device=device, timer=timer)
+        flow = ParallelDisFlow(device)
+        super().__init__(flow, chained=chained, recent=recent, device=device, workers=workers, timer=timer)
 
     def reset(self) -> None:
         """Starts a new clip."""

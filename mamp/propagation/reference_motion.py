@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from mamp import prefetch
 from mamp.flow.optical_flow import Flow, FlowEstimator, FlowFunction, Frame, frame_at_cells
 from mamp.flow.warp import compose_flow, select_motion, to_cell_units
 from mamp.propagation.memory_bank import MemoryBank, MemoryFrame
 from mamp.timing import StageTimer
 
 FLOW_WAIT = "flow wait"  # stage of a ``StageTimer``
-_THREADS = 4  # the flow to the previous frame takes as long as four fast ones
 
 
 class ReferenceMotion:
@@ -29,6 +28,7 @@ class ReferenceMotion:
         chained: Compose the flow of each frame to the previous one; else estimate a flow to each reference.
         recent: Largest age at which composed motion is used alone [frames]; beyond it other estimates compete with it.
         device: Device of the displacements.
+        workers: Threads for flows that are estimated ahead.
         timer: Counts the time waited for flows as ``FLOW_WAIT``.
 
     Attributes:
@@ -38,9 +38,16 @@ class ReferenceMotion:
     """
 
     def __init__(
-        self, flow: FlowFunction, *, chained: bool, recent: int, device: torch.device, timer: StageTimer
+        self,
+        flow: FlowFunction,
+        *,
+        chained: bool,
+        recent: int,
+        device: torch.device,
+        workers: ThreadPoolExecutor,
+        timer: StageTimer,
     ) -> None:
-        self.flows = FlowPrefetcher(flow)
+        self.flows = FlowPrefetcher(flow, workers)
         self._timer = timer
         self.chained = chained
         self._recent, self._device = recent, device
@@ -72,20 +79,27 @@ class ReferenceMotion:
         return -self._flow_to(1, memory.image, 1, frame)
 
     def prefetch(self, t: int, frame: Frame, next_frame: Frame, bank: MemoryBank) -> None:
-        """Starts the flows that frames ``t`` and ``t`` + 1 will need, if the device leaves the CPU idle."""
-        if not prefetch.should_prefetch(self._device):
-            return
-        if self.flows.accepts_initial_flow:
-            for number, memory in bank.references(t).items():
-                if memory.motion is not None and not self._is_recent(t - number):
-                    self.flows.submit(t, frame, t - number, memory.image, fast=True, initial_motion=memory.motion)
-        images = {t + 1 - number: memory.image for number, memory in bank.references(t + 1).items()}
+        """Starts the flows that frame ``t`` + 1 will need."""
+        references = {t + 1 - number: memory for number, memory in bank.references(t + 1).items()}
         if self.chained:
-            images = {distance: image for distance, image in images.items() if not self._is_recent(distance)}
+            references = {distance: memory for distance, memory in references.items() if not self._is_recent(distance)}
+        images = {distance: memory.image for distance, memory in references.items()}
         if self.chained or 1 in bank.short_term:
             images[1] = frame
-        for distance, image in images.items():
-            self.flows.submit(t + 1, next_frame, distance, image, fast=self.chained and distance > 1)
+        flows = {
+            distance: self.flows.submit(t + 1, next_frame, distance, image, fast=self.chained and distance > 1)
+            for distance, image in images.items()
+        }
+        if not (self.chained and self.flows.accepts_initial_flow):
+            return
+        for distance, memory in references.items():
+            if memory.motion is not None:
+                motion = partial(self._composed_motion, flows[1], memory.motion)
+                self.flows.submit(t + 1, next_frame, distance, memory.image, fast=True, initial_motion=motion)
+
+    def _composed_motion(self, flow: Future[Flow], motion: Tensor) -> Tensor:
+        """Waits for the flow to the previous frame, and composes it with the motion from there (2, h, w) [cells]."""
+        return compose_flow(to_cell_units(torch.from_numpy(flow.result())).to(self._device), motion)
 
     def motions_to(
         self, t: int, frame: Frame, query: Tensor, distances: Sequence[int], memories: Sequence[MemoryFrame]
@@ -141,12 +155,13 @@ class FlowPrefetcher:
 
     Args:
         flow: A ``FlowEstimator``, or a plain function of (query, reference), called without keywords.
+        workers: The other threads; they start with the first submission.
     """
 
-    def __init__(self, flow: FlowFunction) -> None:
+    def __init__(self, flow: FlowFunction, workers: ThreadPoolExecutor) -> None:
         self._flow = flow
         self._estimator = flow if isinstance(flow, FlowEstimator) else None
-        self._executor = ThreadPoolExecutor(_THREADS)  # its threads start with the first submission
+        self._workers = workers
         self.clear()
 
     @property
@@ -167,14 +182,23 @@ class FlowPrefetcher:
         reference: Frame,
         *,
         fast: bool = False,
-        initial_motion: Tensor | None = None,
-    ) -> None:
-        """Starts a flow for a later ``take`` with the same arguments; drops those of frames before ``t`` - 1."""
+        initial_motion: Callable[[], Tensor] | None = None,
+    ) -> Future[Flow]:
+        """Starts a flow for a later ``take`` with the same arguments; drops those of frames before ``t`` - 1.
+
+        The initial motion is a function, which the other thread calls. It may wait for flows that were submitted before.
+        """
         self._submitted = {number: flows for number, flows in self._submitted.items() if number >= t - 1}
         if t not in self._submitted or self._submitted[t][0] is not frame:
             self._submitted[t] = (frame, {})
-        future = self._executor.submit(self._estimate, frame, distance, reference, fast, initial_motion)
+
+        def estimate() -> Flow:
+            motion = None if initial_motion is None else initial_motion()
+            return self._estimate(frame, distance, reference, fast, motion)
+
+        future = self._workers.submit(torch.inference_mode()(estimate))
         self._submitted[t][1][distance, initial_motion is not None] = future
+        return future
 
     def take(
         self,

@@ -1,4 +1,4 @@
-"""The frame loop that runs, evaluation and benchmarks share: read, resize, track; on a GPU, reading overlaps tracking."""
+"""The frame loop that runs, evaluation and benchmarks share: read, resize, track; they overlap where it pays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mamp.prefetch import prefetched, with_next
+from mamp.prefetch import prefetched, shared_threads, should_prefetch, with_next
 from mamp.settings import Settings
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
@@ -43,16 +43,18 @@ def track_frames(
         Each frame with its label map (H, W) uint8 at the frame's size, or ``None`` where it was not tracked.
     """
     timer = timer or StageTimer()
-    with prefetched(_resized_frames(frames, settings, skip, timer), device) as resized_frames:
-        for (frame, resized), following in with_next(resized_frames):
-            tracker = None if resized is None else tracker_for(frame)
-            if tracker is None or resized is None:
+    look_ahead = should_prefetch(device)
+    resized = _resized_frames(frames, settings, skip, timer)
+    with shared_threads(device), prefetched(resized, device) as resized_frames:
+        for (frame, image), following in with_next(resized_frames):
+            tracker = None if image is None else tracker_for(frame)
+            if tracker is None or image is None:
                 yield frame, None
                 continue
             input_mask = input_masks.get(frame.index)
             with timer.stage("track"):
-                next_frame = following[1] if following else None
-                mask = tracker.step(resized, input_mask, output_size=_size(frame.image), next_frame=next_frame)
+                next_frame = following[1] if following and look_ahead else None
+                mask = tracker.step(image, input_mask, output_size=_size(frame.image), next_frame=next_frame)
             yield frame, mask
 
 

@@ -38,7 +38,7 @@ FAST = Settings(short_side=0, flow="none", radius=3)
 
 @pytest.fixture(params=["sequential", "prefetched"], autouse=True)
 def prefetching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading, tracking and writing one after the other as on a CPU, and overlapping as on a GPU."""
+    """Reading, tracking and writing one after the other as on a single core, and overlapping."""
     monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: request.param == "prefetched")
 
 
