@@ -13,6 +13,7 @@ from threading import Lock
 from mamp.flow.optical_flow import load_flow
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction, device_of
+from mamp.prefetch import shared_threads, should_prefetch, with_next
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
@@ -80,16 +81,22 @@ def _trial(encoder: EncoderFunction, settings: Settings, objects: int) -> tuple[
     """Time per pixel for tracking and for drawing and writing the overlay [s]."""
     mask = synthetic_mask(_TRIAL, objects)
     chosen, full = settings.with_short_warmup()
-    flow = load_flow(replace(chosen, device=str(device_of(encoder))))
-    tracker = MaskTracker.from_settings(chosen, encoder, flow)
+    device = device_of(encoder)
+    tracker = MaskTracker.from_settings(chosen, encoder, load_flow(replace(chosen, device=str(device))))
     tracking, writing = [], []
-    with TemporaryDirectory() as folder, VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video:
-        for t, frame in enumerate(synthetic_frames(_TRIAL, full + 2)):
+    with (
+        TemporaryDirectory() as folder,
+        VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video,
+        shared_threads(device),
+    ):
+        looks_ahead = should_prefetch(device)
+        for t, (frame, following) in enumerate(with_next(synthetic_frames(_TRIAL, full + 3))):
             start = time.monotonic()
-            tracked = tracker.step(frame, mask if t == 0 else None)
+            next_frame = following if looks_ahead else None
+            tracked = tracker.step(frame, mask if t == 0 else None, next_frame=next_frame)
             tracking.append(time.monotonic() - start)
             start = time.monotonic()
             video.write(overlay(frame, tracked), Fraction(t, 25))
             writing.append(time.monotonic() - start)
     pixels = _TRIAL[0] * _TRIAL[1]
-    return min(tracking[-2:]) / pixels, min(writing[-2:]) / pixels
+    return min(tracking[-3:-1]) / pixels, min(writing[-2:]) / pixels  # the last frame has no next one
