@@ -48,27 +48,18 @@ class Prefetcher(Generic[Item]):
         self._thread.shutdown()
 
 
-def should_prefetch(device: torch.device) -> bool:
-    """Whether prefetching pays off: on a CPU if PyTorch has several threads, see ``shared_threads``."""
-    return device.type != "cpu" or _threads() > 1
-
-
 @contextmanager
-def shared_threads(device: torch.device) -> Iterator[None]:
-    """Leaves half of PyTorch's threads on a CPU to what is prefetched, if ``should_prefetch``.
+def shared_threads() -> Iterator[None]:
+    """Halves the number of PyTorch's threads: the others are left to what is prefetched.
 
-    Two threads that compute different things wait less for each other than two that share each small operation. The
-    number of threads is global to the process: users of this function count together, and the last one restores it.
+    The number is global to the process: users of this function count together, and the last one restores it.
     """
     global _sharing, _threads_to_share
-    if device.type != "cpu" or not should_prefetch(device):
-        yield
-        return
     with _sharing_lock:
         if not _sharing:
             _threads_to_share = torch.get_num_threads()
         _sharing += 1
-        torch.set_num_threads(_threads_to_share // 2)
+        torch.set_num_threads(max(1, _threads_to_share // 2))
     try:
         yield
     finally:
@@ -76,6 +67,11 @@ def shared_threads(device: torch.device) -> Iterator[None]:
             _sharing -= 1
             if not _sharing:
                 torch.set_num_threads(_threads_to_share)
+
+
+def threads_to_share() -> int:
+    """The number of PyTorch's threads, and of those that ``shared_threads`` leaves to others."""
+    return _threads_to_share if _sharing else torch.get_num_threads()
 
 
 def worker_threads(number: int) -> ThreadPoolExecutor:
@@ -89,14 +85,9 @@ _sharing = 0
 _threads_to_share = 1
 
 
-def _threads() -> int:
-    """The number of PyTorch's threads while nothing is shared."""
-    return _threads_to_share if _sharing else torch.get_num_threads()
-
-
-def prefetched(items: Iterable[Item], device: torch.device) -> AbstractContextManager[Iterator[Item]]:
-    """``Prefetcher`` where ``should_prefetch``; otherwise items are computed on request."""
-    return Prefetcher(items) if should_prefetch(device) else nullcontext(iter(items))
+def prefetched(items: Iterable[Item], ahead: bool) -> AbstractContextManager[Iterator[Item]]:
+    """A ``Prefetcher``; if not ``ahead``, items are computed on request."""
+    return Prefetcher(items) if ahead else nullcontext(iter(items))
 
 
 def with_next(items: Iterable[Item]) -> Iterator[tuple[Item, Item | None]]:

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mamp.prefetch import Prefetcher, shared_threads, should_prefetch, worker_threads
-
-CPU = torch.device("cpu")
+from mamp.prefetch import Prefetcher, shared_threads, threads_to_share, worker_threads
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -71,22 +69,17 @@ def test_an_interrupt_loses_nothing() -> None:
 
 def test_half_of_the_threads_are_left_to_what_is_prefetched(threads: int) -> None:
     half = max(1, threads // 2)
-    with shared_threads(CPU), worker_threads(1) as workers:
+    with shared_threads(), worker_threads(1) as workers:
         assert torch.get_num_threads() == half == workers.submit(torch.get_num_threads).result()
-    assert torch.get_num_threads() == threads
+        assert threads_to_share() == threads
+    assert torch.get_num_threads() == threads == threads_to_share()
 
 
 def test_overlapping_runs_share_the_threads_and_the_last_one_restores_their_number(threads: int) -> None:
-    first, second = shared_threads(CPU), shared_threads(CPU)
+    first, second = shared_threads(), shared_threads()
     first.__enter__()
-    assert should_prefetch(CPU) == (threads > 1), "also for a run that starts now"
     second.__enter__()
     first.__exit__(None, None, None)
     assert torch.get_num_threads() == max(1, threads // 2)
     second.__exit__(None, None, None)
     assert torch.get_num_threads() == threads
-
-
-def test_a_gpu_leaves_the_threads_to_the_caller(threads: int) -> None:
-    with shared_threads(torch.device("cuda")):
-        assert torch.get_num_threads() == threads and should_prefetch(torch.device("cuda"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -13,7 +14,8 @@ from threading import Lock
 from mamp.flow.optical_flow import load_flow
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction, device_of
-from mamp.prefetch import shared_threads, should_prefetch, with_next
+from mamp.prefetch import shared_threads, with_next
+from mamp.runs.frame_loop import overlaps
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
@@ -81,19 +83,18 @@ def _trial(encoder: EncoderFunction, settings: Settings, objects: int) -> tuple[
     """Time per pixel for tracking and for drawing and writing the overlay [s]."""
     mask = synthetic_mask(_TRIAL, objects)
     chosen, full = settings.with_short_warmup()
-    device = device_of(encoder)
-    tracker = MaskTracker.from_settings(chosen, encoder, load_flow(replace(chosen, device=str(device))))
+    flow = load_flow(replace(chosen, device=str(device_of(encoder))))
+    tracker = MaskTracker.from_settings(chosen, encoder, flow)
+    ahead = overlaps(chosen, encoder)
     tracking, writing = [], []
     with (
         TemporaryDirectory() as folder,
         VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video,
-        shared_threads(device),
+        shared_threads() if ahead else nullcontext(),
     ):
-        looks_ahead = should_prefetch(device)
         for t, (frame, following) in enumerate(with_next(synthetic_frames(_TRIAL, full + 3))):
             start = time.monotonic()
-            next_frame = following if looks_ahead else None
-            tracked = tracker.step(frame, mask if t == 0 else None, next_frame=next_frame)
+            tracked = tracker.step(frame, mask if t == 0 else None, next_frame=following if ahead else None)
             tracking.append(time.monotonic() - start)
             start = time.monotonic()
             video.write(overlay(frame, tracked), Fraction(t, 25))

@@ -22,7 +22,7 @@ from mamp.model.checkpoint import load_encoder
 from mamp.model.encoder import EncoderFunction, device_of
 from mamp.prefetch import prefetched
 from mamp.propagation.reference_motion import FLOW_WAIT
-from mamp.runs.frame_loop import track_frames
+from mamp.runs.frame_loop import overlaps, track_frames
 from mamp.settings import Settings
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
@@ -123,15 +123,15 @@ def _measure(workload: Workload, timer: StageTimer, folder: Path) -> tuple[int, 
             began = time.monotonic()
         return tracker
 
-    device = device_of(workload.encoder)
+    encoder, settings = workload.encoder, workload.settings
     read_frames = timer.timed("decode", workload.read_frames())
-    masked_frames = track_frames(read_frames, tracker_for, workload.settings, {0: workload.mask}, device=device)
+    masked_frames = track_frames(read_frames, tracker_for, settings, {0: workload.mask}, encoder=encoder)
     frames = 0
     with (
-        _synchronized(workload.encoder),
+        _synchronized(encoder),
         VideoWriter(folder / "overlay.mp4", workload.reader, workload.output_size) as video,
         closing(masked_frames),
-        prefetched(masked_frames, device) as tracked,
+        prefetched(masked_frames, overlaps(settings, encoder)) as tracked,
     ):
         for frame, mask in tracked:
             assert mask is not None

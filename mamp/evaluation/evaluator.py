@@ -21,7 +21,6 @@ from mamp.evaluation.vos_datasets import VosSequence
 from mamp.files import atomic_zip
 from mamp.flow.optical_flow import load_flow
 from mamp.model.checkpoint import shared_encoder
-from mamp.model.encoder import device_of
 from mamp.runs.frame_loop import track_frames
 from mamp.video.reader import VideoReader
 
@@ -106,7 +105,7 @@ def tracked(sequence: VosSequence, method: Method, count: int) -> NumberedMasks:
     if sequence.listed and not settings.short_side:
         settings = replace(settings, short_side=min(sequence.frame(first).shape[:2]) // 2)
     frames = itertools.islice(VideoReader(sequence.folder), first, count)
-    with closing(track_frames(frames, lambda _: tracker, settings, input_masks, device=device_of(encoder))) as masks:
+    with closing(track_frames(frames, lambda _: tracker, settings, input_masks, encoder=encoder)) as masks:
         for frame, mask in masks:
             assert mask is not None
             yield frame.index, mask

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mamp.prefetch import prefetched, shared_threads, should_prefetch, with_next
+from mamp.model.encoder import Encoder, EncoderFunction, device_of
+from mamp.prefetch import prefetched, shared_threads, threads_to_share, with_next
 from mamp.settings import Settings
 from mamp.timing import StageTimer
 from mamp.tracker import MaskTracker
@@ -18,13 +19,25 @@ from mamp.video.reader import Frame
 Image = NDArray[np.uint8]
 
 
+def overlaps(settings: Settings, encoder: EncoderFunction) -> bool:
+    """Whether threads read, track and write different frames at the same time, and look ahead to the next frame.
+
+    On a CPU, two threads that compute different things wait less for each other than two that share each operation. But
+    RAFT and the encoder of Table 1 take longer than all the rest: they need all cores.
+    """
+    if device_of(encoder).type != "cpu":
+        return True
+    is_table_1 = isinstance(encoder, Encoder) and encoder.width is None
+    return threads_to_share() > 1 and settings.flow != "raft" and not is_table_1
+
+
 def track_frames(
     frames: Iterable[Frame],
     tracker_for: Callable[[Frame], MaskTracker | None],
     settings: Settings,
     input_masks: Mapping[int, Image],
     *,
-    device: torch.device,
+    encoder: EncoderFunction,
     skip: Container[int] = (),
     timer: StageTimer | None = None,
 ) -> Generator[tuple[Frame, Image | None], None, None]:
@@ -35,7 +48,7 @@ def track_frames(
         tracker_for: The tracker whose next frame is the given one; ``None`` to leave the frame out.
         settings: Settings with the processing size.
         input_masks: Input masks (H, W) uint8 by frame number.
-        device: Device of the tracker; decides whether frames are prefetched.
+        encoder: Encoder of the tracker; decides with the settings whether stages overlap.
         skip: Numbers of frames that need no tracking.
         timer: Counts resizing and tracking as stage "track".
 
@@ -43,9 +56,10 @@ def track_frames(
         Each frame with its label map (H, W) uint8 at the frame's size, or ``None`` where it was not tracked.
     """
     timer = timer or StageTimer()
-    look_ahead = should_prefetch(device)
+    ahead = overlaps(settings, encoder)
     resized = _resized_frames(frames, settings, skip, timer)
-    with shared_threads(device), prefetched(resized, device) as resized_frames:
+    sharing = shared_threads() if ahead and device_of(encoder).type == "cpu" else nullcontext()
+    with sharing, prefetched(resized, ahead) as resized_frames:
         for (frame, image), following in with_next(resized_frames):
             tracker = None if image is None else tracker_for(frame)
             if tracker is None or image is None:
@@ -53,7 +67,7 @@ def track_frames(
                 continue
             input_mask = input_masks.get(frame.index)
             with timer.stage("track"):
-                next_frame = following[1] if following and look_ahead else None
+                next_frame = following[1] if following and ahead else None
                 mask = tracker.step(image, input_mask, output_size=_size(frame.image), next_frame=next_frame)
             yield frame, mask
 

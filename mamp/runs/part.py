@@ -150,7 +150,7 @@ def track_spans(
             lambda _, tracker=tracker: tracker,  # type: ignore[misc]
             request.settings,
             request.input_masks,
-            device=device_of(trackers.encoder),
+            encoder=trackers.encoder,
             timer=timer,
         )
         with closing(tracked):

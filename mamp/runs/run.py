@@ -17,7 +17,7 @@ from mamp.masks.mask_io import write_mask
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction, device_of
 from mamp.prefetch import prefetched
-from mamp.runs.frame_loop import track_frames
+from mamp.runs.frame_loop import overlaps, track_frames
 from mamp.runs.incremental import reusable_frames
 from mamp.runs.mask_store import MaskStore
 from mamp.runs.memory_files import MemoryFiles
@@ -60,12 +60,12 @@ class Run:
         track_part: PartTracker | None = None,
     ) -> None:
         self._request, self._identity, self._result, self._timer = request, identity, result, timer
-        self._device = device_of(encoder)
+        self._encoder, self._overlaps = encoder, overlaps(request.settings, encoder)
         self._track_part = track_part
         self._store = MaskStore(result, request.reader)
         self._memories = MemoryFiles(result, request, identity)
         tracks_here = "masks" in request.outputs and track_part is None  # else the flow's device may not be available
-        flow = load_flow(replace(request.settings, device=str(self._device))) if tracks_here else None
+        flow = load_flow(replace(request.settings, device=str(device_of(encoder)))) if tracks_here else None
         self._trackers = TrackerFactory(request, self._store, self._memories, encoder, flow, timer)
         self._progress = Progress(self._store, request.frames_total)
         self._previews = Previews(request.overlay_style)
@@ -145,7 +145,7 @@ class Run:
             yield from self._track_parts(self._track_part, stops)
             return
         frames = self._kept_frames(stops, backwards_only="video" in self._request.outputs)
-        with closing(frames), prefetched(frames, self._device) as tracked:
+        with closing(frames), prefetched(frames, self._overlaps) as tracked:
             for frame, mask in tracked:
                 yield self._progress.update(frame.index, self._previews(frame.image, mask))
 
@@ -187,7 +187,7 @@ class Run:
             opened.callback(self._count_video_frames, video)  # runs after the video is closed
             opened.callback(video.close)
             frames = opened.enter_context(closing(self._masked_frames(lambda: ending or should_stop())))
-            masked_frames = opened.enter_context(prefetched(frames, self._device))
+            masked_frames = opened.enter_context(prefetched(frames, self._overlaps))
             try:
                 for frame, mask in masked_frames:
                     yield self._progress.update(frame.index, self._previews(self._render(video, frame, mask)))
@@ -213,7 +213,7 @@ class Run:
             tracker_for,
             self._request.settings,
             self._request.input_masks,
-            device=self._device,
+            encoder=self._encoder,
             skip=self._store,
             timer=self._timer,
         )

@@ -39,7 +39,8 @@ FAST = Settings(short_side=0, flow="none", radius=3)
 @pytest.fixture(params=["sequential", "prefetched"], autouse=True)
 def prefetching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading, tracking and writing one after the other as on a single core, and overlapping."""
-    monkeypatch.setattr("mamp.prefetch.should_prefetch", lambda device: request.param == "prefetched")
+    for module in ("run", "frame_loop"):
+        monkeypatch.setattr(f"mamp.runs.{module}.overlaps", lambda settings, encoder: request.param == "prefetched")
 
 
 def square(t: int) -> NDArray[np.uint8]:
