@@ -2,7 +2,7 @@
 
 The object is cut out of the surroundings of its strokes, at a resolution that fits it: by the distance to the strokes,
 by colors and by motion. How far it reaches beyond the strokes is unknown. So a small image is cut for several
-answers, and the one whose mask separates object and background best is taken.
+answers, and their masks are averaged, weighted by how well they separate object and background.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _CLICKED_REACHES = (0.1, 0.2, 0.4, 0.8)
 _BOXED_REACHES = (0.06, 0.11, 0.2, 0.3)
 _CORE = 0.85  # of the sides of a box: an ellipse of this size is object at first
 _OUTLINED = 2  # area of filled strokes, of their own area: an outline from here on
+_LOWEST_QUALITY = -1e6  # that of a mask without object, or without background
 _TRIED_AREA = 10_000  # [pixels] of the image that is cut for each reach
 _WORKING_AREA = 25_000  # [pixels] of the image that is cut for the best of them
 _LAB_SCALE = np.array((3.25, 10.4, 10.4), np.float32)  # inverse of the usual deviation of L, a and b
@@ -239,10 +240,13 @@ class StrokeSegmenter:
         part, extent = part_around(spanned, _MARGIN, _MIN_MARGIN)
         around_marks = partial(self._values.around, part, extent, inside=inside, outside=outside, likely=likely)
         tried = ObjectCut(around_marks(_TRIED_AREA))
-        masks = {reach: tried.mask(reach)[0] for reach in reaches}
-        reach = max(reaches, key=lambda reach: tried.quality(masks[reach]))
+        masks = [tried.mask(reach)[0] for reach in reaches]
+        qualities = np.maximum([tried.quality(mask) for mask in masks], _LOWEST_QUALITY)
+        shares = np.exp(qualities - qualities.max())
+        likely_mask = np.average(np.asarray(masks, np.float32), axis=0, weights=shares).astype(np.float32)
         view = around_marks(_WORKING_AREA)
-        mask, score = ObjectCut(view).mask(reach, resized(masks[reach], view.inside.shape) > 0.5)
+        reach = reaches[int(qualities.argmax())]
+        mask, score = ObjectCut(view).mask(reach, resized(likely_mask, view.inside.shape) > 0.5)
         mask = guided_resize(mask, view.colors, self._values.colors[part])
         mask = parts_with(likely[part], (mask | inside[part]) & ~outside[part])
         return part, mask, resized(score, mask.shape)

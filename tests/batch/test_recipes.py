@@ -92,7 +92,9 @@ def test_a_job_begins_with_the_results_of_an_earlier_one_and_brings_its_own_back
     environment["SYNC_SECONDS"] = "0.1"
     command = ["bash", job, "my clips", "masks", "hf://buckets/me/out", "--export", "coco"]
     assert subprocess.run(command, cwd=tmp_path, env=environment, timeout=60).returncode == 3
-    install, download, torchrun, *uploads = (tmp_path / "log").read_text().splitlines()
+    install, download, *others = (tmp_path / "log").read_text().splitlines()
+    (torchrun,) = (line for line in others if line.startswith("torchrun"))  # on a busy machine an upload may come first
+    uploads = [line for line in others if line != torchrun]
     assert install == "python -m pip install ./mamp" and download == "hf buckets sync hf://buckets/me/out out"
     assert torchrun.endswith("-m mamp segment my clips --masks masks --out out --export coco")
     assert len(uploads) >= 2 and set(uploads) == {"hf buckets sync out hf://buckets/me/out"}

@@ -4,6 +4,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mamp import MaskError, StrokeSegmenter, frame_with_motion, mask_from_strokes
+from mamp.interactive.object_cut import ObjectCut
+from mamp.interactive.stroke_segmenter import _REACHES
 from mamp.interactive.strokes import OUTSIDE, click_strokes
 from mamp.interactive.surroundings import parts_with
 from tests.conftest import overlap, scene
@@ -79,6 +81,32 @@ def test_parts_that_no_stroke_touches_are_left_out() -> None:
     expected = mask.copy()
     expected[:, 14:20] = False
     np.testing.assert_array_equal(parts_with(strokes, mask), expected)
+
+
+def test_the_masks_of_all_reaches_vote(segmenter: StrokeSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reach finds another sixth of the rows."""
+    last: list[NDArray[np.bool_]] = []
+
+    def mask_of(
+        cut: ObjectCut, reach: float, first: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        size = cut._view.inside.shape
+        rows = np.zeros(size, bool)
+        rows[: size[0] * (1 + _REACHES.index(reach)) // len(_REACHES)] = True
+        if first is not None:
+            last.append(first)
+        return rows, np.zeros(size, np.float32)
+
+    monkeypatch.setattr(ObjectCut, "mask", mask_of)
+    for qualities, share in (
+        ([5.0] * 6, 3 / 6),
+        ([9, 5, 5, 5, 5, 5], 1 / 6),
+        ([5, 5, 5, 7, 7, 7], 5 / 6),
+        ([-np.inf] * 6, 3 / 6),
+    ):
+        monkeypatch.setattr(ObjectCut, "quality", lambda *_, left=[*qualities]: left.pop(0))
+        segmenter.segment(scribble())
+        assert last.pop().mean() == pytest.approx(share, abs=0.05)
 
 
 def test_one_function_does_the_same(segmenter: StrokeSegmenter) -> None:
