@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
@@ -52,37 +52,49 @@ class Prefetcher(Generic[Item]):
 def shared_threads() -> Iterator[None]:
     """Halves the number of PyTorch's threads: the others are left to what is prefetched.
 
-    The number is global to the process: users of this function count together, and the last one restores it.
+    The number belongs to a thread, and to those that start later. While anybody uses this function, new threads have half.
     """
-    global _sharing, _threads_to_share
+    global _sharing, _all_threads
     with _sharing_lock:
         if not _sharing:
-            _threads_to_share = torch.get_num_threads()
+            _all_threads = _in_new_thread(torch.get_num_threads)
         _sharing += 1
-        torch.set_num_threads(max(1, _threads_to_share // 2))
+        torch.set_num_threads(_half())
     try:
         yield
     finally:
         with _sharing_lock:
             _sharing -= 1
-            if not _sharing:
-                torch.set_num_threads(_threads_to_share)
+            torch.set_num_threads(_all_threads)  # here, and in new threads
+            if _sharing:
+                _in_new_thread(lambda: torch.set_num_threads(_half()))
 
 
 def threads_to_share() -> int:
-    """The number of PyTorch's threads, and of those that ``shared_threads`` leaves to others."""
-    return _threads_to_share if _sharing else torch.get_num_threads()
+    """The number of PyTorch's threads that ``shared_threads`` halves."""
+    with _sharing_lock:
+        return _all_threads if _sharing else _in_new_thread(torch.get_num_threads)
 
 
 def worker_threads(number: int) -> ThreadPoolExecutor:
-    """Threads that use as many threads of PyTorch as the one that starts them; they start with the first submission."""
+    """Threads with the number of PyTorch's threads that new ones have; they start with the first submission."""
     # A new thread would use those of all cores in oneDNN and MKL until PyTorch has asked for their number there.
     return ThreadPoolExecutor(number, initializer=torch.get_num_threads)
 
 
 _sharing_lock = Lock()
 _sharing = 0
-_threads_to_share = 1
+_all_threads = 1
+
+
+def _half() -> int:
+    return max(1, _all_threads // 2)
+
+
+def _in_new_thread(function: Callable[[], Item]) -> Item:
+    """Calls a function in a thread that has not chosen a number of PyTorch's threads."""
+    with ThreadPoolExecutor(1) as new_thread:
+        return new_thread.submit(function).result()
 
 
 def prefetched(items: Iterable[Item], ahead: bool) -> AbstractContextManager[Iterator[Item]]:

@@ -22,7 +22,8 @@ class StageTimer:
     @property
     def seconds(self) -> dict[str, float]:
         """Time of each stage so far [s]."""
-        return {name: round(value, 3) for name, value in self._seconds.items()}
+        with self._lock:
+            return {name: round(value, 3) for name, value in self._seconds.items()}
 
     def add(self, name: str, seconds: float) -> None:
         """Adds seconds to a stage."""
@@ -31,7 +32,8 @@ class StageTimer:
 
     def clear(self) -> None:
         """Resets all stages to zero."""
-        self._seconds.clear()
+        with self._lock:
+            self._seconds.clear()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

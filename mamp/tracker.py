@@ -181,7 +181,8 @@ class MaskTracker:
                 are smoother than those of an enlarged mask.
             next_frame: The frame of the next step, if it is known: in other threads its flow is computed meanwhile, and on
                 a CPU its features. That pays on a GPU, and on a CPU whose cores PyTorch does not use all, see
-                ``torch.set_num_threads``. The array must not change before its step.
+                ``torch.set_num_threads``. The array must not change before its step. ``encoder`` and ``flow`` are called in
+                other threads then, also while this one calls them.
 
         Returns:
             Label map (H, W) uint8.

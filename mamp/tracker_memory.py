@@ -150,6 +150,7 @@ class TrackerMemory:
         With discriminants, features are projected on their principal directions in the first frame.
         """
         ahead = next((features for image, features in self._features_ahead if image is frame), None)
+        self._features_ahead = [pair for pair in self._features_ahead if pair[0] is not frame]
         key, colors = ahead.result() if ahead else self._encode(self._frames.rgb(frame))
         if not self._with_discriminants:
             return key, colors

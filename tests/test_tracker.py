@@ -416,6 +416,18 @@ def test_flow_and_features_of_a_given_next_frame_are_computed_in_another_thread(
         assert sum(in_main_thread) < len(in_main_thread) / 2
 
 
+def test_features_of_a_next_frame_are_used_once() -> None:
+    """Its array may hold another frame later."""
+    frames = [scene(t)[0] for t in range(4)]
+    array = frames[1].copy()
+    reused, plain = (MaskTracker(PatchEncoder(), flow=None, radius=4, top_k=9) for _ in range(2))
+    for tracker in (reused, plain):
+        tracker.step(frames[0], scene(0)[1], next_frame=array if tracker is reused else None)
+    np.testing.assert_array_equal(reused.step(array), plain.step(frames[1]))
+    array[:] = frames[3]
+    np.testing.assert_array_equal(reused.step(array), plain.step(frames[3]))
+
+
 def test_matching_uses_smaller_blocks_once_the_device_is_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[int | None] = []
 

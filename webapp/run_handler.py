@@ -228,8 +228,9 @@ def _track(session: Session, opacity: float, parts: list[str], settings: Setting
             _download_raft(settings.raft_weights, project.should_stop)
         except WeightsError as error:
             failure = error_text(error)
-        if failure or project.should_stop():
-            ended = status_html(failure, error=True) if failure else status_html(message("run.ended"))
+        stopped = project.should_stop()
+        if failure or stopped:
+            ended = status_html(message("run.ended")) if stopped else status_html(failure, error=True)
             yield {**hide_preview, **result_updates(session, opacity, parts), "status": ended}
             return
     used, objects = _input_masks(project), _count_objects(_masks(session))
@@ -303,7 +304,7 @@ def _outcome_text(update: Update, result: Result, *, was_asked: bool) -> str:
     reused = result.receipt["masks_reused"]
     return (
         count_message("run.frames", update.frames_total, outcome=outcome, done=result.frames)
-        + (message("run.reused", count=reused) if reused else "")
+        + (count_message("run.reused", reused) if reused else "")
         + message("run.speed", fps=decimal(f"{update.fps:.1f}"))
         + warning_text(result.receipt)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -14,8 +13,8 @@ from threading import Lock
 from mamp.flow.optical_flow import load_flow
 from mamp.masks.overlay import overlay
 from mamp.model.encoder import EncoderFunction, device_of
-from mamp.prefetch import shared_threads, with_next
-from mamp.runs.frame_loop import overlaps
+from mamp.prefetch import with_next
+from mamp.runs.frame_loop import overlapping
 from mamp.settings import Settings
 from mamp.tracker import MaskTracker
 from mamp.video.synthetic import synthetic_frames, synthetic_mask
@@ -85,12 +84,11 @@ def _trial(encoder: EncoderFunction, settings: Settings, objects: int) -> tuple[
     chosen, full = settings.with_short_warmup()
     flow = load_flow(replace(chosen, device=str(device_of(encoder))))
     tracker = MaskTracker.from_settings(chosen, encoder, flow)
-    ahead = overlaps(chosen, encoder)
     tracking, writing = [], []
     with (
         TemporaryDirectory() as folder,
         VideoWriter(Path(folder) / "trial.mp4", None, _TRIAL) as video,
-        shared_threads() if ahead else nullcontext(),
+        overlapping(chosen, encoder) as ahead,
     ):
         for t, (frame, following) in enumerate(with_next(synthetic_frames(_TRIAL, full + 3))):
             start = time.monotonic()

@@ -34,19 +34,17 @@ Image = NDArray[np.uint8]
 
 _WARM_UP = 7  # frames, until the paper's memory is full and the libraries have chosen their algorithms
 STAGES = ("decode", "flow", "encode", "match", "read-out", "render", "write")
-_CHAINS = {  # stages that run one after another in one thread, by kind of device; the chains overlap
-    "cuda": {
-        "reading": ("decode",),
-        "flow": ("flow",),
-        "network": ("encode", "match", "read-out"),
-        "writing": ("render", "write"),
-    },
-    "cpu": {
-        "reading": ("decode",),
-        "flow and features": ("flow", "encode"),
-        "matching": ("match", "read-out"),
-        "writing": ("render", "write"),
-    },
+_CHAINS = {  # stages that run one after another
+    "reading": ("decode",),
+    "flow": ("flow",),
+    "network": ("encode", "match", "read-out"),
+    "writing": ("render", "write"),
+}
+_CHAINS_ON_CPU = {  # if stages overlap there
+    "reading": ("decode",),
+    "flow and features": ("flow", "encode"),
+    "matching": ("match", "read-out"),
+    "writing": ("render", "write"),
 }
 
 
@@ -160,7 +158,9 @@ def _report_stages(workload: Workload, timer: StageTimer, frames: int, seconds: 
     """Prints and returns milliseconds per frame by stage."""
     stages = {name: 1000 * timer.seconds.get(name, 0.0) / frames for name in STAGES}
     stages["match"] -= 1000 * timer.seconds.get(FLOW_WAIT, 0.0) / frames  # flow is a stage of its own
-    stages_of = _CHAINS[device_of(workload.encoder).type]
+    encoder = workload.encoder
+    looks_ahead = device_of(encoder).type == "cpu" and overlaps(workload.settings, encoder)
+    stages_of = _CHAINS_ON_CPU if looks_ahead else _CHAINS
     chains = {name: sum(stages[stage] for stage in chain) for name, chain in stages_of.items()}
     slowest = max(chains, key=lambda name: chains[name])
     total = 1000 * seconds / frames

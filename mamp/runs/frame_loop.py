@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ def overlaps(settings: Settings, encoder: EncoderFunction) -> bool:
     return threads_to_share() > 1 and settings.flow != "raft" and not is_table_1
 
 
+@contextmanager
+def overlapping(settings: Settings, encoder: EncoderFunction) -> Iterator[bool]:
+    """Leaves threads of a CPU to what is computed ahead, if stages overlap; yields whether they do."""
+    ahead = overlaps(settings, encoder)
+    with shared_threads() if ahead and device_of(encoder).type == "cpu" else nullcontext():
+        yield ahead
+
+
 def track_frames(
     frames: Iterable[Frame],
     tracker_for: Callable[[Frame], MaskTracker | None],
@@ -56,10 +64,8 @@ def track_frames(
         Each frame with its label map (H, W) uint8 at the frame's size, or ``None`` where it was not tracked.
     """
     timer = timer or StageTimer()
-    ahead = overlaps(settings, encoder)
     resized = _resized_frames(frames, settings, skip, timer)
-    sharing = shared_threads() if ahead and device_of(encoder).type == "cpu" else nullcontext()
-    with sharing, prefetched(resized, ahead) as resized_frames:
+    with overlapping(settings, encoder) as ahead, prefetched(resized, ahead) as resized_frames:
         for (frame, image), following in with_next(resized_frames):
             tracker = None if image is None else tracker_for(frame)
             if tracker is None or image is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -208,15 +209,15 @@ class VideoFile:
 
 
 def _is_overwritten(packet: Packet[VideoStream]) -> bool:
-    """Whether a packet has a long run of zeros; those of ``_ESCAPED_CODECS`` have none, except as padding at their end.
+    """Whether a packet has a long run of zeros; those of ``_ESCAPED_CODECS`` have none, except as padding after a part.
 
     FFmpeg conceals such damage: it marks neither the frame nor those that depend on it as corrupt.
     """
-    return _ZEROS in bytes(packet).rstrip(b"\0")
+    return _ZEROS.search(bytes(packet)) is not None
 
 
 _ESCAPED_CODECS = ("h264", "hevc")  # three zeros in a row are not allowed within a part of a frame
-_ZEROS = bytes(256)  # longer than the padding between parts
+_ZEROS = re.compile(rb"\0{256}\0*[^\0\x01]")  # a 1 after zeros begins the next part: they are padding
 
 
 def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:

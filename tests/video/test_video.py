@@ -433,6 +433,26 @@ def test_a_part_that_is_overwritten_with_zeros_is_reported_with_its_time(tmp_pat
     )
 
 
+def test_padding_before_a_slice_is_no_damage(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (6, 96, 128, 3), np.uint8)
+    clip = tmp_path / "padded.ts"
+    with av.open(str(tmp_path / "in.h264"), "w") as plain, av.open(str(clip), "w") as padded:
+        encoder: Any = plain.add_stream("libx264", rate=25, options={"x264-params": "slices=4", "tune": "zerolatency"})
+        encoder.width, encoder.height, encoder.pix_fmt = 128, 96, "yuv420p"
+        stream = padded.add_stream_from_template(encoder)
+        images = [av.VideoFrame.from_ndarray(frame, "rgb24") for frame in frames]
+        for packet in [packet for image in [*images, None] for packet in encoder.encode(image)]:
+            first, *others = bytes(packet).split(b"\0\0\1")
+            copy_of_packet = av.Packet(b"\0\0\1".join((first, (bytes(300) + b"\0\0\1").join(others))))
+            copy_of_packet.pts, copy_of_packet.dts, copy_of_packet.time_base = packet.pts, packet.dts, packet.time_base
+            copy_of_packet.stream, copy_of_packet.is_keyframe = stream, packet.is_keyframe
+            padded.mux(copy_of_packet)
+    with av.open(str(clip)) as written:
+        assert any(bytes(300) in bytes(packet) for packet in written.demux(video=0))
+    reader = VideoReader(clip)
+    assert reader.count() == len(frames) and reader.damage is None
+
+
 def test_invalid_clips_raise_video_error(tmp_path: Path) -> None:
     clip = make(tmp_path / "clip.mp4", sound="aac")
     (tmp_path / "text.mp4").write_text("hello")
