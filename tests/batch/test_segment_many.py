@@ -66,7 +66,10 @@ def test_every_clip_is_segmented_once_as_it_would_be_alone(shoot: Path, items: l
     updates = list(segment_many(items, shoot / "out"))
     assert [update.name for update in updates if update.finished] == ["one", "three", "two"]
     assert updates[-1].clips_done == 3 and updates[-1].frames == sum(LENGTHS.values())
-    assert [update.share for update in updates if update.name == "three"] == [0.25, 0.5, 0.75, 1.0, 0.0]
+    *shares, at_end = [update.share for update in updates if update.name == "three"]
+    assert len(shares) == 4 and at_end == 0.0
+    # Where stages overlap, later frames may be tracked already when one is drawn.
+    assert shares == sorted(shares) and shares[0] >= 0.25 and shares[-1] == 1.0
     assert frames_by_clip(shoot) == LENGTHS
     for _ in segment_video(items[0].clip, {0: shoot / "masks/one.png"}, shoot / "alone", FAST):
         pass
