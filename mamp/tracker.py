@@ -180,7 +180,7 @@ class MaskTracker:
             output_size: Size (H, W) of the returned mask, if it is not the frame's. The scores are interpolated, so borders
                 are smoother than those of an enlarged mask.
             next_frame: The frame of the next step, if it is known: in other threads its flow is computed meanwhile, and on
-                a CPU its features. That pays on a GPU, and on a CPU whose cores PyTorch does not use all, see
+                a CPU its features. That saves time on a GPU, and on a CPU if PyTorch leaves cores free, see
                 ``torch.set_num_threads``. The array must not change before its step. ``encoder`` and ``flow`` are called in
                 other threads then, also while this one calls them.
 

@@ -213,7 +213,7 @@ def raft_needs_download(settings: Settings) -> bool:
 
 def fetch_raft(weights: str | Path) -> Path:
     """RAFT's weights on disk; for the argument and the errors see ``resolve_weights``."""
-    # Published weights do not change, and a run asks for them several times.
+    # A run asks for them several times, also without a network; that a branch has newer ones is not noticed.
     return resolve_weights(weights, default_filename=RAFT_FILENAME, cached_first=True)
 
 

@@ -99,7 +99,11 @@ class ReferenceMotion:
 
     def _composed_motion(self, flow: Future[Flow], motion: Tensor) -> Tensor:
         """Waits for the flow to the previous frame, and composes it with the motion from there (2, h, w) [cells]."""
-        return compose_flow(to_cell_units(torch.from_numpy(flow.result())).to(self._device), motion)
+        return compose_flow(self._in_cells(flow.result()), motion)
+
+    def _in_cells(self, flow: Flow) -> Tensor:
+        """A flow (2, H, W) [pixels] as displacements (2, h, w) [cells]."""
+        return to_cell_units(torch.from_numpy(flow)).to(self._device)
 
     def motions_to(
         self, t: int, frame: Frame, query: Tensor, distances: Sequence[int], memories: Sequence[MemoryFrame]
@@ -146,8 +150,8 @@ class ReferenceMotion:
         """Displacement of a frame to a reference (2, h, w) [cells]; for the arguments see ``FlowPrefetcher.take``."""
         with self._timer.stage(FLOW_WAIT):
             flow = self.flows.take(t, frame, distance, reference, fast=fast, initial_motion=initial_motion)
-        at_cells = fast and self.flows.accepts_initial_flow
-        return (torch.from_numpy(flow) if at_cells else to_cell_units(torch.from_numpy(flow))).to(self._device)
+        is_in_cells = fast and self.flows.accepts_initial_flow
+        return torch.from_numpy(flow).to(self._device) if is_in_cells else self._in_cells(flow)
 
 
 class FlowPrefetcher:
