@@ -23,10 +23,12 @@ from webapp.session import (
     MAX_CLIP_FRAMES,
     MAX_FRAMES,
     Session,
+    SessionEndedError,
     close_session,
     failure_of,
     find_session,
     has_job,
+    name_aside,
     name_of,
     new_folder,
     new_session,
@@ -36,7 +38,7 @@ from webapp.session import (
     use_session,
 )
 from webapp.settings_controls import control_values, with_own_weights
-from webapp.updates import ClipUpdates, ExampleUpdates, ResumeUpdates
+from webapp.updates import ClipUpdates, EndedUpdates, ExampleUpdates, ResumeUpdates
 
 _MAX_STEM = 120  # [bytes] of the name of a trimmed clip
 
@@ -73,6 +75,22 @@ def remove_clip(session: Session) -> ClipUpdates:
     if before:
         text = f"{message('clip.removed')} {text}"
     return clip_updates({}, status_html(text, button=before))
+
+
+def check_session(session: Session) -> EndedUpdates:
+    """Shows that the clip is gone, if another page has closed it or nobody used it for too long."""
+    try:
+        if session:
+            use_session(session)
+    except SessionEndedError as error:
+        name = name_aside(session)
+        button = bring_back_button(name, message("clip.bring_back")) if name else ""
+        return {
+            "clip": None,
+            "estimate": "",
+            **clip_updates({}, status_html(error_text(error), error=True, button=button)),
+        }
+    return {}
 
 
 def bring_back(session: Session, event: gr.EventData) -> ExampleUpdates:

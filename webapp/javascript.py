@@ -72,10 +72,11 @@ watch('value', () => {
 });
 """
 
-# A visitor comes back to the page, from another window or another tab.
-RETURN_EVENTS = """
-addEventListener('focus', () => trigger('focus'));
-document.addEventListener('visibilitychange', () => document.hidden || trigger('focus'));
+# The clip may be gone when a visitor comes back to the page, and is if the server says so in answer to another event.
+CHECK_EVENTS = """
+addEventListener('focus', () => trigger('input'));
+document.addEventListener('visibilitychange', () => document.hidden || trigger('input'));
+watch('value', () => props.value && trigger('input'));
 """
 
 # The button in the status brings a clip back.

@@ -11,10 +11,9 @@ from webapp.background import watch_job
 from webapp.html import status_html
 from webapp.job_queue import Kind, refusal_of
 from webapp.languages import message
-from webapp.mask_editing import editor_frame
 from webapp.results_view import result_updates
 from webapp.session import Session, failure_of, has_job, job_of, release_job, request_job, stop_job, use_session
-from webapp.updates import EndedUpdates, JobUpdates, RunUpdates
+from webapp.updates import JobUpdates, RunUpdates
 
 
 def job_updates(session: Session) -> JobUpdates:
@@ -64,26 +63,6 @@ def cancel_job(session: Session) -> JobUpdates:
         job.publish({"status": status_html(message("run.stopping"))})
         return {}
     return {**job_updates(session), "status": status_html(message("run.ended"))}
-
-
-def check_session(session: Session) -> EndedUpdates:
-    """Changes nothing: with the session as input, the wiring itself shows ``ended_updates`` if it has ended."""
-    return {}
-
-
-def ended_updates(text: str) -> EndedUpdates:
-    """What a page shows whose clip another page has closed: a sentence, and nothing that still needs the clip."""
-    hidden, off = gr.update(visible=False), gr.update(interactive=False)
-    return {
-        "status": status_html(text, error=True),
-        "preview": hidden,
-        "results": hidden,
-        "estimate": "",
-        "editor": editor_frame({}),
-        "start": off,
-        "stop": off,
-        "prepare": off,
-    }
 
 
 def settle_job(session: Session, closed_status: str = "") -> RunUpdates:

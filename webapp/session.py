@@ -49,6 +49,7 @@ class _Use:
         name: Unguessable name, which finds the session again after its page was reloaded. It is not the folder's: that is
             in the addresses of results, which visitors may pass on.
         keep: A clip that stays when the session ends.
+        folder_before: The session's folder before it was set aside; empty if it was not.
     """
 
     session: Session
@@ -60,6 +61,7 @@ class _Use:
     failure: str = ""
     name: str = field(default_factory=lambda: secrets.token_hex(16))
     keep: str | None = None
+    folder_before: str = ""
 
 
 _uses: dict[str, _Use] = {}  # by session folder
@@ -166,10 +168,17 @@ def set_aside(session: Session, *, keep: str | None = None) -> str:
         clip = aside / use.clip.relative_to(folder) if use.clip.is_relative_to(folder) else use.clip
         moved = {**session, "folder": str(aside), "clip": str(clip)}
         now = time.monotonic()
-        kept = _uses[str(aside)] = _Use(moved, clip, now, now, left=now, keep=keep or use.keep)
+        kept = _Use(moved, clip, now, now, left=now, keep=keep or use.keep, folder_before=session["folder"])
+        _uses[str(aside)] = kept
     for forget in when_ended:
         forget(session["folder"])
     return kept.name
+
+
+def name_aside(session: Session) -> str:
+    """The name under which ``find_session`` finds a session that was set aside; empty if it was not, or is gone."""
+    with _lock:
+        return next((use.name for use in _uses.values() if use.folder_before == session["folder"]), "")
 
 
 def clip_of(path: Path) -> Path | None:

@@ -107,6 +107,10 @@ class ExampleUpdates(ClipUpdates, total=False):
     clip: Any
 
 
+class EndedUpdates(ExampleUpdates, EstimateUpdates, total=False):
+    """A page whose session has ended."""
+
+
 class SettingsUpdates(TypedDict, total=False):
     """The settings: a dictionary by their names in ``Settings``."""
 
@@ -129,10 +133,6 @@ class EditorUpdates(StatusUpdates, MaskUpdates, total=False):
     editor: Any
     frame: Any
     mask_file: Any
-
-
-class EndedUpdates(RunUpdates, EstimateUpdates, EditorUpdates, total=False):
-    """A page whose session has ended."""
 
 
 class ProjectUpdates(EditorUpdates, SettingsUpdates, total=False):

@@ -139,9 +139,39 @@ def test_a_page_says_that_another_one_closed_its_clip_when_its_visitor_comes_bac
     expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
     other.evaluate(event)
     expect(closed).to_be_visible(timeout=30_000)
-    expect(run).to_be_disabled()
-    expect(other.locator("#editor [data-state=empty]")).to_be_visible()
-    expect(other.locator(".toast-body")).to_have_count(0)
+    expect_no_clip(other)
+
+
+def expect_no_clip(page: Page) -> None:
+    """Expects a page that shows nothing of its former clip."""
+    for name in ("Run", "Stop"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    expect(page.locator("#editor [data-state=empty]")).to_be_visible()
+    expect(page.locator("#clip video")).to_have_count(0)
+    expect(page.get_by_label("Remove object").locator("visible=true")).to_have_count(0)
+    expect(page.locator(".toast-body")).to_have_count(0)
+    expect(page).not_to_have_url(ADDRESS)
+
+
+def test_a_stroke_on_a_clip_that_another_page_closed_is_refused_and_what_was_painted_comes_back(page: Page) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    choose_frame(page, 3)
+    expect(page.get_by_label("Frame 3 to paint on")).to_be_visible(timeout=30_000)
+    paint(page, (0.1, 0.1), (0.3, 0.1))
+    expect_masks(page, 0, 3)
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect_masks(other, 0, 3)
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
+    paint(other, (0.5, 0.1), (0.7, 0.1))
+    expect(other.get_by_text("another page closed its clip")).to_be_visible(timeout=30_000)
+    expect_no_clip(other)
+    for tab in (other, page):
+        tab.get_by_role("button", name="Bring them back").click()
+        expect_masks(tab, 0, 3)
+    expect(page).to_have_url(other.url)
 
 
 def test_a_page_says_that_another_one_closed_its_clip_during_a_run(page: Page) -> None:
@@ -151,15 +181,13 @@ def test_a_page_says_that_another_one_closed_its_clip_during_a_run(page: Page) -
     other.goto(page.url)
     wait_for_objects(other, 2)
     paint(other)
-    run, stop = (other.get_by_role("button", name=name, exact=True) for name in ("Run", "Stop"))
+    run = other.get_by_role("button", name="Run", exact=True)
     run.click()
     expect(other.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
     page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
     expect(other.locator(".status").get_by_text("another page closed its clip")).to_be_visible(timeout=30_000)
-    expect(run).to_be_disabled()
-    expect(stop).to_be_disabled()
+    expect_no_clip(other)
     expect(other.locator("#preview img")).to_be_hidden()
-    expect(other.locator(".toast-body")).to_have_count(0)
     take_example(other, "Shapes")
     wait_for_objects(other, 3)
     expect(run).to_be_enabled()

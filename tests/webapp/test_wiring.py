@@ -20,9 +20,9 @@ from tests.conftest import scene
 from tests.webapp.conftest import take_result
 from webapp import clips
 from webapp import session as sessions
-from webapp.jobs import ended_updates
+from webapp.html import session_to_bring_back
 from webapp.layout.wiring import Wiring
-from webapp.updates import FrameUpdates, JobUpdates, SessionUpdates, StatusUpdates
+from webapp.updates import FrameUpdates, SessionUpdates, StatusUpdates
 
 pytestmark = pytest.mark.usefixtures("loops")
 
@@ -110,7 +110,7 @@ def test_the_editor_is_refreshed_after_every_event_that_may_show_the_end_of_a_ru
 
 def test_an_update_of_a_component_that_is_no_output_is_an_error(built_page: gr.Blocks) -> None:
     with gr.Blocks() as other:
-        wiring = Wiring(other, gr.State({}), {"status": gr.HTML(), "settings": {"radius": gr.Slider()}})
+        wiring = Wiring(other, gr.State({}), {"status": gr.HTML(), "settings": {"radius": gr.Slider()}}, gr.HTML())
     assert wiring.values(["status", "settings"], {"status": "x"}) == ["x", gr.skip()]
     for wrong in ({"other": 1}, {"settings": {"other": 1}}):
         with pytest.raises(KeyError, match="other"):
@@ -155,7 +155,7 @@ def test_a_second_clip_is_opened_after_the_first_and_other_events_wait_in_silenc
 
     with gr.Blocks() as blocks:
         state, status, button = gr.State({}), gr.HTML(), gr.Button()
-        wiring = Wiring(blocks, state, {"status": status})
+        wiring = Wiring(blocks, state, {"status": status}, gr.HTML())
         wiring.connect(button.click, replace, gr.State(str(files["clip"])))
         wiring.connect(button.click, paint)
     events = {event.name: event.fn for event in blocks.fns.values()}
@@ -165,56 +165,62 @@ def test_a_second_clip_is_opened_after_the_first_and_other_events_wait_in_silenc
     assert begun.wait(60)
     second = Thread(target=events["replace"], args=(session, str(files["clip"])))
     second.start()
-    assert events["paint"](session) == gr.skip()  # its clip is about to go: that is no error
+    assert events["paint"](session) == [gr.skip(), session["folder"]]  # the page then checks which clip it shows
     assert given == [session]
     may_end.set()
     first.join(60)
     second.join(60)
     assert given[1]["folder"] != session["folder"], "the second event got the session that the first one has ended"
     assert not sessions.is_open(given[1])
-    with pytest.raises(gr.Error, match="files of this page are gone"):
-        events["paint"](session)
 
 
-def test_a_page_whose_clip_another_page_closed_says_so(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_event_notices_that_another_page_closed_the_clip(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("webapp.layout.wiring._page", lambda: "page")
 
-    def follow(session: dict[str, Any]) -> Iterator[JobUpdates]:
+    def follow(session: dict[str, Any]) -> Iterator[StatusUpdates]:
         yield {"status": "begun"}
         sessions.use_session(session)
 
     def draw(session: dict[str, Any]) -> FrameUpdates:
         return {}
 
+    def rename(session: dict[str, Any]) -> None:
+        pass
+
     def replace(session: dict[str, Any]) -> SessionUpdates:
         return {"session": sessions.new_session(str(files["clip"]))}
 
     with gr.Blocks() as blocks:
-        names = ("status", "start", "stop", "prepare", "comparison", "explained", "editor")
-        components = {name: gr.HTML() for name in names}
+        components = {name: gr.HTML() for name in ("status", "comparison", "explained")}
         button = gr.Button()
-        wiring = Wiring(blocks, gr.State({}), components, ended_updates)
-        for handler in (follow, draw, replace):
+        wiring = Wiring(blocks, gr.State({}), components, gr.HTML())
+        for handler in (follow, draw, rename, replace):
             wiring.connect(button.click, handler)
     events = {event.name: event.fn for event in blocks.fns.values()}
     session = events["replace"]({})
     following = events["follow"](session)
-    assert next(following)[0] == "begun"
+    assert next(following) == ["begun", gr.skip()]
     sessions.close_session(session, keep=str(files["clip"]))
-    status, *buttons = next(following)
-    assert "another page closed its clip" in status
-    assert [button["interactive"] for button in buttons] == [False] * 3
-    assert "another page closed its clip" in next(events["follow"](session))[0]
-    with pytest.raises(gr.Error, match="files of this page are gone"):  # it has no place in which to say so
-        events["draw"](session)
+    assert list(following) == [[gr.skip(), session["folder"]]]
+    assert events["draw"](session) == [gr.skip(), gr.skip(), session["folder"]]
+    assert events["rename"](session) == session["folder"]
 
-    other = events["replace"](session)
-    following = events["follow"](other)
-    next(following)
-    sessions.close_session(other, keep=str(files["clip"]))
-    last = events["replace"](other)
-    assert list(following) == [], "the page shows another clip, not the end of the one before"
-    sessions.close_session(last, keep=str(files["clip"]))
+
+def test_a_page_whose_clip_is_gone_shows_none_and_offers_what_was_painted(files: dict[str, Path]) -> None:
+    session = clips.open_clip({}, str(files["clip"]))["session"]
+    assert clips.check_session({}) == clips.check_session(session) == {}
+    sessions.project_of(session).set_mask(0, scene(0)[1])
+    clips.remove_clip(session)
+    updates = clips.check_session(session)
+    assert updates["session"] == {} and updates["clip"] is None and updates["masks"] == "" and updates["estimate"] == ""
+    assert "another page closed its clip" in updates["status"]
+    name = session_to_bring_back(updates["status"])
+    back = clips.bring_back({}, gr.EventData(None, {"session": name}))["session"]
+    assert list(sessions.project_of(back).input_masks) == [0]
+    sessions.close_session(back)
+    assert session_to_bring_back(clips.check_session(session)["status"]) == ""
 
 
 def unexpected(session: dict[str, Any]) -> StatusUpdates:
@@ -232,7 +238,7 @@ def test_an_unexpected_error_is_logged_and_reveals_nothing(
 ) -> None:
     with gr.Blocks() as blocks:
         status, button = gr.HTML(), gr.Button()
-        wiring = Wiring(blocks, gr.State({}), {"status": status})
+        wiring = Wiring(blocks, gr.State({}), {"status": status}, gr.HTML())
         wiring.connect(button.click, handler)
     (event,) = (event for event in blocks.fns.values() if event.name == handler.__name__)
     session = clips.open_clip({}, str(files["clip"]))["session"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from webapp.javascript import ASK_FRAME, CLIP_FILES, LANGUAGE, RETURN_EVENTS, SCROLL, SHOW_ADDRESS, STILL
+from webapp.javascript import ASK_FRAME, CHECK_EVENTS, CLIP_FILES, LANGUAGE, SCROLL, SHOW_ADDRESS, STILL
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class BrowserSection:
         address: The name of the session; a reload of the page finds the work again.
         scroll: The part of the page to bring into view, see ``webapp.html.scroll_to``.
         wanted_frame: The frame of the result that the visitor looks at, and whether the video plays.
-        returned: Has the focus when the visitor comes back to the page.
+        check: Gets an input when the page should check whether its clip is still there.
     """
 
     address: gr.HTML
     scroll: gr.HTML
     wanted_frame: gr.HTML
-    returned: gr.HTML
+    check: gr.HTML
 
 
 def browser_section() -> BrowserSection:
@@ -35,5 +35,5 @@ def browser_section() -> BrowserSection:
     address = gr.HTML(None, visible="hidden", js_on_load=SHOW_ADDRESS)
     scroll = gr.HTML(None, visible="hidden", js_on_load=SCROLL)
     wanted_frame = gr.HTML(None, visible="hidden", js_on_load=ASK_FRAME)
-    returned = gr.HTML(None, visible="hidden", js_on_load=RETURN_EVENTS)
-    return BrowserSection(address, scroll, wanted_frame, returned)
+    check = gr.HTML(None, visible="hidden", js_on_load=CHECK_EVENTS)
+    return BrowserSection(address, scroll, wanted_frame, check)

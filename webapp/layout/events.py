@@ -6,10 +6,18 @@ from typing import Any
 
 import gradio as gr
 
-from webapp.clips import bring_back, choose_example, open_clip, remove_clip, resume_session, trim_clip
+from webapp.clips import (
+    bring_back,
+    check_session,
+    choose_example,
+    open_clip,
+    remove_clip,
+    resume_session,
+    trim_clip,
+)
 from webapp.explanation_view import explain_pixel, prepare_explanation
 from webapp.javascript import READ_ADDRESS, SHOW_JOB, SHOW_RESTORING
-from webapp.jobs import cancel_job, check_session, claim_job, ended_updates, refuse_job, settle_job, watch
+from webapp.jobs import cancel_job, claim_job, refuse_job, settle_job, watch
 from webapp.layout.browser_section import BrowserSection
 from webapp.layout.clip_section import ClipSection
 from webapp.layout.paint_section import PaintSection
@@ -66,12 +74,12 @@ def connect_events(
         "settings": run.settings.controls,
         **review.results,
     }
-    wiring = Wiring(page, session, components, ended_updates)
+    wiring = Wiring(page, session, components, browser.check)
     page.load(None, None, run.status, js=SHOW_RESTORING, api_visibility="private")
     resumed = wiring.connect(page.load, resume_session, browser.address, js=READ_ADDRESS, show_progress="hidden")
     watched = wiring.connect(resumed.then, watch, show_progress="hidden", concurrency_limit=None)
     wiring.connect(watched.then, refresh_editor, queue=False, show_progress="hidden")
-    wiring.connect(browser.returned.focus, check_session, queue=False, show_progress="hidden")
+    wiring.connect(browser.check.input, check_session, queue=False, show_progress="hidden")
     changes = [
         resumed,
         *_clip_events(wiring, clip, run.status, closed_status),

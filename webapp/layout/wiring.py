@@ -12,10 +12,12 @@ from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 import gradio as gr
 from gradio.context import LocalContext
 
-from webapp.errors import error_for_visitor, error_text
-from webapp.session import Session, SessionEndedError, is_open, leave_session, use_session
+from webapp.errors import error_for_visitor
+from webapp.session import Session, is_open, leave_session, use_session
 
 Components = Mapping[str, Any]  # a component, or a mapping of components, by name
+
+_ENDED = "ended"  # name of an output of every handler that uses a session
 
 
 class Wiring:
@@ -28,7 +30,8 @@ class Wiring:
         page: The page.
         session: Holds the session; a handler whose first parameter is called ``session`` receives it.
         components: The components that handlers change, by their names in ``webapp.updates``.
-        ended: What a page shows once another one has closed its clip: a function of the sentence that says so.
+        ended: Is given the folder of the session, when a handler finds that its session has ended: another page has
+            closed the clip, or nobody used it for too long.
     """
 
     def __init__(
@@ -36,10 +39,10 @@ class Wiring:
         page: gr.Blocks,
         session: gr.State,
         components: Components,
-        ended: Callable[[str], Mapping[str, Any]] = lambda _: {},
+        ended: Any,
     ) -> None:
-        self._session, self._ended = session, ended
-        self._components: Components = {"session": session, **components}
+        self._session = session
+        self._components: Components = {"session": session, **components, _ENDED: ended}
         self._open: dict[str, Session] = {}  # by Gradio's name of the page
         self._replacements: dict[str, Lock] = {}  # by Gradio's name of the page; held while its session is replaced
         page.unload(self._leave)
@@ -54,8 +57,10 @@ class Wiring:
             options: Further arguments of the event's method.
         """
         names = _declared_outputs(handler)
-        flat = [component for name in names for component in _flatten(self._components[name]).values()]
         with_session = next(iter(inspect.signature(handler).parameters), "") == "session"
+        if with_session and "session" not in names:
+            names.append(_ENDED)
+        flat = [component for name in names for component in _flatten(self._components[name]).values()]
         function = self._guarded(handler, names, with_session=with_session)
         options.setdefault("api_visibility", "private")
         return event(function, [*([self._session] if with_session else []), *inputs], flat, **options)
@@ -71,15 +76,13 @@ class Wiring:
                 if replaces_session and with_session and page in self._open:  # another event may have replaced it
                     session = self._open[page]
                     arguments = (session, *arguments[1:])
-                yield from handled(page, session, replacement, arguments)
+                yield from handled(page, session, arguments)
 
-        def handled(page: str, session: Session, replacement: Lock, arguments: Sequence[Any]) -> Iterator[Any]:
-            begun = False
+        def handled(page: str, session: Session, arguments: Sequence[Any]) -> Iterator[Any]:
             try:
                 if session and not replaces_session:
                     use_session(session)
                     self._open[page] = session
-                begun = True
                 with closing(_all_updates(handler, arguments)) as answers:
                     for update in answers:
                         if "session" in update and page:
@@ -88,16 +91,7 @@ class Wiring:
             except Exception as error:
                 if not session or replaces_session or is_open(session):
                     raise error_for_visitor(error) from error
-                if not isinstance(error, SessionEndedError) or replacement.locked():
-                    return  # another event ended the session meanwhile: its page shows another clip now, or soon
-                is_shown = self._open.get(page, session).get("folder") == session["folder"]
-                if begun and not is_shown:
-                    return
-                updates = self._ended(error_text(error)) if is_shown else {}
-                shown = {name: value for name, value in updates.items() if name in names}
-                if not shown:
-                    raise error_for_visitor(error) from error
-                yield self.values(names, shown)
+                yield self.values(names, {_ENDED: session["folder"]})
 
         if inspect.isgeneratorfunction(handler):
 
