@@ -110,12 +110,25 @@ def save_strokes(session: Session, painted: Any) -> None:
                 mask, work = runs_to_mask(runs, size), OpenStrokes.from_editor(completion, size)
             except MaskError:
                 continue
-            _set_mask(session, index, MaskFile(mask, "painted"))
+            if completion is None and _is_tracked(session, index, mask):  # the visitor has undone all strokes
+                project_of(session).set_mask(index, np.zeros(size, np.uint8))
+                session.get("cleared", {}).pop(index, None)
+            else:
+                _set_mask(session, index, MaskFile(mask, "painted"))
             saved[1] = stroke
             _open(session).pop(index, None)
             if work is not None:
                 work.write(_strokes_folder(session), index)
                 _open(session)[index] = (revision, stroke, work.boxes)
+
+
+def _is_tracked(session: Session, index: int, mask: Mask) -> bool:
+    """Whether a mask is just what the last run found in a frame that had no input mask."""
+    project = project_of(session)
+    if project.result is None or index in project.result.receipt["input_masks"]:
+        return False
+    tracked = project.tracked_mask(index, reader_of(session["clip"]))
+    return tracked is not None and np.array_equal(mask, tracked)
 
 
 def _edits(painted: Any) -> Iterator[tuple[int, str, int, Any, Any]]:

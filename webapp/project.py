@@ -250,13 +250,17 @@ class Project:
         path = self.input_masks.get(index)
         return None if path is None else read_mask(path)
 
+    def tracked_mask(self, index: int, reader: VideoReader | None = None) -> Image | None:
+        """The last run's mask of a frame (H, W) uint8; ``None`` if there is none."""
+        if self.result is None:
+            return None
+        path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"
+        return read_mask(path) if path.exists() else None
+
     def mask(self, index: int, reader: VideoReader | None = None) -> Image | None:
         """Mask of a frame (H, W) uint8: the input mask, else the last run's mask, else ``None``."""
         mask = self.input_mask(index)
-        if mask is not None or self.result is None:
-            return mask
-        path = self.result.masks_dir / f"{(reader or VideoReader(self.clip)).name(index)}.png"
-        return read_mask(path) if path.exists() else None
+        return self.tracked_mask(index, reader) if mask is None else mask
 
     def remove(self) -> None:
         """Removes the project folder."""

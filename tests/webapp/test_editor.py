@@ -199,7 +199,14 @@ def test_the_frame_in_the_editor_shows_its_mask_after_a_run(page: Page, tmp_path
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_text("Done: 4 of 4 frames")).to_be_visible(timeout=90_000)
     wait_for_objects(page, 1)
-    expect(page.get_by_text("Frame 2: the mask of the last run")).to_be_visible()
+    tracked = page.get_by_text("Frame 2: the mask of the last run")
+    expect(tracked).to_be_visible()
+    expect_masks(page, 0)
+    paint(page, (0.7, 0.2), (0.8, 0.2))
+    expect_masks(page, 0, 2)
+    page.keyboard.press("Control+z")
+    expect(tracked).to_be_visible()
+    expect_masks(page, 0)
 
 
 def outline(page: Page) -> None:

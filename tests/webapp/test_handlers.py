@@ -274,6 +274,25 @@ def test_a_result_can_be_corrected_on_any_frame(session: dict[str, Any]) -> None
     assert list(sessions.project_of(session).input_masks) == [0, 8]
 
 
+def test_a_correction_that_is_undone_leaves_the_mask_of_the_run(session: dict[str, Any]) -> None:
+    finished(session, editor(session, scene(0)[1]))
+    project, corrected = sessions.project_of(session), np.where(scene(8)[1], 2, 0).astype(np.uint8)
+    tracked = {}
+    for index in (0, 8):
+        mask_editing.select_frame(session, editor(session), index)
+        tracked[index] = shown_mask(session)
+    for mask in (corrected, np.zeros_like(corrected)):  # painted, or cleared
+        mask_editing.save_strokes(session, editor(session, mask))
+        assert list(project.input_masks) == ([0, 8] if mask.any() else [0])
+        mask_editing.save_strokes(session, editor(session, tracked[8]))
+        assert list(project.input_masks) == [0]
+        np.testing.assert_array_equal(shown_mask(session), tracked[8])
+    mask_editing.select_frame(session, editor(session), 0)
+    mask_editing.save_strokes(session, editor(session, corrected))
+    mask_editing.save_strokes(session, editor(session, tracked[0]))
+    assert list(project.input_masks) == [0], "an input mask of the run was taken for a tracked one"
+
+
 def test_strokes_that_arrive_late_or_out_of_order_stay_on_their_frame(session: dict[str, Any]) -> None:
     project, first = sessions.project_of(session), editor(session, scene(0)[1])
     mask_editing.select_frame(session, editor(session), 7)

@@ -108,7 +108,10 @@ class Editor {
         const outdated = this.map.isEdited || (this.shown !== null && message.stroke < this.shown.stroke);
         if (!outdated && !message.pending) {
             if (this.map.completion) this.say(this.text('editor.completed', {frame: message.frame}));
-            else if (!sameRuns(message.mask, this.map.runs())) this.say(message.note);
+            else if (this.shown && !sameRuns(message.mask, this.map.runs())) {
+                this.say(message.note);
+                Object.assign(this.shown, {mask: message.mask, note: message.note});
+            }
             this.redraw(this.map.settle(message.mask));
             this.update();
         }
@@ -219,8 +222,10 @@ class Editor {
         if (!this.shown) return;
         const {frame, revision} = this.shown, stroke = ++this.shown.stroke, {completion} = this.map;
         const others = this.edits.filter((edit) => edit.frame !== frame).slice(-1);
-        this.edits = [...others, {frame, revision, stroke, mask: this.map.runs(), completion}];
-        this.say(this.text(completion ? 'editor.completing' : this.map.empty ? 'editor.empty' : 'editor.painted', {frame}));
+        const mask = this.map.runs();
+        this.edits = [...others, {frame, revision, stroke, mask, completion}];
+        if (sameRuns(mask, this.shown.mask)) this.say(this.shown.note); // undone
+        else this.say(this.text(completion ? 'editor.completing' : this.map.empty ? 'editor.empty' : 'editor.painted', {frame}));
         this.publish();
         this.update();
         clearTimeout(this.timers.send);
