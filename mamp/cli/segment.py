@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             bar.update(update.done - bar.n)
             result = update.result or result
     assert result is not None
-    print(f"{args.clip.name}: {result.frames} frames read, {result.frames} masks and {result.overlay} written")
+    print(f"{args.clip.name}: frames: {result.frames}, masks: {result.frames}, video: {result.overlay}")
     damage = result.receipt["damage"]
     for note in ([damage] if damage else []) + result.receipt["notes"]:
         print(f"note: {note}")
