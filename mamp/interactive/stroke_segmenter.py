@@ -48,7 +48,8 @@ _CORE = 0.85  # of the sides of a box: an ellipse of this size is object at firs
 _OUTLINED = 2  # area of filled strokes, of their own area: an outline from here on
 _LOWEST_QUALITY = -1e6  # that of a mask without object, or without background
 _TRIED_AREA = 10_000  # [pixels] of the image that is cut for each reach
-_WORKING_AREA = 25_000  # [pixels] of the image that is cut for the best of them
+_WORKING_AREA = 200_000  # [pixels] of the image that is cut for the best of them: half of a frame at 480 pixels
+_BOXED_AREA = 25_000  # the same for boxes, which say little of the object: it would end at edges within itself
 _LAB_SCALE = np.array((3.25, 10.4, 10.4), np.float32)  # inverse of the usual deviation of L, a and b
 _FRAMES_FOR_MOTION = 12  # half a second: a longer flow is less exact
 _BLOCKS = 24  # along the short side
@@ -244,7 +245,7 @@ class StrokeSegmenter:
         qualities = np.maximum([tried.quality(mask) for mask in masks], _LOWEST_QUALITY)
         shares = np.exp(qualities - qualities.max())
         likely_mask = np.average(np.asarray(masks, np.float32), axis=0, weights=shares).astype(np.float32)
-        view = around_marks(_WORKING_AREA)
+        view = around_marks(_WORKING_AREA if around is None else _BOXED_AREA)
         reach = reaches[int(qualities.argmax())]
         mask, score = ObjectCut(view).mask(reach, resized(likely_mask, view.inside.shape) > 0.5)
         mask = guided_resize(mask, view.colors, self._values.colors[part])
