@@ -1,13 +1,15 @@
 """Creates the example clips and their input masks; see README.md in this folder.
 
-Four clips are cut from Debian's package ``opencv-doc``, one is rendered. Run it from the root of the project, with that
-package installed: ``python -m examples.make_examples``.
+Four clips are cut from Debian's package ``opencv-doc``, one from the source package of imageio 2.22.3 on PyPI, and one is
+rendered. Run it from the root of the project, with the first installed and the second unpacked:
+``python -m examples.make_examples imageio-2.22.3``.
 """
 
 from __future__ import annotations
 
 import gzip
 import math
+import sys
 import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mamp import Settings, VideoReader, segment_video, write_mask
+from mamp import Settings, VideoReader, mask_from_strokes, segment_video, write_mask
 
 HERE = Path(__file__).parent
 OPENCV = Path("/usr/share/doc/opencv-doc")
@@ -34,6 +36,20 @@ LAWN_PEOPLE: list[Box] = [(16, 136, 62, 164), (52, 62, 62, 142)]
 CUP_FRAMES, CUP_SIZE = range(75), (480, 360)
 BOX_FRAMES = range(114, 258, 2)
 PEN: Box = (200, 209, 115, 24)
+COCKATOO_FRAMES, COCKATOO_SIZE = range(201, 280), (512, 288)
+# Strokes as a visitor would paint them: 1 for the bird, 255 for the background [pixels].
+COCKATOO_STROKES: dict[int, list[list[tuple[int, int]]]] = {
+    1: [
+        [(150, 270), (165, 190), (200, 130), (215, 60), (290, 25), (350, 30), (366, 80), (360, 120), (310, 225)],
+        [(240, 108), (235, 165), (290, 150), (240, 270), (345, 270)],
+    ],
+    255: [
+        [(60, 60), (80, 200)],
+        [(460, 20), (480, 120), (395, 150), (390, 275)],
+        [(10, 275), (80, 277)],
+        [(160, 5), (184, 34), (190, 12), (225, 12)],
+    ],
+}
 
 
 def main() -> None:
@@ -55,7 +71,11 @@ def main() -> None:
     write_clip("shapes", [frame for frame, _ in shapes], fps=25, sound=plucks(len(shapes) / 25))
     write_mask(HERE / "shapes.png", shapes[0][1])
 
-    for name in ("street", "lawn", "cup", "box", "shapes"):
+    cockatoo = Path(sys.argv[1]) / "imageio/resources/images/cockatoo.mp4"
+    write_clip("cockatoo", [_shrink(frame, COCKATOO_SIZE) for frame in _frames(cockatoo, COCKATOO_FRAMES)], fps=20)
+    write_mask(HERE / "cockatoo.png", stroked(_decoded("cockatoo"), COCKATOO_STROKES))
+
+    for name in ("street", "lawn", "cup", "box", "cockatoo", "shapes"):
         for _ in segment_video(HERE / f"{name}.mp4", {0: HERE / f"{name}.png"}, HERE / "results" / name, Settings()):
             pass
 
@@ -118,6 +138,14 @@ def box_and_pen(frame: Image) -> Image:
     dark = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) < 120) & (mask == 0)
     mask[_largest_component(_only_inside(dark, PEN))] = 2
     return np.asarray(mask, np.uint8)
+
+
+def stroked(frame: Image, strokes: dict[int, list[list[tuple[int, int]]]]) -> Image:
+    """The mask that strokes mean."""
+    painted = np.zeros(frame.shape[:2], np.uint8)
+    for label, lines in strokes.items():
+        cv2.polylines(painted, [np.array(line, np.int32) for line in lines], False, label, 8)
+    return mask_from_strokes(frame, painted)
 
 
 def render_shapes(frames: int = 60, height: int = 240, width: int = 416) -> Iterator[tuple[Image, Image]]:

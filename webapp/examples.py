@@ -15,7 +15,7 @@ from webapp.languages import template_text
 
 # NAME.mp4, NAME.png (the mask of its first frame) and results/NAME.
 EXAMPLES = Path(__file__).parent.parent / "examples"
-EXAMPLE_NAMES = ("cup", "box", "lawn", "street", "shapes")
+EXAMPLE_NAMES = ("cockatoo", "cup", "box", "lawn", "street", "shapes")
 _STATIC = Path(__file__).parent / "static"
 _THUMBNAIL = (240, 160)  # (W, H) [pixels]
 _PAPER, _LICENSE = "https://arxiv.org/abs/2107.12569", "https://opensource.org/license/bsd-3-clause"
