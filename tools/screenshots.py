@@ -36,6 +36,7 @@ def walk(page: Page, name: Path) -> None:
     take("1-start")
     page.locator("input[type=file]").first.set_input_files(ROOT / "examples/street.mp4")
     expect(page.get_by_text("38 frames")).to_be_visible()
+    page.wait_for_timeout(1500)  # the page scrolls to the editor
     page.get_by_role("button", name="Use a mask file").click()
     page.locator("#mask-file input[type=file]").set_input_files(ROOT / "examples/street.png")
     expect(page.get_by_text("Mask loaded for frame 0")).to_be_visible()
