@@ -119,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
             bar.update(update.done - bar.n)
             result = update.result or result
     assert result is not None
-    print(f"{args.clip.name}: frames: {result.frames}, masks: {result.frames}, video: {result.overlay}")
+    frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
+    print(f"{args.clip.name}: masks of {frames} and {result.overlay} written")
     damage = result.receipt["damage"]
     for note in ([damage] if damage else []) + result.receipt["notes"]:
         print(f"note: {note}")

@@ -16,6 +16,10 @@ from webapp import session as sessions
 FIRST_MASK = gr.EventData(None, {"frame": 0, "object": 0})
 RUN_TIMEOUT = 180_000  # [ms]
 VISIBLE = "document.dispatchEvent(new Event('visibilitychange'))"
+UNNOTICED = """
+for (const name of ["focus", "visibilitychange"])
+    addEventListener(name, (event) => event.stopImmediatePropagation(), true);
+"""
 ADDRESS = re.compile(r"#project=\w{32}$")
 
 
@@ -161,6 +165,7 @@ def test_a_stroke_on_a_clip_that_another_page_closed_is_refused_and_what_was_pai
     paint(page, (0.1, 0.1), (0.3, 0.1))
     expect_masks(page, 0, 3)
     other = page.context.new_page()
+    other.add_init_script(UNNOTICED)
     other.goto(page.url)
     expect_masks(other, 0, 3)
     page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
