@@ -84,12 +84,9 @@ def check_session(session: Session) -> EndedUpdates:
             use_session(session)
     except SessionEndedError as error:
         name = name_aside(session)
+        text = message("session.closed") if name else error_text(error)
         button = bring_back_button(name, message("clip.bring_back")) if name else ""
-        return {
-            "clip": None,
-            "estimate": "",
-            **clip_updates({}, status_html(error_text(error), error=True, button=button)),
-        }
+        return {"clip": None, "estimate": "", **clip_updates({}, status_html(text, error=True, button=button))}
     return {}
 
 

@@ -215,7 +215,7 @@ def test_a_page_whose_clip_is_gone_shows_none_and_offers_what_was_painted(files:
     clips.remove_clip(session)
     updates = clips.check_session(session)
     assert updates["session"] == {} and updates["clip"] is None and updates["masks"] == "" and updates["estimate"] == ""
-    assert "another page closed its clip" in updates["status"]
+    assert "Another page closed this clip" in updates["status"]
     name = session_to_bring_back(updates["status"])
     back = clips.bring_back({}, gr.EventData(None, {"session": name}))["session"]
     assert list(sessions.project_of(back).input_masks) == [0]
