@@ -9,6 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.conftest import ROOT, browser, serve
+from tests.webapp.painting import wait_for_scrolling
 
 SCREENS = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -36,7 +37,7 @@ def walk(page: Page, name: Path) -> None:
     take("1-start")
     page.locator("input[type=file]").first.set_input_files(ROOT / "examples/street.mp4")
     expect(page.get_by_text("38 frames")).to_be_visible()
-    page.wait_for_timeout(1500)  # the page scrolls to the editor
+    wait_for_scrolling(page)
     page.get_by_role("button", name="Use a mask file").click()
     page.locator("#mask-file input[type=file]").set_input_files(ROOT / "examples/street.png")
     expect(page.get_by_text("Mask loaded for frame 0")).to_be_visible()

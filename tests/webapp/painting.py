@@ -31,11 +31,16 @@ def view_of(page: Page) -> Locator:
 def place_in(page: Page, at: Point) -> Point:
     """A place of the frame in the window [pixels]."""
     view = view_of(page)
-    page.wait_for_function("!document.body.dataset.scrolling")  # the page brings the editor into view
+    wait_for_scrolling(page)
     view.scroll_into_view_if_needed()
     box = view.bounding_box()
     assert box is not None
     return box["x"] + box["width"] * at[0], box["y"] + box["height"] * at[1]
+
+
+def wait_for_scrolling(page: Page) -> None:
+    """Waits until the page has brought the editor into view."""
+    page.wait_for_function("!document.body.dataset.scrolling")
 
 
 def paint(page: Page, *points: Point) -> None:
