@@ -230,11 +230,12 @@ class StrokeSegmenter:
         inside, outside = strokes == label, (strokes != UNKNOWN) & (strokes != label)
         spanned = likely = inside
         reaches: Sequence[float] = _REACHES
+        area = _WORKING_AREA
         if around is not None:
             outside |= ~_filled_box(around, self._size) & ~inside
             spanned = inside | _filled_box(around, self._size)
             likely = inside | (_ellipse(around, self._size) & ~outside)
-            reaches = _BOXED_REACHES
+            reaches, area = _BOXED_REACHES, _BOXED_AREA
         elif (clicked := _box_around_click(inside)) is not None:
             spanned = inside | _filled_box(clicked, self._size)
             reaches = _CLICKED_REACHES
@@ -245,7 +246,7 @@ class StrokeSegmenter:
         qualities = np.maximum([tried.quality(mask) for mask in masks], _LOWEST_QUALITY)
         shares = np.exp(qualities - qualities.max())
         likely_mask = np.average(np.asarray(masks, np.float32), axis=0, weights=shares).astype(np.float32)
-        view = around_marks(_WORKING_AREA if around is None else _BOXED_AREA)
+        view = around_marks(area)
         reach = reaches[int(qualities.argmax())]
         mask, score = ObjectCut(view).mask(reach, resized(likely_mask, view.inside.shape) > 0.5)
         mask = guided_resize(mask, view.colors, self._values.colors[part])

@@ -224,8 +224,9 @@ class Editor {
         const others = this.edits.filter((edit) => edit.frame !== frame).slice(-1);
         const mask = this.map.runs();
         this.edits = [...others, {frame, revision, stroke, mask, completion}];
-        if (!completion && sameRuns(mask, this.shown.mask)) this.say(this.shown.note); // undone
-        else this.say(this.text(completion ? 'editor.completing' : this.map.empty ? 'editor.empty' : 'editor.painted', {frame}));
+        if (completion) this.say(this.text('editor.completing', {frame}));
+        else if (sameRuns(mask, this.shown.mask)) this.say(this.shown.note); // undone
+        else this.say(this.text(this.map.empty ? 'editor.empty' : 'editor.painted', {frame}));
         this.publish();
         this.update();
         clearTimeout(this.timers.send);
