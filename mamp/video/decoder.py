@@ -144,6 +144,7 @@ class VideoFile:
         missing = len(stream.index_entries) if "mp4" in container.format.name else 0
         started = from_start
         times = DisplayTimes() if self._unordered else None
+        damaged, shown, decoded = False, None, None
         while True:
             try:
                 packet = next(packets, None)
@@ -162,25 +163,45 @@ class VideoFile:
                 continue
             if times is not None:
                 times.add(packet)
+            if packet.dts is not None:
+                if decoded is not None and packet.dts < decoded:  # the clock of a recording restarts
+                    shown = None
+                decoded = packet.dts
             try:
                 frames = decoder.decode(packet)
             except av.FFmpegError:
-                self._note_damage("a part of it cannot be decoded")
+                damaged = True
+                self._note_undecodable(packet)
                 if times is not None:
                     times.drop()
                 continue
             if stream.codec_context.name in _ESCAPED_CODECS and _is_overwritten(packet):
-                stamp = packet.pts if packet.pts is not None else packet.dts
-                where = "" if stamp is None else f" at {float((stamp - self._origin) * packet.time_base):.1f} s"
+                damaged = True
+                where = self._place(packet)
                 self._note_damage(f"a part of it is overwritten with zeros{where}", "later frames may be wrong")
             for frame in frames:
                 pts = frame.pts if frame.pts is not None else frame.dts
                 if times is not None:
                     pts = times.take()
                 if frame.is_corrupt:
-                    self._note_damage("a part of it cannot be decoded")
+                    damaged = True
+                    self._note_undecodable(packet)
                     continue
+                if pts is not None:
+                    # After damage, FFmpeg's decoders return some frames too late, between those that are shown after them.
+                    if damaged and shown is not None and pts <= shown:
+                        continue
+                    shown = pts
                 yield None if pts is None else pts - self._origin, frame
+
+    def _note_undecodable(self, packet: Packet[VideoStream]) -> None:
+        effect = "only the frames that decode are used, and those after it may be wrong"
+        self._note_damage(f"a part of it cannot be decoded{self._place(packet)}", effect)
+
+    def _place(self, packet: Packet[VideoStream]) -> str:
+        """Where a packet is in the clip, after a part of a sentence."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        return "" if stamp is None else f" at {float((stamp - self._origin) * packet.time_base):.1f} s"
 
     def _note_damage(self, cause: str, effect: str = "only the frames that decode are used") -> None:
         self.damage = self.damage or f"{self.path.name} is damaged: {cause}; {effect}."

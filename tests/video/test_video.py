@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import struct
 import subprocess
@@ -430,6 +431,28 @@ def test_a_part_that_is_overwritten_with_zeros_is_reported_with_its_time(tmp_pat
     assert reader.count() == 20, "the decoder shows all frames"
     assert reader.damage == (
         "in.mp4 is damaged: a part of it is overwritten with zeros at 0.4 s; later frames may be wrong."
+    )
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.7])
+def test_frames_that_a_damaged_clip_returns_too_late_are_dropped(tmp_path: Path, part: float) -> None:
+    clip = Path(__file__).parents[2] / "examples" / "cup.mp4"
+    whole = VideoReader(clip)
+    data = bytearray(clip.read_bytes())
+    place = int(len(data) * part)
+    data[place : place + 20_000] = bytes(20_000)
+    broken = tmp_path / "cup.mp4"
+    broken.write_bytes(data)
+    reader = VideoReader(broken)
+    read = [(frame.index, frame.time) for frame in reader]
+    assert 40 < len(read) < whole.count()
+    assert {time for _, time in read} <= {frame.time for frame in whole}, "the clock has not restarted"
+    assert read[-1] == (len(read) - 1, reader.time(len(read) - 1))
+    assert reader.damage is not None
+    assert re.fullmatch(
+        r"cup\.mp4 is damaged: a part of it cannot be decoded at [012]\.\d s; "
+        r"only the frames that decode are used, and those after it may be wrong\.",
+        reader.damage,
     )
 
 
