@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.batch.clip_list import EXPORTS, ClipItem
+from mamp.batch.clip_record import error_of
 from mamp.batch.exports.coco import write_coco, write_youtube_vis
 from mamp.batch.exports.cvat import write_cvat
 from mamp.batch.exports.fiftyone import write_fiftyone
 from mamp.batch.exports.label_studio import write_label_studio
 from mamp.batch.exports.tracked_clip import TrackedClip, read_tracked_clip
-from mamp.batch.segment_many import error_of
 from mamp.masks.label_map import MaskError
 from mamp.runs.results import Result
 

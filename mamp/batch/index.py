@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mamp.batch.clip_list import ClipItem
+from mamp.batch.clip_record import error_of
 from mamp.batch.index_page import ClipSection, FrameToReview, index_page
-from mamp.batch.segment_many import error_of
 from mamp.files import write_atomically
 from mamp.masks.label_map import MaskError
 from mamp.runs.results import Result

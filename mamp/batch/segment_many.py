@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mamp.batch.clip_list import ClipItem
-from mamp.files import write_atomically
+from mamp.batch.clip_record import RECORD, error_of, read_record, write_record
 from mamp.model.checkpoint import shared_encoder
 from mamp.runs.results import Result
 from mamp.runs.segment_video import segment_video
 from mamp.video.reader import by_frame_index
 
 _LOCKS = ".locks"
-_RECORD = "clip.json"  # what the results were made from, and the error if there are none
 _WAIT_SECONDS = (0.1, 1.0)  # between looks at the clips of other processes: at first, and after a while
 
 
@@ -100,7 +98,7 @@ def segment_many(
                         error = str(failure)
                     if should_stop():
                         return
-                    _record(out / item.name, {"request": request, "attempt": attempt, "error": error})
+                    write_record(out / item.name, {"request": request, "attempt": attempt, "error": error})
                 left.remove(item)
             yield BatchUpdate(
                 item.name,
@@ -139,9 +137,9 @@ def _segment(item: ClipItem, folder: Path, device: str | None, should_stop: Call
     if (folder / "receipt.json").exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
-    elif (folder / _RECORD).exists():  # killed before its first frame
+    elif (folder / RECORD).exists():  # killed before its first frame
         shutil.rmtree(folder)
-    _record(folder, {})
+    write_record(folder, {})
     usable = previous if (previous / "receipt.json").exists() else None
     masks = item.masks if isinstance(item.masks, Path) else by_frame_index(item.clip, item.masks)
     encoder = shared_encoder(item.settings.weights, device) if device else None
@@ -165,14 +163,9 @@ def _request(item: ClipItem) -> dict[str, Any]:
     }
 
 
-def _record(folder: Path, document: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / _RECORD, json.dumps(document, indent=2) + "\n")
-
-
 def _is_done(folder: Path, item: ClipItem, attempt: str) -> bool:
     """Whether a clip needs no work: it is complete with these masks and settings, or has failed in this attempt."""
-    record = _read_record(folder)
+    record = read_record(folder)
     try:
         if record.get("request") != _request(item):
             return False
@@ -181,17 +174,3 @@ def _is_done(folder: Path, item: ClipItem, attempt: str) -> bool:
         return not Result(folder).stopped
     except (ValueError, OSError):
         return bool(record.get("error") is not None and record.get("attempt") == attempt)
-
-
-def error_of(folder: Path) -> str | None:
-    """Why the last attempt at the clip of a folder failed; ``None`` if it did not."""
-    error = _read_record(folder).get("error")
-    return None if error is None else str(error)
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text())
-    except (OSError, ValueError):
-        return {}
-    return record

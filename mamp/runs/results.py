@@ -121,6 +121,26 @@ class Result:
         """The input masks, by frame number."""
         return numbered(self.input_masks_dir)
 
+    def check_paths(self, mask_files: Iterable[Path], previous: Result | None = None) -> None:
+        """Checks the paths of a run before anything is decoded, loaded or changed.
+
+        Args:
+            mask_files: The files of the input masks.
+            previous: A previous run, to reuse its masks.
+
+        Raises:
+            MaskError: A mask file is missing, the results cannot be written into this folder, or ``previous`` is the same
+                folder or holds no run.
+        """
+        missing = next((path for path in mask_files if not path.exists()), None)
+        if missing is not None:
+            raise MaskError(f"There is no file {missing.name}.")
+        self._check_folder()
+        if previous is not None:
+            if previous.folder.resolve() == self.folder.resolve():
+                raise MaskError("A previous run must be in another folder than the new one.")
+            _ = previous.receipt
+
     def check_inputs(self, inputs: Iterable[Path]) -> None:
         """Checks that no input of a run is in the way of its files.
 
@@ -140,17 +160,22 @@ class Result:
         """Deletes the files of a previous run, and no others.
 
         Raises:
-            MaskError: The folder holds masks that no run wrote.
+            MaskError: The results cannot be written into this folder.
         """
+        self._check_folder()
         for folder in self._mask_folders:
             folder.mkdir(parents=True, exist_ok=True)
         old = self._masks
-        if old and not self.receipt_json.exists():
-            raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
         if self.receipt_json.exists():
             old += self.files + self._memories + self._partial_files
         for path in old:
             path.unlink(missing_ok=True)
+
+    def _check_folder(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise MaskError(f"{self.folder.name} is a file; choose another name for the folder of results.")
+        if self._masks and not self.receipt_json.exists():
+            raise MaskError(f"The folder {self.folder.name} holds masks that no run has written; choose another one.")
 
     @property
     def _mask_folders(self) -> list[Path]:

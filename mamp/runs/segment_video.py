@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mamp.masks.input_masks import MaskSource, paths_of, read_input_masks
-from mamp.masks.label_map import MaskError
 from mamp.masks.overlay import OverlayStyle
 from mamp.model.checkpoint import shared_encoder
 from mamp.model.encoder import EncoderFunction
@@ -81,29 +80,28 @@ def segment_video(
         WeightsError: The weights cannot be loaded.
     """
     settings = settings or Settings()
+    result, mask_files = Result(Path(out_dir)), paths_of(masks)
     previous_result = None if previous is None else Result(Path(previous))
-    if previous_result is not None:
-        if previous_result.folder.resolve() == Path(out_dir).resolve():
-            raise MaskError("A previous run must be in another folder than the new one.")
-        _ = previous_result.receipt  # raises before anything in the new folder changes
+    result.check_paths(mask_files, previous_result)
     timer = StageTimer()
     with timer.stage("read"):
         reader = VideoReader(clip, fps)
-        Result(Path(out_dir)).check_inputs([reader.path, *reader.files, *paths_of(masks)])
+        result.check_inputs([reader.path, *reader.files, *mask_files])
+    with timer.stage("load"):  # a missing device or file is refused before the clip is decoded
+        loaded = encoder or shared_encoder(settings.weights, settings.device)
+    with timer.stage("read"):
         info = reader.info
         input_masks, summaries = PackedMasks(), {}
         size = (info.height, info.width)
         for frame, file in read_input_masks(masks, size, reader.count(), float(info.pixel_aspect)):
             input_masks.add(frame, file.mask)
             summaries[frame] = file.summary()
-    with timer.stage("load"):
-        loaded = encoder or shared_encoder(settings.weights, settings.device)
     request = RunRequest(
         reader, input_masks, settings, dict(names or {}), overlay_style, outputs, summaries, memory_interval
     )
     with timer.stage("read"):
         identity = run_identity(request, loaded)
-    run = Run(request, identity, loaded, Result(Path(out_dir)), timer, track_part)
+    run = Run(request, identity, loaded, result, timer, track_part)
     if previous_result is not None:
         run.reuse_frames(previous_result)
     yield from run.updates(should_stop)

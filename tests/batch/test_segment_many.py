@@ -179,9 +179,9 @@ def test_each_task_of_slurm_starts_its_processes_and_those_of_torchrun_start_non
         started.append(processes)
         return nullcontext()
 
-    monkeypatch.setattr("mamp.cli.segment.worker_processes", start_none)
-    monkeypatch.setattr("mamp.cli.segment.use_share_of_machine", lambda *_: "cpu")
-    monkeypatch.setattr("mamp.cli.segment.segment_many", lambda *_, **__: iter(()))
+    monkeypatch.setattr("mamp.cli.segment_clips.worker_processes", start_none)
+    monkeypatch.setattr("mamp.cli.segment_clips.use_share_of_machine", lambda *_: "cpu")
+    monkeypatch.setattr("mamp.cli.segment_clips.segment_many", lambda *_, **__: iter(()))
     monkeypatch.setenv("SLURM_PROCID", "1")
     assert main(command(shoot, "--processes", "3")) == 0
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,36 @@ def test_invalid_input_ends_with_one_line_and_code_2(
     assert segment(clip, *arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mask", "@first.png", "--previous", "@out"], "A previous run must be in another folder than the new one."),
+        (["--mask", "@first.png", "--previous", "@nowhere"], "There are no results of a run in nowhere."),
+        (["--mask", "@gone.png"], "There is no file gone.png."),
+        (["--mask", "@first.png", "--out", "@text.mp4"], "text.mp4 is a file; choose another name"),
+        (["--mask", "@first.png", "--out", "@foreign"], "The folder foreign holds masks that no run has written"),
+        (["--mask", "@first.png", "--processes", "2"], "are for many clips, with --masks."),
+        (["--masks", "@", "--previous", "@nowhere"], "--previous and --name are for one clip."),
+        (["--masks", "@", "--export", "paper"], "A format of exports is one of youtube-vis"),
+    ],
+)
+def test_options_are_refused_without_waiting_for_pytorch(clip: Path, arguments: list[str], message: str) -> None:
+    (clip.parent / "foreign/masks").mkdir(parents=True)
+    shutil.copy(clip.parent / "first.png", clip.parent / "foreign/masks")
+    expanded = [argument.replace("@", f"{clip.parent}/") for argument in ["--out", "@out", *arguments]]
+    command = [sys.executable, "-X", "importtime", "-m", "mamp", "segment", str(clip), *expanded]
+    done = subprocess.run(command, capture_output=True, text=True)
+    *imports, last = done.stderr.splitlines()
+    assert done.returncode == 2 and last.startswith("mamp: ") and message in last
+    assert "torch" not in {line.split("|")[-1].strip() for line in imports}
+
+
+def test_help_of_segment_says_that_a_previous_run_is_in_another_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", "--help"])
+    assert "in another folder than --out" in " ".join(capsys.readouterr().out.split())
 
 
 def start_run(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:

@@ -7,6 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Generator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,18 @@ def test_no_masks_are_reused_from_other_settings_or_another_clip(clip: Path) -> 
     with pytest.raises(ValueError, match="no results of a run in nowhere"):
         list(start(clip, previous=clip.parent / "nowhere"))
     assert names(clip) == [f"{t:05d}" for t in range(LENGTH)], "existing masks are kept"
+
+
+def test_files_and_devices_that_are_missing_are_refused_before_the_clip_is_decoded(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VideoReader, "count", lambda _: pytest.fail("the clip is decoded"))
+    mask, gone, other = square(0), clip.parent / "gone.png", replace(FAST, weights="gone.safetensors")
+    for masks, settings in (({0: gone}, FAST), ({0: mask}, other)):
+        with pytest.raises(ValueError, match="gone"):
+            list(segment_video(clip, masks, clip.parent / "out", settings))
+    with pytest.raises(ValueError, match="device must be cpu, cuda"):
+        list(segment_video(clip, {0: mask}, clip.parent / "out", replace(FAST, device="abacus")))
 
 
 def test_a_second_run_into_the_same_folder_replaces_the_first(clip: Path) -> None:
