@@ -6,6 +6,8 @@ import argparse
 import sys
 from importlib import import_module
 
+from mamp.cli.interrupts import handled_by, unwind
+
 COMMANDS = {
     "segment": "track objects through a clip",
     "export": "cut-outs with alpha, and masks by object, of a finished run",
@@ -21,8 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand.
 
     Returns:
-        The exit code: that of the subcommand; 2, with one line on stderr, for input that the user can correct; 130 after
-        Ctrl-C.
+        The exit code: that of the subcommand; 2, with one line on stderr, for input that the user can correct.
     """
     arguments = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="python -m mamp", description="Track objects through a video.")
@@ -35,9 +36,8 @@ def main(argv: list[str] | None = None) -> int:
             command.set_defaults(run=module.run, arguments=arguments)
     args = parser.parse_args(arguments)
     try:
-        code: int = args.run(args)
-    except KeyboardInterrupt:
-        return 130
+        with handled_by(unwind):
+            code: int = args.run(args)
     except (ValueError, OSError) as error:
         print(f"mamp: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from pathlib import Path
 from mamp.batch.clip_list import EXPORTS
 from mamp.batch.export_dataset import FORMATS, check_formats
 from mamp.cli import options
+from mamp.cli.interrupts import end_at_once, handled_by
 from mamp.masks.input_masks import paths_of
 from mamp.masks.rle import is_rle_file
 from mamp.runs.results import Result
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         if args.previous or args.name:
             raise ValueError("--previous and --name are for one clip.")
         check_formats([], args.export)
-        from mamp.cli.segment_clips import segment_clips
+        with handled_by(end_at_once):
+            from mamp.cli.segment_clips import segment_clips
 
         return segment_clips(args)
     if args.export or args.attempt or args.processes > 1:
@@ -94,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     names = _names(args.name)
     masks = _input_masks(args.clip, args.mask)
     Result(args.out).check_paths(paths_of(masks), args.previous and Result(args.previous))
-    from mamp.cli.segment_clip import segment_clip
+    with handled_by(end_at_once):
+        from mamp.cli.segment_clip import segment_clip
 
     return segment_clip(args, masks, names)
 

@@ -134,6 +134,20 @@ def start_run(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
     return run, arguments
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["argparse", "numpy.exceptions", "torch._C", "torch"])
+def test_an_interrupt_during_imports_ends_without_a_traceback(clip: Path, module: str, number: signal.Signals) -> None:
+    arguments = ["segment", str(clip), "--mask", str(clip.parent / "first.png"), "--out", str(clip.parent / "out")]
+    command = ["env", "--default-signal=INT", sys.executable, "-X", "importtime", "-m", "mamp", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        assert any(line.split("|")[-1].strip() == module for line in run.stderr), "it is imported"
+        run.send_signal(number)
+        after = run.stderr.read()
+    assert run.returncode == 128 + number
+    assert all(line.startswith("import time:") for line in after.splitlines()), after
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_terminated_run_keeps_its_results(clip: Path, number: signal.Signals, code: int) -> None:
     run, _ = start_run(clip)
