@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tqdm import tqdm
 
 from mamp.cli import options
 from mamp.masks.mask_io import describe_mask
+from mamp.runs.progress import Update
 from mamp.runs.results import Result
 from mamp.runs.segment_video import segment_video
 from mamp.video.reader import VideoReader
@@ -23,18 +27,23 @@ def segment_clip(args: argparse.Namespace, masks: Mapping[int, Sequence[Path]] |
         masks: Mask files by frame index, or a JSON file that knows the frames.
         names: Names of objects by label.
     """
-    result: Result | None = None
-    with tqdm(unit="frame", disable=None) as bar:
-        updates = segment_video(
-            args.clip, masks, args.out, options.from_arguments(args), names=names, previous=args.previous, fps=args.fps
-        )
-        for update in updates:
-            if bar.total is None:
-                _print_input_masks(Result(args.out), args.clip)
-            bar.total = update.frames_total
-            bar.update(update.done - bar.n)
-            result = update.result or result
-    assert result is not None
+    update: Update | None = None
+    updates = segment_video(
+        args.clip, masks, args.out, options.from_arguments(args), names=names, previous=args.previous, fps=args.fps
+    )
+    try:
+        with closing(updates), tqdm(unit="frame", disable=None) as bar:
+            for update in updates:
+                if bar.total is None:
+                    _print_input_masks(Result(args.out), args.clip)
+                bar.total = update.frames_total
+                bar.update(update.done - bar.n)
+    except SystemExit:  # a signal
+        if update is not None:  # else the results may be those of an earlier run
+            _print_how_to_resume(Result(args.out), update)
+        raise
+    assert update is not None and update.result is not None
+    result = update.result
     frames = "1 frame" if result.frames == 1 else f"{result.frames} frames"
     print(f"{args.clip.name}: masks of {frames} and {result.overlay} written")
     damage = result.receipt["damage"]
@@ -49,3 +58,15 @@ def _print_input_masks(result: Result, clip: Path) -> None:
         objects = {int(label): area for label, area in summary["objects"].items()}
         name = reader.name(int(frame)) if reader else frame
         print(f"mask of frame {name}: {describe_mask(objects, summary['rule'], summary['notes'])}")
+
+
+def _print_how_to_resume(result: Result, update: Update) -> None:
+    done = max(
+        update.done, result.frames
+    )  # frames are tracked ahead of the update; a second signal leaves an old receipt
+    folder = shlex.quote(str(result.folder))
+    print(
+        f"mamp: {done} of {update.frames_total} frames are done; to resume, add --previous {folder} --out NEW to the "
+        "command, where NEW is another folder.",
+        file=sys.stderr,
+    )

@@ -58,20 +58,29 @@ def _attempt() -> str:
 def _show_progress(updates: Iterable[BatchUpdate], items: Sequence[ClipItem], out: Path) -> int:
     """Shows the progress of a list of clips and writes the index now and then; returns the number of failed clips."""
     failed, last_index = 0, time.monotonic()
+    update: BatchUpdate | None = None
     # The mean speed since the start: clips differ too much for that of the last seconds to tell the time left.
-    with tqdm(total=len(items), bar_format=_BAR, smoothing=0, disable=None) as bar:
-        for update in updates:
-            done = update.clips_done + update.share
-            if update.frames == 0:
-                bar.initial = done  # clips of an earlier start took no time
-            bar.set_postfix_str(
-                f"{update.frames / max(update.seconds, 1e-6):.1f} frames/s, {update.name}", refresh=False
+    try:
+        with tqdm(total=len(items), bar_format=_BAR, smoothing=0, disable=None) as bar:
+            for update in updates:
+                done = update.clips_done + update.share
+                if update.frames == 0:
+                    bar.initial = done  # clips of an earlier start took no time
+                bar.set_postfix_str(
+                    f"{update.frames / max(update.seconds, 1e-6):.1f} frames/s, {update.name}", refresh=False
+                )
+                bar.update(done - bar.n)
+                if update.finished and update.error is not None:
+                    failed += 1
+                    tqdm.write(f"{update.name}: {update.error}", file=sys.stderr)
+                if update.finished and time.monotonic() - last_index > _INDEX_SECONDS:
+                    write_index(items, out)
+                    last_index = time.monotonic()
+    except SystemExit:  # a signal
+        if update is not None:
+            print(
+                f"mamp: {update.clips_done} of {len(items)} clips are done; the same command resumes with the others.",
+                file=sys.stderr,
             )
-            bar.update(done - bar.n)
-            if update.finished and update.error is not None:
-                failed += 1
-                tqdm.write(f"{update.name}: {update.error}", file=sys.stderr)
-            if update.finished and time.monotonic() - last_index > _INDEX_SECONDS:
-                write_index(items, out)
-                last_index = time.monotonic()
+        raise
     return failed

@@ -242,6 +242,19 @@ def test_the_clip_of_a_killed_process_is_taken_over(shoot: Path, long_clip: Path
     assert frames_by_clip(shoot) == LENGTHS
 
 
+def test_ctrl_c_tells_how_many_clips_are_done_and_the_same_command_resumes(shoot: Path, long_clip: Path) -> None:
+    # Tests that run in the background ignore SIGINT, and so would their child processes.
+    program = ["env", "--default-signal=INT", sys.executable, "-m", "mamp", *command(shoot)]
+    with subprocess.Popen(program, cwd=ROOT, env=OWN_THREAD, stderr=subprocess.PIPE, text=True) as run:
+        wait_for_masks(long_clip, 10)
+        run.send_signal(signal.SIGINT)
+        _, message = run.communicate()
+    assert run.returncode == 130
+    assert message == "mamp: 0 of 4 clips are done; the same command resumes with the others.\n"
+    assert main(command(shoot)) == 0
+    assert Result(long_clip).receipt["masks_reused"] >= 10 and frames_by_clip(shoot) == LENGTHS
+
+
 def test_torchrun_restarts_a_killed_worker(shoot: Path, long_clip: Path) -> None:
     launcher = start(shoot, *TORCHRUN, "--max-restarts", "2")
     wait_for_masks(long_clip, 10)

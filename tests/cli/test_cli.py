@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -126,7 +127,8 @@ def start_run(clip: Path) -> tuple[subprocess.Popen[bytes], list[str]]:
     arguments = ["segment", str(long), "--mask", str(clip.parent / "scene.png"), *FAST]
     command = [sys.executable, "-m", "mamp", *arguments, "--out", str(out)]
     # Tests that run in the background ignore SIGINT, and so would their child processes.
-    run = subprocess.Popen(["env", "--default-signal=INT", *command], stderr=subprocess.DEVNULL)
+    with (clip.parent / "stderr.txt").open("w") as messages:
+        run = subprocess.Popen(["env", "--default-signal=INT", *command], stderr=messages)
     deadline = time.monotonic() + 60
     while not (out / "masks" / "00003.png").exists():
         assert run.poll() is None and time.monotonic() < deadline
@@ -149,14 +151,26 @@ def test_an_interrupt_during_imports_ends_without_a_traceback(clip: Path, module
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_terminated_run_keeps_its_results(clip: Path, number: signal.Signals, code: int) -> None:
-    run, _ = start_run(clip)
+def test_a_terminated_run_keeps_its_results_and_says_how_to_resume(
+    clip: Path, number: signal.Signals, code: int
+) -> None:
+    run, arguments = start_run(clip)
     run.send_signal(number)
     assert run.wait(60) == code
     out = clip.parent / "out"
     receipt = json.loads((out / "receipt.json").read_text())
     assert receipt["end"] == "stopped" and 3 <= receipt["masks_written"] < 200
     assert receipt["masks_written"] == receipt["frames_in_video"] == len(list((out / "masks").iterdir()))
+    message = re.fullmatch(
+        r"mamp: (\d+) of 200 frames are done; "
+        r"to resume, add (--previous .+ --out )NEW to the command, where NEW is another folder\.\n",
+        (clip.parent / "stderr.txt").read_text(),
+    )
+    assert message is not None and int(message[1]) == receipt["masks_written"]
+    new = clip.parent / "new"
+    assert main([*arguments, "--out", str(out), *shlex.split(message[2]), str(new)]) == 0
+    resumed = Result(new)
+    assert resumed.frames == 200 and resumed.receipt["masks_reused"] == receipt["masks_written"]
 
 
 def test_a_killed_run_resumes_to_the_same_masks(clip: Path) -> None:
