@@ -17,6 +17,7 @@ from mamp.runs.results import Result
 from mamp.runs.resume import TrackerFactory
 from mamp.runs.segment_video import segment_video
 from mamp.settings import Settings
+from mamp.tracker import MaskTracker
 from tests.conftest import Image, scene
 
 SETTINGS = Settings(short_side=0, radius=3, weights="patch")
@@ -115,6 +116,27 @@ def test_without_a_valid_memory_a_run_resumes_from_its_masks(run: Run, flows: li
         memory.write_bytes(damaged)
         assert masks_of(run(f"resumed-{number}", masks, previous=stopped.folder)) == unbroken
         assert flows[-1] > 4
+
+
+def test_a_run_that_ends_within_a_frame_stores_no_memory_and_resumes_from_its_masks(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = {0: scene(0)[1]}
+    unbroken = run("unbroken", masks)
+    steps, step = itertools.count(), MaskTracker.step
+
+    def interrupted_step(*arguments: Any, **options: Any) -> Any:
+        if next(steps) == 5:
+            raise SystemExit(130)  # as Ctrl-C does
+        return step(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskTracker, "step", interrupted_step)
+        with pytest.raises(SystemExit):
+            run("interrupted", masks)
+    interrupted = Result(unbroken.folder.with_name("interrupted"))
+    assert interrupted.stopped and interrupted.frames == 6 and not interrupted.memory_dir.exists()
+    assert masks_of(run("resumed", masks, previous=interrupted.folder)) == masks_of(unbroken)
 
 
 def test_a_memory_serves_until_a_mask_before_it_changes(run: Run, flows: list[int]) -> None:
