@@ -35,6 +35,20 @@ def evidence(area: int, input_area: int, distance: int) -> tuple[float, float]:
     return abs(math.log(max(area, 1) / max(input_area, 1))), math.log1p(distance)
 
 
+def input_areas(object_frames: Iterable[ObjectFrame], input_frames: Collection[int]) -> dict[int, dict[int, int]]:
+    """The areas of the objects in the input masks [pixels], by object and frame.
+
+    Args:
+        object_frames: The entries of the run.
+        input_frames: Numbers of the frames with an input mask.
+    """
+    areas: dict[int, dict[int, int]] = {}
+    for entry in object_frames:
+        if entry.frame in input_frames and entry.area and entry.confidence == 1:
+            areas.setdefault(entry.object, {})[entry.frame] = entry.area
+    return areas
+
+
 def expected_overlaps(
     object_frames: Iterable[ObjectFrame], input_frames: Collection[int]
 ) -> dict[tuple[int, int], float]:
@@ -48,10 +62,7 @@ def expected_overlaps(
         input_frames: Numbers of the frames with an input mask.
     """
     entries = list(object_frames)
-    given: dict[int, dict[int, int]] = {}  # areas by object and frame
-    for entry in entries:
-        if entry.frame in input_frames and entry.area and entry.confidence == 1:
-            given.setdefault(entry.object, {})[entry.frame] = entry.area
+    given = input_areas(entries, input_frames)
     expected = {}
     for entry in entries:
         areas = given.get(entry.object)

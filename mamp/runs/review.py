@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mamp.runs.expected_overlap import expected_overlaps
+from mamp.runs.expected_overlap import expected_overlaps, input_areas
 from mamp.runs.results import ObjectFrame
 
 REASONS = {
@@ -51,7 +51,7 @@ class Flag:
 def frames_to_review(
     object_frames: Sequence[ObjectFrame], input_frames: Collection[int], *, limit: int = 10
 ) -> list[Flag]:
-    """The frames to review, most severe first, spaced apart.
+    """The frames to review, most severe first, spaced apart; not for objects of the frame's own input mask.
 
     Args:
         object_frames: All entries of a run, in the order of frames.
@@ -59,6 +59,7 @@ def frames_to_review(
         limit: Maximum number of flags.
     """
     flags = []
+    given = input_areas(object_frames, input_frames)
     expected = expected_overlaps(object_frames, input_frames)
     for track in tracks_by_object(object_frames).values():
         shown = [entry.frame for entry in track if entry.area]
@@ -81,7 +82,8 @@ def frames_to_review(
                 flags.append(Flag(entry.frame, entry.object, "overlap", {"overlap": f"{overlap:.2f}"}, 1 - overlap))
     selected: list[Flag] = []
     for flag in sorted(flags, key=lambda flag: (-flag.severity, flag.frame)):
-        if all(abs(flag.frame - other.frame) >= _MIN_SPACING for other in selected):
+        is_input = flag.frame in given.get(flag.object, {})
+        if not is_input and all(abs(flag.frame - other.frame) >= _MIN_SPACING for other in selected):
             selected.append(flag)
     return selected[:limit]
 

@@ -57,6 +57,14 @@ def test_an_object_that_appears_late_is_not_flagged() -> None:
     assert frames_to_review(sorted(track([100] * 40) + late, key=lambda entry: entry.frame), {0}) == []
 
 
+def test_a_frame_with_an_input_mask_is_not_listed_for_the_objects_that_are_painted_on_it() -> None:
+    areas = [100] * 20 + [300] * 20
+    corrected, tracked = track(areas, {0: 1, 20: 1}), track(areas, {0: 1}, label=2)
+    assert frames_to_review(corrected, {0, 20}) == []
+    flags = frames_to_review(sorted(corrected + tracked, key=lambda entry: entry.frame), {0, 20})
+    assert [(flag.frame, flag.object, flag.kind) for flag in flags] == [(20, 2, "area")]
+
+
 def test_the_chart_is_well_formed_has_a_line_per_object_and_escapes_names() -> None:
     rows = sorted(track([10, 50, 100], {0: 1}) + track([10, 10, 10], {0: 1}, label=9), key=lambda entry: entry.frame)
     chart = Xml.fromstring(chart_html(plots(rows, (10, 20), {0}), [0, 1 / 3, 0.5], {9: "<b>dog & cat</b>"}))
