@@ -90,6 +90,28 @@ def test_ten_corrections_of_an_example_arrive_on_a_slow_machine(page: Page) -> N
     expect_masks(page, *sorted(frames))
 
 
+def test_a_frame_is_opened_for_correction_with_the_brush_and_the_chosen_object(page: Page) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    expect(page.locator("#result-video video")).to_be_visible(timeout=30_000)
+    correct(page, 10)
+    paint_exactly(page)
+    page.keyboard.press("2")
+    eraser = page.locator("button[data-tool=eraser]")
+    for tool, frame in ((eraser, 30), (page.locator("button[data-tool=box]"), 20), (eraser, 20)):
+        tool.click()
+        correct(page, frame)
+        expect(page.locator("button[data-tool=brush]")).to_have_attribute("aria-pressed", "true")
+        expect(page.get_by_role("button", name="Object 2", exact=True)).to_have_attribute("aria-pressed", "true")
+    before = shown_areas(page)[2]
+    paint(page, (0.1, 0.2), (0.3, 0.2))
+    assert shown_areas(page)[2] > before
+    eraser.click()
+    choose_frame(page, 21)
+    expect(page.get_by_label("Frame 21 to paint on")).to_be_visible(timeout=30_000)
+    expect(eraser).to_have_attribute("aria-pressed", "true")
+
+
 def test_the_editor_comes_into_view_although_another_message_of_its_frame_arrives_first(page: Page) -> None:
     take_example(page, "Cup")
     wait_for_objects(page, 2)

@@ -161,6 +161,9 @@ class Editor {
     reveal(message) {
         if (!message.reveal) return;
         message.reveal = false;
+        this.endStroke(); // with the tool that it began with
+        this.tool = 'brush';
+        this.update();
         this.root.scrollIntoView({block: 'nearest'});
         this.surface.focus({preventScroll: true});
     }
