@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from argparse import ArgumentParser
 from contextlib import suppress
 from importlib.util import find_spec
 from threading import Thread
@@ -27,6 +28,10 @@ from webapp.layout.run_section import run_section
 from webapp.server_folder import server_folder
 from webapp.session import KEEP_SECONDS, MAX_UPLOAD, end_unused_sessions, remove_unfinished_uploads
 from webapp.theme import CSS, THEME
+
+_USAGE = """Serves the page. There are no options: environment variables configure it, such as GRADIO_SERVER_NAME and
+GRADIO_SERVER_PORT (address and port), GRADIO_TEMP_DIR (folder for uploads and results) and MAMP_MAX_FRAMES (longest
+clip). docs/DEPLOYMENT.md lists all of them with their defaults."""
 
 
 def build() -> gr.Blocks:
@@ -54,6 +59,7 @@ def build() -> gr.Blocks:
 
 def main() -> None:
     """Serves the page until the process is told to end."""
+    ArgumentParser(description=_USAGE).parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Gradio closes its server on a keyboard interrupt
     with server_folder():
         space = build().queue(max_size=20)
