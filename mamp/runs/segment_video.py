@@ -46,8 +46,9 @@ def segment_video(
 ) -> Generator[Update, None, None]:
     """Segments objects through a clip. It streams: memory use does not grow with the length of the clip.
 
-    Frames before the first input mask are tracked first, backwards from it. A run that ends early keeps its results: a
-    playable overlay, the masks so far, and the receipt.
+    Frames before the first input mask are tracked first, backwards from it. An object that only a later mask contains
+    starts on the frame of that mask. A run that ends early keeps its results: a playable overlay, the masks so far, and
+    the receipt.
 
     Args:
         clip: A video file or a folder of frames.

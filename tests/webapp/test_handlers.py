@@ -119,6 +119,21 @@ def test_a_run_returns_video_masks_and_receipt(session: dict[str, Any]) -> None:
     assert result is not None and [path.name for path in result.memory_dir.iterdir()] == ["forwards-000010.npz"]
 
 
+def test_objects_start_on_the_frame_of_their_first_mask_unless_it_is_the_earliest(session: dict[str, Any]) -> None:
+    added = np.zeros((96, 128), np.uint8)
+    added[5:25, 90:120] = 2
+    for index, mask in ((4, scene(4)[1]), (8, added)):
+        mask_editing.select_frame(session, None, index)
+        mask_editing.save_strokes(session, editor(session, mask))
+    finished(session, None)
+    result = sessions.project_of(session).result
+    assert result is not None
+    tracked = [(entry.object, entry.frame) for entry in result.object_frames if entry.area]
+    assert sorted(tracked) == [*((1, index) for index in range(12)), *((2, index) for index in range(8, 12))]
+    said = TEXTS["en"]["paint.frame_info"]
+    assert "from that frame on" in said and "Only the objects of your earliest mask are also tracked backwards" in said
+
+
 def test_the_speed_of_a_run_that_tracked_enough_frames_is_taken_for_later_estimates(
     session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
