@@ -7,9 +7,9 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.webapp.painting import choose_frame, paint, take_example, wait_for_objects
+from tests.webapp.painting import WAIT, choose_frame, paint, take_example, wait_for_objects
 from webapp import clips, mask_editing
 from webapp import session as sessions
 
@@ -177,6 +177,39 @@ def test_a_stroke_on_a_clip_that_another_page_closed_is_refused_and_what_was_pai
         tab.get_by_role("button", name="Bring them back").click()
         expect_masks(tab, 0, 3)
     expect(page).to_have_url(other.url)
+
+
+def test_a_frame_number_that_is_typed_while_the_page_learns_of_its_closed_clip_is_no_error(page: Page) -> None:
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_for_objects(other, 2)
+    held: list[Route] = []
+    other.route("**/gradio_api/run/predict*", lambda event: held.append(event))
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
+    other.evaluate("window.dispatchEvent(new Event('focus'))")
+    check, answer = answer_that_the_clip_is_gone(other, held)
+    with other.expect_response("**/gradio_api/queue/join*", timeout=30_000):
+        choose_frame(other, 5)
+    other.wait_for_timeout(1000)
+    check.fulfill(response=answer)
+    expect(other.get_by_text("another page closed its clip")).to_be_visible(timeout=30_000)
+    expect_no_clip(other)
+
+
+def answer_that_the_clip_is_gone(page: Page, held: list[Route]) -> tuple[Route, APIResponse]:
+    """Delivers the server's answers up to the one that tells a page of its closed clip, and returns that one."""
+    for _ in range(WAIT // 50):
+        page.wait_for_timeout(50)
+        while held:
+            event = held.pop(0)
+            answer = event.fetch()
+            if "another page closed its clip" in answer.text():
+                return event, answer
+            event.fulfill(response=answer)
+    raise AssertionError("the server did not tell of the closed clip")
 
 
 def test_a_page_says_that_another_one_closed_its_clip_during_a_run(page: Page) -> None:

@@ -124,7 +124,8 @@ def _painting_events(wiring: Wiring, clip: ClipSection, paint: PaintSection, rev
     often = {"show_progress": "hidden", "trigger_mode": "always_last"}
     painted = wiring.connect(editor.input, save_and_complete, editor, concurrency_limit=4, **often)
     wiring.connect(editor.load, prepare_frame, show_progress="hidden")
-    wiring.connect(paint.frame.input, select_frame, editor, paint.frame, **often)
+    # Not preprocessed: Gradio would refuse, in its own words, a number beyond the end of a clip that was closed meanwhile.
+    wiring.connect(paint.frame.input, select_frame, editor, paint.frame, preprocess=False, **often)
     wiring.connect(review.correct.click, jump_to_frame, editor, review.frame)
     wiring.connect(paint.masks.select, jump_to_masked_frame, editor)
     in_order = _in_order("mask_files")  # a file that follows the x stays
