@@ -364,28 +364,48 @@ class TrackerMemory:
         """Propagates an input mask back to the frames in memory.
 
         They were labeled without it, and together would outweigh it at the next frame. In short-term frames the labels of
-        the mask are replaced everywhere; older ones are too far away to remove anything.
+        the mask are replaced everywhere; in older ones what looks like a part that the correction removes is removed.
         """
-        labels = torch.tensor(self.labels, device=self._device)
         recent = self.t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
-            key = memory.key.float()
-            references = self._references(memory.image, key, t, {self.t: corrected})
-            scores = self._reader(self._reader.query(key, memory.cues, references, self.labels))
-            propagated = labels[scores.argmax(dim=0)].to(torch.uint8)
-            outdated = torch.isin(memory.value, corrected.value) & (t >= recent)
+            propagated = self._labels_from(self.t, corrected, t, memory, self.labels)
+            outdated = torch.isin(memory.value, corrected.value)
+            if t < recent:
+                outdated &= self._is_removed(t, memory, corrected)
             value = torch.where(propagated > 0, propagated, memory.value.masked_fill(outdated, 0))
             self._bank.replace(t, self._with_statistics(replace(memory, value=value)))
 
-    def _with_statistics(self, memory: MemoryFrame) -> MemoryFrame:
-        """A memory frame with the statistics of its labels, if they are used."""
+    def _is_removed(self, t: int, memory: MemoryFrame, corrected: MemoryFrame) -> Tensor:
+        """The cells of frame ``t`` in memory (h, w) bool that resemble what a correction removes.
+
+        That is what this frame alone would label as an object in the corrected frame, where its input mask has none.
+        """
+        kept, removed = 1, 2
+        alone = self._labels_from(t, memory, self.t, corrected, self.labels)
+        wrong = torch.isin(alone, corrected.value) & (alone > 0) & (corrected.value == 0)
+        parts = (corrected.value > 0).to(torch.uint8).masked_fill(wrong, removed)
+        divided = self._with_statistics(replace(corrected, value=parts), (0, kept, removed))
+        return self._labels_from(self.t, divided, t, memory, (0, kept, removed)) == removed
+
+    def _labels_from(
+        self, source_t: int, source: MemoryFrame, t: int, memory: MemoryFrame, labels: Sequence[int]
+    ) -> Tensor:
+        """The labels of frame ``t`` (h, w) uint8, read from one other frame with its labels."""
+        key = memory.key.float()
+        references = self._references(memory.image, key, t, {source_t: source})
+        scores = self._reader(self._reader.query(key, memory.cues, references, labels))
+        return torch.tensor(labels, device=self._device)[scores.argmax(dim=0)].to(torch.uint8)
+
+    def _with_statistics(self, memory: MemoryFrame, labels: Sequence[int] | None = None) -> MemoryFrame:
+        """A memory frame with the statistics of its labels, if they are used; by default those of all objects."""
         if not self._with_discriminants:
             return memory
         features = (memory.key, memory.cues, memory.value)
         if not self._asynchronous:
             return replace(memory, class_statistics=class_statistics(*features, radius=self._radius))
-        labels = label_tensor(tuple(self.labels), self._device)
-        return replace(memory, class_statistics=label_moments(*features, self.labels, labels, radius=self._radius))
+        labels = self.labels if labels is None else labels
+        on_device = label_tensor(tuple(labels), self._device)
+        return replace(memory, class_statistics=label_moments(*features, labels, on_device, radius=self._radius))
 
 
 def width_x_height(shape: Sequence[int]) -> str:

@@ -163,6 +163,31 @@ def test_a_later_mask_removes_wrong_parts_of_its_objects() -> None:
     assert overlap(masks[7], truth[7]) > 0.85
 
 
+def noise(size: tuple[int, int], seed: int) -> Image:
+    """A random texture of some pixels, RGB (H, W, 3) uint8."""
+    return cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8), (0, 0), 2)
+
+
+def test_a_removed_part_is_removed_from_old_frames_in_memory_too() -> None:
+    def moving(t: int) -> tuple[Image, Image]:
+        """A textured rectangle of two halves, labeled 1 and 2, that moves by a cell a frame."""
+        background, rectangle = (noise(size, seed) for seed, size in enumerate([(128, 256), (40, 80)]))
+        mask = np.zeros((128, 256), np.uint8)
+        x = 20 + 4 * t
+        background[40:80, x : x + 80] = rectangle
+        mask[40:80, x : x + 40], mask[40:80, x + 40 : x + 80] = 1, 2
+        return background, mask
+
+    frames, halves = zip(*(moving(t) for t in range(24)), strict=True)
+    left = [(mask == 1).astype(np.uint8) for mask in halves]
+    tracker = MaskTracker(PatchEncoder())
+    masks = list(tracker.track(frames, {0: (halves[0] > 0).astype(np.uint8), 12: left[12]}))
+    assert overlap(masks[11], left[11]) < 0.6
+    stored = tracker.memory.stored().frames[0].value
+    assert overlap(stored, left[0][::4, ::4]) > 0.85
+    assert overlap(masks[23], left[23]) > 0.8
+
+
 def test_many_objects_keep_their_labels() -> None:
     frame, _ = scene(0, 192, 256)
     mask = np.zeros(frame.shape[:2], np.uint8)
