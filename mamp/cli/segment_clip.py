@@ -61,9 +61,8 @@ def _print_input_masks(result: Result, clip: Path) -> None:
 
 
 def _print_how_to_resume(result: Result, update: Update) -> None:
-    done = max(
-        update.done, result.frames
-    )  # frames are tracked ahead of the update; a second signal leaves an old receipt
+    # Frames are tracked ahead of the update, and a second signal leaves an old receipt.
+    done = max(update.done, result.frames)
     folder = shlex.quote(str(result.folder))
     print(
         f"mamp: {done} of {update.frames_total} frames are done; to resume, add --previous {folder} --out NEW to the "
