@@ -368,32 +368,31 @@ class TrackerMemory:
         """
         recent = self.t - max(self._short_term, default=0)
         for t, memory in self._bank.all().items():
-            propagated = self._labels_from(self.t, corrected, t, memory, self.labels)
+            (correction,) = self._references(memory.image, memory.key.float(), t, {self.t: corrected})
+            propagated = self._labels_from(correction, memory, self.labels)
             outdated = torch.isin(memory.value, corrected.value)
             if t < recent:
-                outdated &= self._is_removed(t, memory, corrected)
+                outdated &= self._is_removed(t, memory, correction)
             value = torch.where(propagated > 0, propagated, memory.value.masked_fill(outdated, 0))
             self._bank.replace(t, self._with_statistics(replace(memory, value=value)))
 
-    def _is_removed(self, t: int, memory: MemoryFrame, corrected: MemoryFrame) -> Tensor:
+    def _is_removed(self, t: int, memory: MemoryFrame, correction: Reference) -> Tensor:
         """The cells of frame ``t`` in memory (h, w) bool that resemble what a correction removes.
 
         That is what this frame alone would label as an object in the corrected frame, where its input mask has none.
         """
         kept, removed = 1, 2
-        alone = self._labels_from(t, memory, self.t, corrected, self.labels)
+        corrected = correction.memory
+        (itself,) = self._references(corrected.image, corrected.key.float(), self.t, {t: memory})
+        alone = self._labels_from(itself, corrected, self.labels)
         wrong = torch.isin(alone, corrected.value) & (alone > 0) & (corrected.value == 0)
         parts = (corrected.value > 0).to(torch.uint8).masked_fill(wrong, removed)
         divided = self._with_statistics(replace(corrected, value=parts), (0, kept, removed))
-        return self._labels_from(self.t, divided, t, memory, (0, kept, removed)) == removed
+        return self._labels_from(replace(correction, memory=divided), memory, (0, kept, removed)) == removed
 
-    def _labels_from(
-        self, source_t: int, source: MemoryFrame, t: int, memory: MemoryFrame, labels: Sequence[int]
-    ) -> Tensor:
-        """The labels of frame ``t`` (h, w) uint8, read from one other frame with its labels."""
-        key = memory.key.float()
-        references = self._references(memory.image, key, t, {source_t: source})
-        scores = self._reader(self._reader.query(key, memory.cues, references, labels))
+    def _labels_from(self, reference: Reference, memory: MemoryFrame, labels: Sequence[int]) -> Tensor:
+        """The labels of a frame (h, w) uint8, read from one reference."""
+        scores = self._reader(self._reader.query(memory.key.float(), memory.cues, [reference], labels))
         return torch.tensor(labels, device=self._device)[scores.argmax(dim=0)].to(torch.uint8)
 
     def _with_statistics(self, memory: MemoryFrame, labels: Sequence[int] | None = None) -> MemoryFrame:
