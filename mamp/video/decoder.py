@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from mamp.video.deinterlace import Deinterlacer
-from mamp.video.display_times import DisplayTimes, ascending
+from mamp.video.display_times import DisplayTimes, LateFrames, ascending
 from mamp.video.frame_conversion import FrameConverter
 from mamp.video.source import MAX_PIXELS, Decoded, VideoError, VideoInfo, check_size
 
@@ -144,7 +144,7 @@ class VideoFile:
         missing = len(stream.index_entries) if "mp4" in container.format.name else 0
         started = from_start
         times = DisplayTimes() if self._unordered else None
-        damaged, shown, decoded = False, None, None
+        late = LateFrames()
         while True:
             try:
                 packet = next(packets, None)
@@ -163,20 +163,17 @@ class VideoFile:
                 continue
             if times is not None:
                 times.add(packet)
-            if packet.dts is not None:
-                if decoded is not None and packet.dts < decoded:  # the clock of a recording restarts
-                    shown = None
-                decoded = packet.dts
+            late.add(packet)
             try:
                 frames = decoder.decode(packet)
             except av.FFmpegError:
-                damaged = True
+                late.damaged = True
                 self._note_undecodable(packet)
                 if times is not None:
                     times.drop()
                 continue
             if stream.codec_context.name in _ESCAPED_CODECS and _is_overwritten(packet):
-                damaged = True
+                late.damaged = True
                 where = self._place(packet)
                 self._note_damage(f"a part of it is overwritten with zeros{where}", "later frames may be wrong")
             for frame in frames:
@@ -184,15 +181,11 @@ class VideoFile:
                 if times is not None:
                     pts = times.take()
                 if frame.is_corrupt:
-                    damaged = True
+                    late.damaged = True
                     self._note_undecodable(packet)
                     continue
-                if pts is not None:
-                    # After damage, FFmpeg's decoders return some frames too late, between those that are shown after them.
-                    if damaged and shown is not None and pts <= shown:
-                        continue
-                    shown = pts
-                yield None if pts is None else pts - self._origin, frame
+                if not late.is_late(pts):
+                    yield None if pts is None else pts - self._origin, frame
 
     def _note_undecodable(self, packet: Packet[VideoStream]) -> None:
         effect = "only the frames that decode are used, and those after it may be wrong"

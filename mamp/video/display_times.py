@@ -1,4 +1,4 @@
-"""Time stamps of frames whose file has no presentation times, as AVI and an mp4 without ctts."""
+"""Time stamps of frames whose file has no presentation times, as AVI and an mp4 without ctts; and frames out of order."""
 
 from __future__ import annotations
 
@@ -37,6 +37,35 @@ class DisplayTimes:
     def take(self) -> int | None:
         """The time of the next frame [ticks]; ``None`` if there is no packet for it."""
         return self._waiting.popleft() if self._waiting else None
+
+
+class LateFrames:
+    """Finds the frames that a decoder returns too late after damage, between frames that are shown after them.
+
+    Attributes:
+        damaged: Whether damage was found; before it, no frame is late.
+    """
+
+    def __init__(self) -> None:
+        self.damaged = False
+        self._shown: int | None = None
+        self._decoded: int | None = None
+
+    def add(self, packet: Packet[VideoStream]) -> None:
+        """Adds the next packet: where decoding times step back, the clock of a recording restarts."""
+        if packet.dts is not None:
+            if self._decoded is not None and packet.dts < self._decoded:
+                self._shown = None
+            self._decoded = packet.dts
+
+    def is_late(self, pts: int | None) -> bool:
+        """Whether the next frame, with its time [ticks], is late; it counts as shown if not."""
+        if pts is None:
+            return False
+        if self.damaged and self._shown is not None and pts <= self._shown:
+            return True
+        self._shown = pts
+        return False
 
 
 def ascending(stamps: Iterable[int | None]) -> bool:
