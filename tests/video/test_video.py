@@ -26,7 +26,7 @@ from mamp.training.frame_pairs import read_window
 from mamp.video.reader import VideoError, VideoReader
 from mamp.video.source import Decoded
 from mamp.video.writer import VideoWriter, cut_clip
-from tests.conftest import scene, write_clip
+from tests.conftest import ROOT, scene, write_clip
 
 RED = (255, 0, 0)
 MS = Fraction(1, 1000)
@@ -436,7 +436,7 @@ def test_a_part_that_is_overwritten_with_zeros_is_reported_with_its_time(tmp_pat
 
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.7])
 def test_frames_that_a_damaged_clip_returns_too_late_are_dropped(tmp_path: Path, part: float) -> None:
-    clip = Path(__file__).parents[2] / "examples" / "cup.mp4"
+    clip = ROOT / "examples" / "cup.mp4"
     whole = VideoReader(clip)
     data = bytearray(clip.read_bytes())
     place = int(len(data) * part)

@@ -16,6 +16,11 @@ def take_example(page: Page, name: str) -> None:
     expect(page.get_by_text("objects are already painted")).to_be_visible(timeout=WAIT)
 
 
+def clip_remover(page: Page) -> Locator:
+    """The button that removes the clip."""
+    return page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first
+
+
 def choose_frame(page: Page, index: int) -> None:
     """Types a frame's number."""
     page.get_by_label("number input for Frame to paint on").fill(str(index))

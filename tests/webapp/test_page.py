@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from mamp import VideoReader, write_mask
 from tests.conftest import scene, write_clip
-from tests.webapp.painting import choose_frame, paint, take_example, wait_for_objects
+from tests.webapp.painting import choose_frame, clip_remover, paint, take_example, wait_for_objects
 
 RUN_TIMEOUT = 180_000  # [ms]
 
@@ -107,7 +107,7 @@ def test_another_clip_during_a_run_leaves_working_buttons(page: Page) -> None:
     expect(page.get_by_text("Done: 60 of 60 frames")).to_be_visible(timeout=RUN_TIMEOUT)
     expect(run).to_be_enabled()
     expect(page.get_by_text("Error", exact=True)).to_have_count(0)
-    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    clip_remover(page).click()
     expect(page.get_by_text("Choose a clip to begin")).to_be_visible(timeout=30_000)
     expect(run).to_be_disabled()
 
@@ -335,9 +335,8 @@ def assert_fits_a_phone(page: Page) -> None:
         )
         box = drop.bounding_box()
         assert label is not None and box is not None and label["y"] + label["height"] <= box["y"], f"{files} is covered"
-    clear = page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove"))
     number = page.get_by_label("number input for Frame to paint on")
-    for control in (clear.first, number, page.get_by_role("button", name="Correct this frame")):
+    for control in (clip_remover(page), number, page.get_by_role("button", name="Correct this frame")):
         box = control.bounding_box()
         assert box is not None and min(box["width"], box["height"]) >= 40, control
 

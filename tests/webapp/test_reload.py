@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.webapp.painting import WAIT, choose_frame, paint, take_example, wait_for_objects
+from tests.webapp.painting import WAIT, choose_frame, clip_remover, paint, take_example, wait_for_objects
 from webapp import clips, mask_editing
 from webapp import session as sessions
 
@@ -130,16 +130,12 @@ def test_two_pages_of_one_project_both_paint(page: Page) -> None:
 
 @pytest.mark.parametrize("event", ["window.dispatchEvent(new Event('focus'))", VISIBLE])
 def test_a_page_says_that_another_one_closed_its_clip_when_its_visitor_comes_back(page: Page, event: str) -> None:
-    take_example(page, "Cup")
-    wait_for_objects(page, 2)
-    other = page.context.new_page()
-    other.goto(page.url)
-    wait_for_objects(other, 2)
+    other = example_on_two_pages(page)
     run, closed = other.get_by_role("button", name="Run", exact=True), other.get_by_text("another page closed its clip")
     expect(run).to_be_enabled()
     other.evaluate(event)
     expect(closed).to_have_count(0)
-    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    clip_remover(page).click()
     expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
     other.evaluate(event)
     expect(closed).to_be_visible(timeout=30_000)
@@ -168,7 +164,7 @@ def test_a_stroke_on_a_clip_that_another_page_closed_is_refused_and_what_was_pai
     other.add_init_script(UNNOTICED)
     other.goto(page.url)
     expect_masks(other, 0, 3)
-    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    clip_remover(page).click()
     expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
     paint(other, (0.5, 0.1), (0.7, 0.1))
     expect(other.get_by_text("Another page closed this clip")).to_be_visible(timeout=30_000)
@@ -180,14 +176,10 @@ def test_a_stroke_on_a_clip_that_another_page_closed_is_refused_and_what_was_pai
 
 
 def test_a_frame_number_that_is_typed_while_the_page_learns_of_its_closed_clip_is_no_error(page: Page) -> None:
-    take_example(page, "Cup")
-    wait_for_objects(page, 2)
-    other = page.context.new_page()
-    other.goto(page.url)
-    wait_for_objects(other, 2)
+    other = example_on_two_pages(page)
     held: list[Route] = []
     other.route("**/gradio_api/run/predict*", lambda event: held.append(event))
-    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    clip_remover(page).click()
     expect(page.get_by_text("Choose a clip to begin.")).to_be_visible(timeout=30_000)
     other.evaluate("window.dispatchEvent(new Event('focus'))")
     check, answer = answer_that_the_clip_is_gone(other, held)
@@ -197,6 +189,16 @@ def test_a_frame_number_that_is_typed_while_the_page_learns_of_its_closed_clip_i
     check.fulfill(response=answer)
     expect(other.get_by_text("another page closed its clip")).to_be_visible(timeout=30_000)
     expect_no_clip(other)
+
+
+def example_on_two_pages(page: Page) -> Page:
+    """Opens an example, and its address in a second page, which is returned."""
+    take_example(page, "Cup")
+    wait_for_objects(page, 2)
+    other = page.context.new_page()
+    other.goto(page.url)
+    wait_for_objects(other, 2)
+    return other
 
 
 def answer_that_the_clip_is_gone(page: Page, held: list[Route]) -> tuple[Route, APIResponse]:
@@ -213,16 +215,12 @@ def answer_that_the_clip_is_gone(page: Page, held: list[Route]) -> tuple[Route, 
 
 
 def test_a_page_says_that_another_one_closed_its_clip_during_a_run(page: Page) -> None:
-    take_example(page, "Cup")
-    wait_for_objects(page, 2)
-    other = page.context.new_page()
-    other.goto(page.url)
-    wait_for_objects(other, 2)
+    other = example_on_two_pages(page)
     paint(other)
     run = other.get_by_role("button", name="Run", exact=True)
     run.click()
     expect(other.get_by_text("frames/s ·").first).to_be_visible(timeout=RUN_TIMEOUT)
-    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    clip_remover(page).click()
     expect(other.locator(".status").get_by_text("Another page closed this clip")).to_be_visible(timeout=30_000)
     expect_no_clip(other)
     expect(other.locator("#preview img")).to_be_hidden()

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.conftest import browser, scene, write_clip
-from tests.webapp.painting import paint
+from tests.webapp.painting import clip_remover, paint
 
 WAIT = 180_000  # [ms]
 
@@ -54,7 +54,7 @@ def drop(page: Page, path: Path, *, target: str = "#clip button") -> None:
 
 
 def remove_clip(page: Page) -> None:
-    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    clip_remover(page).click()
     expect(page.locator("#editor [data-state=empty]")).to_be_visible()
 
 
